@@ -1,0 +1,286 @@
+"""What every estimator, transform and evaluation path must keep; new ones join here."""
+
+import copy
+import inspect
+import pickle
+import random
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sklearn.base import BaseEstimator, clone
+from sklearn.pipeline import make_pipeline
+
+import tsforecast as tsf
+from tsforecast.metrics import quantile_levels
+
+H = 2
+
+
+def network(**changed):
+    options = {
+        "target": "y",
+        "horizon": H,
+        "lookback": 4,
+        "hidden_sizes": (4,),
+        # without validation the trained weights are kept, whatever they are worth
+        "training": tsf.Training(max_epochs=2, validation=None, origins=4),
+        "random_state": 0,
+    }
+    return tsf.RecurrentForecaster(**(options | changed))
+
+
+SAME = {"target": "y", "horizon": H}
+ESTIMATORS = {
+    "naive": tsf.Naive(**SAME),
+    "seasonal naive": tsf.SeasonalNaive(**SAME, season=3),
+    "drift": tsf.Drift(**SAME),
+    "ewma": tsf.EWMA(**SAME),
+    "random walk": tsf.RandomWalk(**SAME),
+    "har": tsf.HAR(**SAME, lags=(1, 3)),
+    "lstm": network(transform=make_pipeline(tsf.Log(), tsf.SeriesScaler())),
+    "gru": network(cell="gru", past=["x"], transform=tsf.SeriesScaler("robust", by="all")),
+    "rnn": network(cell="rnn", past=["x"], transform=tsf.LogReturn(columns=["x"])),
+    "over har": network(
+        baseline=tsf.HAR(lags=(1, 3)),
+        hidden_sizes=(4, 3),
+        dropout=0.1,
+        training=tsf.Training(max_epochs=2, validation_size=0.3),
+    ),
+    "over mean": network(baseline=None, head="point", layer_norm=True, hidden_sizes=(4, 3)),
+    "ensemble": network(n_members=2),
+}
+TRANSFORMS = {
+    "log": tsf.Log(),
+    "log return": tsf.LogReturn(),
+    "scaler": tsf.SeriesScaler(),
+    "robust scaler": tsf.SeriesScaler("robust", by="all"),
+    "clip": tsf.Clip(0.5, 1.5),
+    "chain": make_pipeline(tsf.Clip(0.01), tsf.Log(), tsf.SeriesScaler()),
+}
+
+
+def make_panel(lengths=(60, 52, 45), missing=0.0, seed=0):
+    """Positive series of different length on weekdays, with missing cells."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for number, length in enumerate(lengths):
+        y = np.exp(np.cumsum(0.1 * rng.standard_normal(length)))
+        frame = pd.DataFrame({"y": y, "x": rng.lognormal(size=length)})
+        frame = frame.mask(rng.random(frame.shape) < missing)
+        frame.index = pd.MultiIndex.from_product(
+            [[f"s{number}"], pd.bdate_range("2020-01-01", periods=length)], names=["id", "day"]
+        )
+        frames.append(frame)
+    return pd.concat(frames)
+
+
+PANEL = make_panel()
+every_estimator = pytest.mark.parametrize("name", ESTIMATORS)
+quietly = pytest.mark.filterwarnings("ignore")
+some_panels = given(
+    lengths=st.lists(st.integers(36, 60), min_size=1, max_size=3),
+    missing=st.sampled_from([0.0, 0.2]),
+    seed=st.integers(0, 1000),
+)
+few = settings(
+    max_examples=3,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+def values(frame):
+    return frame.drop(columns=["target", "cutoff"]).to_numpy(dtype=float)
+
+
+def test_every_public_estimator_and_transform_is_listed_here():
+    public = {
+        cls
+        for name in tsf.__all__
+        if inspect.isclass(cls := getattr(tsf, name)) and issubclass(cls, BaseEstimator)
+    } - {tsf.Training}
+    listed = {type(subject) for subject in (*ESTIMATORS.values(), *TRANSFORMS.values())}
+    assert public <= listed
+
+
+@quietly
+@every_estimator
+@some_panels
+@few
+def test_estimator_does_not_look_ahead(name, lengths, missing, seed):
+    tsf.check_no_lookahead(ESTIMATORS[name], make_panel(lengths, missing, seed))
+
+
+@quietly
+@pytest.mark.parametrize("name", TRANSFORMS)
+@some_panels
+@few
+def test_transform_does_not_look_ahead(name, lengths, missing, seed):
+    tsf.check_no_lookahead(TRANSFORMS[name], make_panel(lengths, missing, seed))
+
+
+@quietly
+@pytest.mark.parametrize("refit", [True, False, 2])
+@pytest.mark.parametrize("name", ["ewma", "lstm"])
+@pytest.mark.parametrize("train_size", [None, 30])
+def test_backtest_does_not_look_ahead(name, refit, train_size):
+    splitter = tsf.RollingOrigin(3, 2, train_size=train_size, gap=1)
+
+    def run(panel):
+        return tsf.backtest({"model": ESTIMATORS[name]}, panel, splitter, refit=refit).frame
+
+    tsf.check_no_lookahead(run, PANEL)
+
+
+@quietly
+@pytest.mark.parametrize("refit", [True, False])
+def test_a_scaler_fitted_on_all_rows_is_caught_in_a_backtest(refit):
+    def run(panel):
+        scaled = tsf.SeriesScaler(columns=["y"]).fit_transform(panel)
+        return tsf.backtest(tsf.EWMA(**SAME), scaled, tsf.RollingOrigin(3, 2), refit=refit).frame
+
+    with pytest.raises(tsf.LookaheadError, match="'y'"):
+        tsf.check_no_lookahead(run, PANEL)
+
+
+@quietly
+@every_estimator
+def test_forecast_frame_has_the_columns_and_index_of_the_contract(name):
+    frame = clone(ESTIMATORS[name]).fit(PANEL).predict()
+    assert list(frame.columns[:4]) == ["target", "cutoff", "step", "forecast"]
+    assert frame.index.names == ["id", "day"]
+    assert list(frame["step"]) == list(range(1, H + 1)) * 3
+    assert (frame["target"] == "y").all()
+    assert np.isfinite(values(frame)).all()
+    ends = PANEL.reset_index().groupby("id")["day"].max().repeat(H).to_list()
+    assert frame["cutoff"].to_list() == ends
+    assert (frame.index.get_level_values("day") > frame["cutoff"]).all()
+
+
+@quietly
+@every_estimator
+def test_quantiles_never_cross(name):
+    frame = clone(ESTIMATORS[name]).fit(PANEL).forecast_origins(PANEL)
+    columns = [f"q{level:g}" for level in quantile_levels(frame.columns)]
+    known = frame[columns].dropna().to_numpy()
+    assert (np.diff(known, axis=1) >= 0).all()
+
+
+@quietly
+@every_estimator
+def test_a_series_alone_gets_the_forecast_that_it_gets_inside_the_panel(name):
+    model = clone(ESTIMATORS[name]).fit(PANEL)
+    inside = model.predict(PANEL).loc[["s1"]]
+    alone = model.predict(PANEL.loc[["s1"]])
+    np.testing.assert_allclose(values(alone), values(inside), rtol=1e-6, atol=1e-6)
+
+
+@quietly
+@every_estimator
+def test_predict_without_a_panel_continues_the_rows_of_fit(name):
+    model = clone(ESTIMATORS[name]).fit(PANEL)
+    np.testing.assert_allclose(values(model.predict()), values(model.predict(PANEL)), rtol=1e-6)
+
+
+@quietly
+@every_estimator
+def test_order_of_series_and_columns_does_not_matter(name):
+    model = ESTIMATORS[name]
+    turned = pd.concat([PANEL.loc[[s]] for s in ("s2", "s0", "s1")])[["x", "y"]]
+    before, after = (clone(model).fit(panel).predict(panel) for panel in (PANEL, turned))
+    pd.testing.assert_frame_equal(before, after)
+
+
+@quietly
+@every_estimator
+def test_interleaved_series_do_not_matter(name):
+    turned = PANEL.sort_index(level="day", kind="stable")
+    before, after = (clone(ESTIMATORS[name]).fit(panel).predict() for panel in (PANEL, turned))
+    pd.testing.assert_frame_equal(before, after)
+
+
+@quietly
+@every_estimator
+def test_many_origins_equal_predict_on_rows_up_to_each(name):
+    model = clone(ESTIMATORS[name]).fit(PANEL)
+    days = pd.DatetimeIndex(["2020-02-14", "2020-02-27"])
+    many = model.forecast_origins(PANEL, days)
+    for day in days:
+        known = PANEL[PANEL.index.get_level_values("day") <= day]
+        one = model.predict(known)
+        part = many[many["cutoff"] == day]
+        np.testing.assert_allclose(values(part), values(one), rtol=1e-6, atol=1e-6)
+
+
+@quietly
+@every_estimator
+def test_unseen_series_gets_a_forecast(name):
+    model = clone(ESTIMATORS[name]).fit(PANEL.loc[["s0", "s1"]])
+    assert np.isfinite(values(model.predict(PANEL.loc[["s2"]]))).all()
+
+
+@quietly
+@every_estimator
+def test_missing_cells_are_survived(name):
+    panel = make_panel(missing=0.2, seed=1)
+    assert np.isfinite(values(clone(ESTIMATORS[name]).fit(panel).predict())).all()
+
+
+@quietly
+@every_estimator
+def test_same_seed_gives_the_same_forecast_bit_for_bit(name):
+    first, second = (clone(ESTIMATORS[name]).fit(PANEL).predict() for _ in range(2))
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+
+
+@quietly
+@every_estimator
+def test_copies_predict_bit_equal(name):
+    model = clone(ESTIMATORS[name]).fit(PANEL)
+    for again in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        pd.testing.assert_frame_equal(model.predict(), again.predict(), check_exact=True)
+        pd.testing.assert_frame_equal(model.predict(PANEL), again.predict(PANEL), check_exact=True)
+
+
+@quietly
+@every_estimator
+def test_fit_and_predict_are_silent_and_leave_the_world_alone(name, capfd, tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    panel = PANEL.copy()
+    states = (
+        random.getstate(),
+        pickle.dumps(np.random.get_state()),
+        torch.get_rng_state().tolist(),
+    )
+    threads = torch.get_num_threads()
+    filters = list(warnings.filters)
+    model = clone(ESTIMATORS[name])
+    before = clone(model).get_params()
+    assert model.fit(panel) is model
+    model.predict(panel)
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+    assert states == (
+        random.getstate(),
+        pickle.dumps(np.random.get_state()),
+        torch.get_rng_state().tolist(),
+    )
+    assert threads == torch.get_num_threads()
+    assert filters == list(warnings.filters)
+    pd.testing.assert_frame_equal(panel, PANEL)
+    assert repr(before) == repr(clone(model).get_params())
+
+
+@quietly
+@every_estimator
+def test_html_shows_parameters_but_no_series(name):
+    text = clone(ESTIMATORS[name]).fit(PANEL)._repr_html_()
+    assert "horizon" in text
+    assert "s0" not in text.split("</style>")[-1].replace("s0%", "")

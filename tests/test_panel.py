@@ -1,0 +1,704 @@
+"""The gatekeeper `as_panel`, and the layout that the package reads a panel by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tsforecast._checks import DataError
+from tsforecast.data.panel import (
+    Layout,
+    as_panel,
+    forward_fill,
+    layout_of,
+    previous_rows,
+    time_from_ints,
+    time_to_ints,
+)
+
+DAYS = pd.date_range("2024-01-01", periods=4, name="Date")
+PAIRS = pd.MultiIndex.from_product([["A", "B"], DAYS], names=["ticker", "Date"])
+
+
+def frame(values: Any, index: pd.Index = DAYS) -> pd.DataFrame:
+    return pd.DataFrame({"y": values}, index=index)
+
+
+def two_tickers() -> pd.DataFrame:
+    """What yfinance gives for two tickers."""
+    columns = pd.MultiIndex.from_product(
+        [["Close", "Volume"], ["MSFT", "AAPL"]], names=["Price", "Ticker"]
+    )
+    return pd.DataFrame(np.arange(16.0).reshape(4, 4), index=DAYS, columns=columns)
+
+
+def two_tickers_as_panel() -> pd.DataFrame:
+    index = pd.MultiIndex.from_product([["AAPL", "MSFT"], DAYS], names=["Ticker", "Date"])
+    close = [1.0, 5, 9, 13, 0, 4, 8, 12]
+    return pd.DataFrame({"Close": close, "Volume": np.array(close) + 2}, index=index)
+
+
+def long_table() -> pd.DataFrame:
+    table = pd.DataFrame({"y": np.arange(8.0)}, index=PAIRS).reset_index()
+    return table.sample(frac=1, random_state=0)
+
+
+def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(left, right, check_freq=False)
+
+
+def same_index(left: pd.Index, right: pd.Index) -> None:
+    """Equal times, type, unit, zone and name; a freq does not matter."""
+    assert left.equals(right) and left.dtype == right.dtype and left.name == right.name
+
+
+# ---------------------------------------------------------------------- the forms that people have
+
+
+def test_series_with_a_name_becomes_a_column_of_that_name():
+    panel = as_panel(pd.Series([1, 2, 3, 4], index=DAYS, name="Close"))
+    same(panel, pd.DataFrame({"Close": [1.0, 2, 3, 4]}, index=DAYS))
+
+
+@pytest.mark.parametrize("name", [None, ("Close", "MSFT")])
+def test_series_without_a_plain_name_becomes_the_column_value(name):
+    panel = as_panel(pd.Series([1, 2, 3, 4], index=DAYS, name=name))
+    same(panel, pd.DataFrame({"value": [1.0, 2, 3, 4]}, index=DAYS))
+
+
+def test_frame_of_one_ticker_keeps_its_columns_and_the_name_of_its_time():
+    flat = pd.DataFrame({"Close": [1.5, 2, 3, 4], "Volume": [7, 8, 9, 9]}, index=DAYS)
+    panel = as_panel(flat)
+    same(panel, flat.astype(float))
+    assert panel.index.name == "Date"
+    assert not isinstance(panel.index, pd.MultiIndex)
+
+
+def test_index_without_names_is_called_series_and_time():
+    assert as_panel(frame([1, 2], pd.RangeIndex(2))).index.name == "time"
+    pairs = frame(range(8), PAIRS.set_names([None, None]))
+    assert list(as_panel(pairs).index.names) == ["series", "time"]
+
+
+@pytest.mark.parametrize("swap", [False, True], ids=["(Price, Ticker)", "(Ticker, Price)"])
+def test_several_tickers_of_yfinance_in_both_orders_of_the_column_levels(swap):
+    data = two_tickers()
+    if swap:
+        data = data.swaplevel(axis=1).sort_index(axis=1)
+    same(as_panel(data), two_tickers_as_panel())
+
+
+def test_the_level_of_the_tickers_may_be_named_by_series():
+    data = two_tickers().rename_axis(columns=["what", "who"])
+    same(as_panel(data, series="who"), two_tickers_as_panel().rename_axis(["who", "Date"]))
+    same(as_panel(two_tickers(), time="Date"), two_tickers_as_panel())
+
+
+def test_column_levels_without_names_are_refused():
+    with pytest.raises(DataError, match=r"several levels.*'Ticker'.*found levels \[None, None\]"):
+        as_panel(two_tickers().rename_axis(columns=[None, None]))
+
+
+def test_columns_of_three_levels_are_refused():
+    columns = pd.MultiIndex.from_tuples([("a", "b", "c")], names=["x", "Price", "Ticker"])
+    with pytest.raises(DataError, match="columns have several levels: expected two"):
+        as_panel(pd.DataFrame(np.ones((4, 1)), index=DAYS, columns=columns))
+
+
+def test_a_ticker_starts_with_its_first_row_that_has_any_value():
+    data = two_tickers()
+    data.loc[DAYS[:2], (slice(None), "AAPL")] = np.nan
+    data.loc[DAYS[0], ("Close", "MSFT")] = np.nan  # its volume is known
+    expected = two_tickers_as_panel()
+    expected.loc[("MSFT", DAYS[0]), "Close"] = np.nan
+    same(as_panel(data), expected.drop(index=[("AAPL", DAYS[0]), ("AAPL", DAYS[1])]))
+
+
+def test_a_ticker_without_any_value_is_named_and_not_dropped_in_silence():
+    data = two_tickers()
+    data.loc[:, (slice(None), "AAPL")] = np.nan
+    with pytest.raises(DataError, match=r"series without any value \(series 'AAPL'\)"):
+        as_panel(data)
+
+
+def test_columns_can_be_chosen_in_every_form():
+    same(as_panel(two_tickers(), columns=["Close"]), two_tickers_as_panel()[["Close"]])
+    table = long_table().assign(note="text")
+    expected = as_panel(long_table(), series="ticker", time="Date")
+    same(as_panel(table, series="ticker", time="Date", columns=["y"]), expected)
+    same(
+        as_panel(frame([1, 2, 3, 4]).assign(note="text"), columns=["y"]),
+        as_panel(frame([1, 2, 3, 4])),
+    )
+
+
+def test_chosen_columns_that_do_not_exist_are_listed():
+    with pytest.raises(
+        DataError, match=r"columns not found.*\['z'\].*found \['y'\].*Missing: \['z'\]"
+    ):
+        as_panel(frame([1, 2, 3, 4]), columns=["z"])
+
+
+def test_columns_must_be_a_list_and_not_one_name():
+    with pytest.raises(ValueError, match="'columns': expected a list of names, found 'ab'"):
+        as_panel(pd.DataFrame({"a": [1], "b": [2]}), columns="ab")
+
+
+def test_frame_indexed_by_series_and_time_keeps_the_names_of_its_levels():
+    panel = as_panel(frame(range(8), PAIRS))
+    same(panel, frame(np.arange(8.0), PAIRS))
+    assert list(panel.index.names) == ["ticker", "Date"]
+
+
+def test_named_columns_may_come_in_any_order_of_rows():
+    same(as_panel(long_table(), series="ticker", time="Date"), frame(np.arange(8.0), PAIRS))
+
+
+def test_named_columns_may_be_index_levels_in_any_order():
+    data = long_table().set_index(["Date", "ticker"])
+    expected = frame(np.arange(8.0), PAIRS)
+    same(as_panel(data, series="ticker", time="Date"), expected)
+    data = frame(np.arange(8.0), PAIRS).swaplevel()
+    same(as_panel(data, time="Date"), expected)  # the other level is the series
+    same(as_panel(data, series="ticker"), expected)
+
+
+def test_series_may_be_a_column_beside_a_time_index():
+    data = frame(np.arange(8.0), PAIRS).reset_index("ticker")
+    same(as_panel(data, series="ticker"), frame(np.arange(8.0), PAIRS))
+
+
+def test_time_may_be_a_column_of_a_table_of_one_series():
+    data = frame([1.0, 2, 3, 4]).reset_index().iloc[::-1]
+    same(as_panel(data, time="Date"), frame([1.0, 2, 3, 4]))
+
+
+def test_columns_named_series_and_time_may_hold_series_and_time():
+    data = pd.DataFrame({"series": ["a", "a"], "time": [2, 1], "y": [1.0, 2]})
+    panel = as_panel(data, series="series", time="time")
+    assert panel["y"].to_dict() == {("a", 1): 2.0, ("a", 2): 1.0}
+
+
+def test_a_column_wins_over_an_index_level_of_the_same_name():
+    data = pd.DataFrame({"s": ["b", "a"], "y": [1.0, 2]}, index=pd.Index([1, 2], name="s"))
+    assert as_panel(data, series="s")["y"].to_dict() == {("a", 2): 2.0, ("b", 1): 1.0}
+
+
+def test_unique_id_and_ds_are_recognised():
+    data = long_table().rename(columns={"ticker": "unique_id", "Date": "ds"})
+    same(as_panel(data), frame(np.arange(8.0), PAIRS.set_names(["unique_id", "ds"])))
+
+
+def test_wide_prices_lose_the_rows_outside_a_series_life_and_keep_inner_gaps():
+    nan = np.nan
+    prices = pd.DataFrame({"B": [nan, 1, nan, 2], "A": [1, 2, 3, nan]}, index=DAYS)
+    panel = as_panel(prices.rename_axis(columns="ticker"), wide="close")
+    index = pd.MultiIndex.from_arrays(
+        [["A"] * 3 + ["B"] * 3, DAYS.take([0, 1, 2, 1, 2, 3])], names=["ticker", "Date"]
+    )
+    same(panel, pd.DataFrame({"close": [1.0, 2, 3, 1, nan, 2]}, index=index))
+
+
+def test_wide_table_may_hold_time_in_a_column_or_in_its_named_index():
+    prices = pd.DataFrame({"B": [1.0, 2, 3, 4], "A": [5, 6, 7, 8]}, index=DAYS)
+    expected = as_panel(prices, wide="close")
+    assert list(expected.index.names) == ["series", "Date"]
+    same(as_panel(prices.reset_index(), wide="close", time="Date"), expected)
+    same(as_panel(prices, wide="close", time="Date"), expected)
+    with pytest.raises(DataError, match=r"columns not found.*Missing: \['day'\]"):
+        as_panel(prices, wide="close", time="day")
+
+
+def test_wide_table_may_name_series_like_reserved_columns():
+    assert list(
+        layout_of(as_panel(frame([1, 2, 3, 4]).rename(columns={"y": "target"}), wide="p")).ids
+    ) == ["target"]
+
+
+def test_series_in_a_wide_table_without_a_value_are_named():
+    prices = pd.DataFrame({"A": [1.0] * 4, "B": np.nan, "C": np.nan}, index=DAYS)
+    with pytest.raises(DataError, match=r"without any value \(series 'B'\).*none for 'B', 'C'"):
+        as_panel(prices, wide="close")
+
+
+# ------------------------------------------------------------------------------------ its promises
+
+FORMS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "series": (pd.Series([1, 2, 3, 4], index=DAYS, name="y"), {}),
+    "one ticker": (frame([1, 2, np.nan, 4]), {}),
+    "tickers": (two_tickers(), {}),
+    "pairs": (frame(np.arange(8), PAIRS), {}),
+    "long": (long_table(), {"series": "ticker", "time": "Date"}),
+    "wide": (two_tickers()["Close"], {"wide": "close"}),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_input_is_left_alone_and_the_panel_shares_nothing_with_it(form):
+    data, options = FORMS[form]
+    before = data.copy(deep=True)
+    panel = as_panel(data, **options)
+    panel.iloc[:] = -1.0
+    if isinstance(data, pd.Series):
+        pd.testing.assert_series_equal(data, before)
+    else:
+        pd.testing.assert_frame_equal(data, before)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_panel_of_a_panel_is_the_same_panel(form):
+    data, options = FORMS[form]
+    panel = as_panel(data, **options)
+    pd.testing.assert_frame_equal(as_panel(panel), panel)
+    assert panel.index.is_unique and panel.index.is_monotonic_increasing
+    assert (panel.dtypes == np.float64).all()
+
+
+def test_series_may_be_interleaved_or_stand_as_blocks_in_any_order():
+    expected = frame(np.arange(8.0), PAIRS)
+    same(as_panel(expected.iloc[[0, 4, 1, 5, 6, 2, 3, 7]]), expected)
+    same(as_panel(expected.iloc[[4, 5, 6, 7, 0, 1, 2, 3]]), expected)
+
+
+def test_time_out_of_order_inside_a_series_is_an_error_under_an_index():
+    wrong = frame(np.arange(8.0), PAIRS).iloc[[0, 1, 2, 3, 4, 6, 5, 7]]
+    with pytest.raises(
+        DataError,
+        match=r"unsorted time \(series 'B'; first rows: \(B, 2024-01-02 00:00:00\)\).*found 1 rows"
+        r".*sort_index\(\)",
+    ):
+        as_panel(wrong)
+    with pytest.raises(DataError, match=r"unsorted time \(first rows: 2024-01-02 00:00:00\)"):
+        as_panel(frame([1, 2, 3, 4], DAYS.take([0, 2, 1, 3])))
+    with pytest.raises(DataError, match="unsorted time"):
+        as_panel(two_tickers().iloc[[0, 2, 1, 3]])
+    with pytest.raises(DataError, match="unsorted time"):
+        as_panel(two_tickers()["Close"].iloc[::-1], wide="close")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.permutations(range(8)))
+def test_any_order_of_rows_of_a_long_table_gives_the_same_panel(order):
+    table = frame(np.arange(8.0), PAIRS).reset_index().iloc[order]
+    same(as_panel(table, series="ticker", time="Date"), frame(np.arange(8.0), PAIRS))
+
+
+# ------------------------------------------------------------------------------------ column types
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pd.Series([1, 0, 3], dtype="int8"),
+        pd.Series([1, 0, 3], dtype="uint32"),
+        pd.Series([1, 0, 3], dtype="float32"),
+        pd.Series([True, False, True]),
+        pd.Series([1, None, 3], dtype="Int64"),
+        pd.Series([1.5, None, 3], dtype="Float64"),
+        pd.Series([True, None, False], dtype="boolean"),
+        pd.Series([1, None, 3], dtype="int64[pyarrow]"),
+        pd.Series([1.5, None, 3], dtype="double[pyarrow]"),
+        pd.Series([True, None, False], dtype="bool[pyarrow]"),
+        pd.Series([1, None, 3], dtype=pd.ArrowDtype(pa.decimal128(5, 2))),
+    ],
+    ids=lambda values: str(values.dtype),
+)
+def test_numbers_of_every_type_become_float64_with_nan_for_missing(values):
+    panel = as_panel(frame(values.array, pd.RangeIndex(3)))
+    expected = [np.nan if pd.isna(value) else float(value) for value in values]
+    assert panel["y"].dtype == np.float64
+    np.testing.assert_array_equal(panel["y"], expected)
+
+
+@pytest.mark.parametrize(
+    "values, found, advice",
+    [
+        (["1", "2", "3", "4"], "dtype str", "pd.to_numeric"),
+        (np.array([1, 2, "x", None], dtype=object), "dtype object", "pd.to_numeric"),
+        (np.array([1, 2, 3, 4], dtype=object), "dtype object", "pd.to_numeric"),
+        (pd.Categorical([1, 2, 3, 4]), "dtype category", "pd.to_numeric"),
+        (np.array([1j, 2, 3, 4]), "dtype complex128", "pd.to_numeric"),
+        (DAYS, "dtype datetime64", "pass time='y'"),
+    ],
+    ids=["text", "mixed", "objects", "categories", "complex", "datetimes"],
+)
+def test_columns_that_are_not_numbers_are_refused_with_advice(values, found, advice):
+    with pytest.raises(DataError) as caught:
+        as_panel(frame(values))
+    message = str(caught.value)
+    assert "column is not numeric (column 'y'; first rows: 2024-01-01 00:00:00 = " in message
+    assert found in message and advice in message
+
+
+def test_infinite_values_are_refused_with_column_series_and_rows():
+    values = [1, 2, 3, 4, 5, np.inf, 7, -np.inf]
+    with pytest.raises(
+        DataError,
+        match=r"infinite values \(column 'y'; series 'B'; first rows: \(B, 2024-01-02 00:00:00\), "
+        r"\(B, 2024-01-04 00:00:00\)\).*found 2 infinite.*replace",
+    ):
+        as_panel(frame(values, PAIRS))
+
+
+# ---------------------------------------------------------------------------------------- bad data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pd.DataFrame(),
+        pd.DataFrame(index=DAYS),
+        pd.DataFrame({"y": []}, index=DAYS[:0]),
+        pd.Series(dtype=float),
+        two_tickers().iloc[:0],
+        frame(range(8), PAIRS).iloc[:0],
+        long_table().iloc[:0].rename(columns={"ticker": "unique_id", "Date": "ds"}),
+    ],
+    ids=["nothing", "no columns", "no rows", "series", "tickers", "pairs", "long"],
+)
+def test_empty_data_are_refused(data):
+    with pytest.raises(DataError, match="empty frame: expected at least one row and one column"):
+        as_panel(data)
+
+
+def test_empty_wide_table_is_refused():
+    with pytest.raises(DataError, match="empty frame"):
+        as_panel(frame([1, 2, 3, 4]).iloc[:0], wide="close")
+
+
+@pytest.mark.parametrize("data", [[1, 2], np.ones((3, 2)), {"y": [1]}, None])
+def test_what_is_no_frame_is_a_type_error(data):
+    with pytest.raises(TypeError, match=f"DataFrame or Series, found {type(data).__name__}"):
+        as_panel(data)
+
+
+def test_duplicated_time_is_refused_with_series_and_rows():
+    table = pd.concat([long_table(), long_table().iloc[:1]])
+    with pytest.raises(
+        DataError,
+        match=r"duplicated time \(series '[AB]'; first rows: \([AB], 2024-.*once per series",
+    ):
+        as_panel(table, series="ticker", time="Date")
+    with pytest.raises(DataError, match="several series are stacked here, name their column"):
+        as_panel(frame(range(8), PAIRS.get_level_values("Date").sort_values()))
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+def test_rows_without_a_series_name_are_refused(missing):
+    data = pd.DataFrame({"s": ["a", missing, "b"], "t": [1, 2, 3], "y": [1, 2, 3]})
+    with pytest.raises(DataError, match=r"without a series name \(first rows: row 1\).*1 missing"):
+        as_panel(data, series="s", time="t")
+
+
+def test_rows_without_time_are_refused():
+    data = pd.DataFrame({"t": [DAYS[0], pd.NaT, pd.NaT], "y": [1, 2, 3]})
+    with pytest.raises(DataError, match=r"missing time stamps \(first rows: row 1, row 2\)"):
+        as_panel(data, time="t")
+    data = pd.DataFrame({"t": pd.array([1, None, 3], dtype="Int64"), "y": [1, 2, 3]})
+    with pytest.raises(DataError, match=r"missing time stamps \(first rows: row 1\)"):
+        as_panel(data, time="t")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["series", "time", "cutoff", "step", "target", "model", "forecast", "actual", "q0.1", "q0.975"],
+)
+def test_reserved_names_are_refused_with_a_way_out(name):
+    with pytest.raises(DataError, match=f"reserved column names.*'my_{name}'.*columns="):
+        as_panel(frame([1, 2, 3, 4]).rename(columns={"y": name}))
+
+
+@pytest.mark.parametrize("name", ["q", "quantity", "q0.1 cm", "target_price", 0, ("a", 1)])
+def test_names_that_only_resemble_reserved_ones_are_fine(name):
+    panel = as_panel(
+        pd.DataFrame(
+            np.ones((4, 2)), index=DAYS, columns=pd.Index([name, "y"], tupleize_cols=False)
+        )
+    )
+    assert list(panel.columns) == [name, "y"]
+
+
+def test_repeated_column_names_are_refused():
+    twice = pd.DataFrame(np.ones((4, 3)), index=DAYS, columns=["a", "a", "b"])
+    for call in (
+        lambda: as_panel(twice),
+        lambda: as_panel(twice, wide="close"),
+        lambda: as_panel(twice, columns=["a"]),
+        lambda: as_panel(twice, series="a"),
+    ):
+        with pytest.raises(DataError, match=r"repeated column names \(column 'a'\)"):
+            call()
+    with pytest.raises(DataError, match="repeated column names"):
+        as_panel(pd.concat([two_tickers(), two_tickers()], axis=1))
+    assert list(as_panel(twice, columns=["b"]).columns) == ["b"]
+
+
+def test_three_index_levels_are_refused():
+    index = pd.MultiIndex.from_product([["x"], ["A", "B"], DAYS])
+    with pytest.raises(DataError, match="too many levels: expected two.*found 3 levels"):
+        as_panel(frame(range(8), index))
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        pd.Index(["2024-01-01", "2024-01-02"]),
+        pd.Index([1.0, 2.0]),
+        pd.Index([True, False]),
+        pd.period_range("2024-01", periods=2, freq="M"),
+    ],
+    ids=["text", "floats", "bools", "periods"],
+)
+def test_time_of_the_wrong_type_is_refused_with_advice(time):
+    with pytest.raises(
+        DataError, match=r"time is of the wrong type \(first rows: .*pd.to_datetime"
+    ):
+        as_panel(frame([1, 2], time))
+
+
+def test_series_and_time_that_are_not_there_are_named():
+    with pytest.raises(DataError, match=r"columns not found.*Missing: \['stock'\]"):
+        as_panel(long_table(), series="stock", time="Date")
+
+
+# --------------------------------------------------------------------------- series names and time
+
+
+def test_categories_become_plain_series_names_in_order():
+    data = pd.DataFrame(
+        {"s": pd.Categorical(["b", "a", "b"], categories=["c", "b", "a"]), "t": [1, 2, 3], "y": 0.0}
+    )
+    panel = as_panel(data, series="s", time="t")
+    assert [tuple(label) for label in panel.index] == [("a", 2), ("b", 1), ("b", 3)]
+    assert layout_of(panel).names() == ["a", "b"]
+    same(as_panel(data.set_index(["s", "t"])), panel)
+
+
+def test_series_names_of_numbers_and_text_stand_numbers_first():
+    data = pd.DataFrame({"s": ["x", 2, 1], "t": 1, "y": 0.0})
+    panel = as_panel(data, series="s", time="t")
+    assert layout_of(panel).names() == [1, 2, "x"]
+    same(as_panel(panel), panel)
+
+
+def test_series_names_that_have_no_order_are_refused():
+    data = pd.DataFrame({"s": ["x", pd.Timestamp("2024"), 1], "t": 1, "y": 0.0})
+    with pytest.raises(DataError, match="cannot be sorted.*found Timestamp, int, str.*to str"):
+        as_panel(data, series="s", time="t")
+
+
+TIMES = {
+    **{unit: DAYS.as_unit(unit) for unit in ("s", "ms", "us", "ns")},
+    "tz": DAYS.tz_localize("Europe/Berlin"),
+    "tz ns": DAYS.as_unit("ns").tz_localize("America/New_York"),
+    "before 1970": DAYS - pd.Timedelta(days=365 * 80),
+    **{
+        f"elapsed {unit}": pd.to_timedelta(range(4), unit="h").as_unit(unit).rename("Date")
+        for unit in ("s", "ms", "us", "ns")
+    },
+    "steps": pd.Index([-3, 0, 2, 10], name="Date"),
+}
+
+
+@pytest.mark.parametrize("kind", TIMES)
+def test_time_keeps_its_type_zone_unit_and_name(kind):
+    time = TIMES[kind]
+    panel = as_panel(frame([1, 2, 3, 4], time))
+    same_index(panel.index, time)
+    pairs = pd.MultiIndex.from_product([["A", "B"], time])
+    kept = as_panel(frame(range(8), pairs)).index.get_level_values(1)
+    same_index(kept[:4], time)
+
+
+@pytest.mark.parametrize("kind", TIMES)
+def test_time_to_whole_numbers_and_back(kind):
+    time = TIMES[kind]
+    ints = time_to_ints(time)
+    assert ints.dtype == np.int64
+    same_index(time_from_ints(ints, time), time)
+    same_index(time_from_ints(ints[::-1], time), time[::-1])
+
+
+@pytest.mark.parametrize(
+    "time, expected",
+    [
+        (pd.array(DAYS, dtype="timestamp[us][pyarrow]"), DAYS.as_unit("us")),
+        (
+            pd.array(
+                DAYS.tz_localize("Europe/Berlin"), dtype="timestamp[us, tz=Europe/Berlin][pyarrow]"
+            ),
+            DAYS.as_unit("us").tz_localize("Europe/Berlin"),
+        ),
+        (pd.array(DAYS - DAYS[0], dtype="duration[s][pyarrow]"), (DAYS - DAYS[0]).as_unit("s")),
+        (pd.array([1, 2, 3, 4], dtype="int64[pyarrow]"), pd.Index([1, 2, 3, 4])),
+        (pd.array([1, 2, 3, 4], dtype="Int64"), pd.Index([1, 2, 3, 4])),
+        (np.array([1, 2, 3, 4], dtype=np.uint8), pd.Index([1, 2, 3, 4])),
+    ],
+    ids=["timestamp", "zone", "duration", "int64", "Int64", "uint8"],
+)
+def test_time_of_pyarrow_and_nullable_types_becomes_plain(time, expected):
+    panel = as_panel(pd.DataFrame({"t": time, "y": [1, 2, 3, 4]}), time="t")
+    same_index(panel.index, expected.rename("t"))
+
+
+# ------------------------------------------------------------------------------------------ layout
+
+
+@st.composite
+def panels(draw: Any) -> pd.DataFrame:
+    """One to four series of one to six rows at whole times, some values missing."""
+    series = draw(
+        st.lists(st.sets(st.integers(-9, 9), min_size=1, max_size=6), min_size=1, max_size=4)
+    )
+    pairs = [(name, when) for name, times in enumerate(series) for when in sorted(times)]
+    index = pd.MultiIndex.from_tuples(pairs, names=["id", "when"])
+    values = draw(
+        st.lists(st.sampled_from([1.0, 2.0, np.nan]), min_size=len(pairs), max_size=len(pairs))
+    )
+    return as_panel(frame(values, index))
+
+
+def ragged() -> tuple[pd.DataFrame, Layout]:
+    """Series a, b, c of 3, 1 and 2 rows, 30 minutes apart, starting at different times."""
+    minutes = {"a": [0, 30, 90], "b": [600], "c": [60, 120]}
+    pairs = [
+        (name, DAYS[0] + pd.Timedelta(minutes=when)) for name in minutes for when in minutes[name]
+    ]
+    index = pd.MultiIndex.from_tuples(pairs, names=["bed", "at"])
+    panel = as_panel(frame(np.arange(6.0), index))
+    return panel, layout_of(panel)
+
+
+def test_layout_says_where_the_series_are():
+    panel, layout = ragged()
+    assert layout.offsets.tolist() == [0, 3, 4, 6]
+    assert layout.starts.tolist() == [0, 3, 4]
+    assert layout.stops.tolist() == [3, 4, 6]
+    assert (layout.n_series, layout.n_rows) == (3, 6)
+    assert layout.codes().tolist() == [0, 0, 0, 1, 2, 2]
+    assert layout.names() == ["a", "b", "c"]
+    assert layout.ids.name == "bed"
+    same_index(layout.time, panel.index.get_level_values("at"))
+
+
+def test_layout_of_one_series_has_the_constant_0_as_its_name():
+    layout = layout_of(as_panel(frame([1, 2, 3, 4])))
+    assert layout.ids is None
+    assert layout.names() == [0]
+    assert layout.offsets.tolist() == [0, 4]
+    assert layout.codes().tolist() == [0, 0, 0, 0]
+
+
+def test_hours_count_from_the_first_row_of_each_series():
+    _, layout = ragged()
+    assert layout.hours().tolist() == [0, 0.5, 1.5, 0, 0, 1]
+
+
+@pytest.mark.parametrize("kind", TIMES)
+def test_hours_do_not_depend_on_the_unit_of_time(kind):
+    hours = layout_of(as_panel(frame([1, 2, 3, 4], TIMES[kind]))).hours()
+    expected = [0, 3, 5, 13] if kind == "steps" else np.arange(4) * (1 if "elapsed" in kind else 24)
+    np.testing.assert_array_equal(hours, expected)
+
+
+def test_hours_pass_evenly_when_the_clocks_change():
+    time = pd.date_range("2024-03-30", periods=3, tz="Europe/Berlin")
+    assert layout_of(as_panel(frame([1, 2, 3], time))).hours().tolist() == [0, 24, 47]
+
+
+@settings(max_examples=40, deadline=None)
+@given(panels(), st.integers(1, 7))
+def test_tail_keeps_the_last_rows_of_each_series(panel, n_rows):
+    layout, kept = layout_of(panel).tail(n_rows)
+    expected = panel.groupby(level=0).tail(n_rows)
+    pd.testing.assert_frame_equal(panel.iloc[kept], expected)
+    assert_same_layout(layout, layout_of(expected))
+
+
+@settings(max_examples=40, deadline=None)
+@given(panels(), st.data())
+def test_head_keeps_the_first_rows_of_each_series_and_drops_series_without_any(panel, data):
+    whole = layout_of(panel)
+    counts = np.array([data.draw(st.integers(0, size)) for size in np.diff(whole.offsets)])
+    layout, kept = whole.head(counts)
+    parts = [panel.iloc[start : start + n] for start, n in zip(whole.starts, counts)]
+    expected = pd.concat(parts)
+    pd.testing.assert_frame_equal(panel.iloc[kept], expected)
+    if len(expected):
+        assert_same_layout(layout, layout_of(expected))
+    assert len(layout.hours()) == len(previous_rows(layout)) == counts.sum()
+
+
+def assert_same_layout(layout: Layout, expected: Layout) -> None:
+    same_index(layout.ids, expected.ids)
+    same_index(layout.time, expected.time)
+    np.testing.assert_array_equal(layout.offsets, expected.offsets)
+
+
+@settings(max_examples=60, deadline=None)
+@given(panels(), st.sets(st.integers(-11, 11), max_size=5))
+def test_origins_are_the_newest_rows_at_or_before_each_cutoff(panel, cutoffs):
+    expected = [
+        (max(known), cutoff)
+        for name in panel.index.unique(0)
+        for cutoff in sorted(cutoffs)
+        if (
+            known := [
+                row for row, (id_, when) in enumerate(panel.index) if id_ == name and when <= cutoff
+            ]
+        )
+    ]
+    rows, marks = layout_of(panel).origins_at(pd.Index(sorted(cutoffs), dtype=np.int64))
+    assert list(zip(rows.tolist(), marks.tolist())) == expected
+
+
+def test_without_cutoffs_every_row_is_an_origin_at_its_own_time():
+    _, layout = ragged()
+    rows, marks = layout.origins_at(None)
+    assert rows.tolist() == list(range(6))
+    np.testing.assert_array_equal(marks, time_to_ints(layout.time))
+
+
+@pytest.mark.parametrize("day", ["1969-12-30", "2024-01-01"])
+def test_cutoffs_of_a_finer_unit_are_rounded_down(day):
+    time = pd.date_range(day, periods=3, freq="s").as_unit("s")
+    layout = layout_of(as_panel(frame([1, 2, 3], time)))
+    cutoffs = pd.DatetimeIndex([time[1] - pd.Timedelta(1, "ns"), time[1]])
+    rows, marks = layout.origins_at(cutoffs)
+    assert rows.tolist() == [0, 1]
+    same_index(time_from_ints(marks, time), time[:2])
+
+
+def test_cutoffs_of_another_zone_are_the_same_instants_and_naive_ones_are_refused():
+    time = DAYS.tz_localize("Europe/Berlin")
+    layout = layout_of(as_panel(frame([1, 2, 3, 4], time)))
+    rows, _ = layout.origins_at(time.tz_convert("UTC"))
+    assert rows.tolist() == [0, 1, 2, 3]
+    with pytest.raises(DataError, match="time zones differ.*Europe/Berlin, found None"):
+        layout.origins_at(DAYS)
+
+
+@settings(max_examples=60, deadline=None)
+@given(panels())
+def test_forward_fill_agrees_with_pandas(panel):
+    layout, values = layout_of(panel), panel["y"].to_numpy()
+    filled, source = forward_fill(values, layout)
+    np.testing.assert_array_equal(filled, panel.groupby(level=0)["y"].ffill())
+    np.testing.assert_array_equal(values[source], filled)
+    known = ~np.isnan(filled)
+    assert (source <= np.arange(len(panel))).all()
+    np.testing.assert_array_equal(source[~known], layout.starts[layout.codes()][~known])
+
+
+@settings(max_examples=60, deadline=None)
+@given(panels())
+def test_previous_rows_agree_with_a_shift_in_pandas(panel):
+    rows = pd.Series(np.arange(len(panel)), index=panel.index)
+    expected = rows.groupby(level=0).shift().fillna(rows).to_numpy()
+    np.testing.assert_array_equal(previous_rows(layout_of(panel)), expected)

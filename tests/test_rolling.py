@@ -1,0 +1,408 @@
+"""The run of a backtest, against a plain loop over series, cutoffs and steps."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, clone
+from sklearn.frozen import FrozenEstimator
+
+from tsforecast._checks import DataError
+from tsforecast.backtesting.rolling import Backtest, backtest
+from tsforecast.data.panel import as_panel
+from tsforecast.data.splits import RollingOrigin
+
+H = 3
+
+
+class Mean(BaseEstimator):
+    """The mean of the rows of fit, plus the last known value of the series; only predicts."""
+
+    def __init__(self, target: str | None = "y", horizon: int = H) -> None:
+        self.target = target
+        self.horizon = horizon
+
+    def fit(self, panel: pd.DataFrame) -> Mean:
+        column = self.target or panel.columns[0]
+        self.mean_ = panel[column].mean()
+        self.column_ = column
+        self.rows_ = panel.index
+        self.cutoff_ = panel.index.get_level_values(-1).max()
+        return self
+
+    def predict(self, panel: pd.DataFrame) -> pd.DataFrame:
+        """Time labels are made up: they do not count."""
+        last = panel[self.column_].groupby(level=0).last()
+        end = panel.groupby(level=0).tail(1)
+        frame = end.loc[end.index.repeat(self.horizon), []]
+        return frame.assign(
+            target=self.column_,
+            cutoff=frame.index.get_level_values(1),
+            step=np.tile(np.arange(1, self.horizon + 1), len(end)),
+            forecast=np.repeat(last.to_numpy(), self.horizon) + self.mean_,
+        )
+
+
+class Origins(Mean):
+    """The same with the fast path, and quantiles."""
+
+    is_baseline = True
+
+    def forecast_origins(self, panel: pd.DataFrame, cutoffs: pd.Index) -> pd.DataFrame:
+        self.seen_ = panel
+        time = panel.index.get_level_values(-1)
+        frames = [self.predict(panel[time <= cutoff]).assign(cutoff=cutoff) for cutoff in cutoffs]
+        frame = pd.concat(frames)
+        return frame.assign(**{"q0.1": frame["forecast"] - 1, "q0.9": frame["forecast"] + 1})
+
+
+def make_panel(seed: int = 0) -> pd.DataFrame:
+    """Series that begin late, end early, have gaps in time and missing values."""
+    rng = np.random.default_rng(seed)
+    days = pd.date_range("2024-01-01", periods=40, name="day")
+    kept = {
+        "a": np.arange(40),
+        "b": np.arange(34),  # ends before the last cutoffs
+        "c": np.setdiff1d(np.arange(20, 40), [24, 31, 33]),
+        "late": np.arange(38, 40),
+    }
+    parts = {
+        name: pd.DataFrame(
+            {"x": rng.normal(size=len(rows)), "y": rng.normal(size=len(rows)).cumsum()},
+            index=days[rows],
+        )
+        for name, rows in kept.items()
+    }
+    panel = pd.concat(parts, names=["series"])
+    panel.loc[rng.random(len(panel)) < 0.2, "y"] = np.nan
+    return panel
+
+
+def plain_backtest(panel: pd.DataFrame, splitter: RollingOrigin, *, every: int) -> pd.DataFrame:
+    """What `backtest` must give for `Mean` and the naive, one row after the other."""
+    rows = []
+    time = panel.index.get_level_values("day")
+    splits = splitter.splits(panel, horizon=H)
+    for number, split in enumerate(splits):
+        fit = splits[number // every * every]
+        mean = panel["y"][(time >= fit.fit_from) & (time <= fit.fit_until)].mean()
+        for name, one in panel["y"].groupby(level=0):
+            y = one.droplevel(0)
+            for cutoff in split.cutoffs:
+                past, coming = y[y.index <= cutoff], y[y.index > cutoff]
+                if len(past) == 0:
+                    continue
+                known = past.dropna()
+                last = known.iloc[-1] if len(known) else np.nan
+                for step, (when, actual) in enumerate(coming.iloc[:H].items(), start=1):
+                    key = (name, when, cutoff, step, "y")
+                    rows.append(("mean", *key, last + mean, actual))
+                    rows.append(("naive", *key, last, actual))
+    columns = ["model", "series", "time", "cutoff", "step", "target", "forecast", "actual"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.sort_values(["model", "series", "cutoff", "step"], ignore_index=True)
+
+
+def same(frame: pd.DataFrame, other: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(frame, other, check_dtype=False, rtol=1e-12)
+
+
+@pytest.mark.parametrize("refit, every", [(True, 1), (2, 2), (False, 4)])
+@pytest.mark.parametrize(
+    "splitter",
+    [RollingOrigin(4, 2), RollingOrigin(4, 2, step=2, train_size=12, gap=3)],
+    ids=["plain", "gap"],
+)
+def test_equals_a_plain_loop(splitter: RollingOrigin, refit: Any, every: int):
+    panel = make_panel()
+    plain = plain_backtest(panel, splitter, every=every)
+    result = backtest({"mean": Mean()}, panel, splitter, refit=refit)
+    same(result.frame, plain)
+    fast = backtest({"mean": Origins()}, panel, splitter, refit=refit)
+    same(fast.frame.drop(columns=["q0.1", "q0.9"]), plain)
+    assert list(fast.frame.columns[-4:]) == ["forecast", "q0.1", "q0.9", "actual"]
+
+
+def test_the_naive_is_the_last_value_known_at_the_cutoff():
+    panel = pd.DataFrame({"y": [1.0, 2.0, np.nan, np.nan, 5.0, 6.0]})
+    frame = backtest(Naive2(), panel, RollingOrigin(2)).frame
+    naive = frame[frame["model"] == "naive"]
+    assert naive["cutoff"].tolist() == [2, 2, 3, 3]
+    assert naive["forecast"].tolist() == [2.0] * 4
+    assert naive["actual"].isna().tolist() == [True, False, False, False]
+    assert set(frame["series"]) == {0}
+
+
+class Naive2(Mean):
+    """A panel of one series, two steps, a model of no use."""
+
+    def __init__(self, target: str | None = None, horizon: int = 2) -> None:
+        super().__init__(target, horizon)
+
+    def predict(self, panel: pd.DataFrame) -> pd.DataFrame:
+        end = panel.iloc[[-1, -1]]
+        return end.assign(target="y", cutoff=end.index, step=[1, 2], forecast=0.0)
+
+
+def test_a_model_named_naive_is_used_as_the_naive():
+    result = backtest({"naive": Mean()}, make_panel(), RollingOrigin(2))
+    plain = plain_backtest(make_panel(), RollingOrigin(2), every=1)
+    same(result.frame, plain[plain["model"] == "mean"].assign(model="naive").reset_index(drop=True))
+    assert result.baselines == ("naive",)
+
+
+def test_every_model_has_the_same_rows_and_nan_where_it_gives_no_forecast():
+    class Picky(Origins):
+        def forecast_origins(self, panel: pd.DataFrame, cutoffs: pd.Index) -> pd.DataFrame:
+            frame = super().forecast_origins(panel, cutoffs)
+            frame = frame.rename(columns={"q0.1": "q0.05"})
+            return frame[(frame["step"] > 1) & (frame.index.get_level_values(0) != "c")]
+
+    models = {"picky": Picky(), "fast": Origins(), "mean": Mean()}
+    frame = backtest(models, make_panel(), RollingOrigin(3, 2)).frame
+    assert list(frame["model"].unique()) == ["picky", "fast", "mean", "naive"]
+    assert list(frame.columns[7:]) == ["q0.05", "q0.1", "q0.9", "actual"]
+    key = ["series", "time", "cutoff", "step", "actual"]
+    by_model = {name: rows[key].reset_index(drop=True) for name, rows in frame.groupby("model")}
+    for rows in by_model.values():
+        pd.testing.assert_frame_equal(rows, by_model["naive"])
+    picky = frame[frame["model"] == "picky"]
+    lacking = (picky["series"] == "c") | (picky["step"] == 1)
+    assert (picky["forecast"].isna() == lacking).all()
+    assert (
+        frame.loc[frame["model"].isin(["mean", "naive"]), ["q0.05", "q0.1"]].isna().to_numpy().all()
+    )
+
+
+def test_models_are_cloned_and_the_panel_left_alone():
+    model, panel = Mean(), make_panel()
+    before = panel.copy()
+    backtest(model, panel, RollingOrigin(2))
+    assert not hasattr(model, "mean_")
+    pd.testing.assert_frame_equal(panel, before)
+
+
+def test_models_are_given_no_row_beyond_the_last_forecast_row():
+    panel = make_panel()
+    seen = []
+
+    class Witness(Origins):
+        def forecast_origins(self, panel: pd.DataFrame, cutoffs: pd.Index) -> pd.DataFrame:
+            seen.append((panel, cutoffs))
+            return super().forecast_origins(panel, cutoffs)
+
+    backtest(Witness(), panel, RollingOrigin(3, 2))
+    assert len(seen) == 3
+    for given, cutoffs in seen:
+        for name, rows in panel.groupby(level=0):
+            time = rows.index.get_level_values(1)
+            known = int((time <= cutoffs[-1]).sum())
+            wanted = rows.iloc[: known + H if known else 0]
+            assert given[given.index.get_level_values(0) == name].equals(wanted)
+
+
+def test_scales_are_the_one_row_errors_of_the_naive_over_the_training_rows():
+    panel = make_panel(seed=3)
+    splitter = RollingOrigin(3, 2, train_size=15, gap=1)
+    scales = backtest(Mean(), panel, splitter).scales.set_index(["series", "cutoff"])
+    time = panel.index.get_level_values("day")
+    for split in splitter.splits(panel, horizon=H):
+        rows = panel["y"][(time >= split.fit_from) & (time <= split.fit_until)]
+        change = rows - rows.groupby(level=0).ffill().groupby(level=0).shift()
+        for cutoff in split.cutoffs:
+            for name in scales.xs(cutoff, level="cutoff").index:
+                known = change[change.index.get_level_values(0) == name].dropna()
+                mae, mse = scales.loc[(name, cutoff), ["mae", "mse"]]
+                assert mae == pytest.approx(known.abs().mean(), nan_ok=True)
+                assert mse == pytest.approx((known**2).mean(), nan_ok=True)
+
+
+def test_metrics_skill_and_verdicts_are_functions_of_the_frame():
+    rng = np.random.default_rng(1)
+    panel = pd.DataFrame({"y": rng.normal(size=120).cumsum()}, index=pd.RangeIndex(120))
+    panel = pd.concat({"a": panel}, names=["series", "time"])
+    result = backtest({"mean": Mean(), "fast": Origins()}, panel, RollingOrigin(2, 20))
+    error = (result.frame["forecast"] - result.frame["actual"]).abs()
+    mae = error.groupby(result.frame["model"]).mean()
+    assert result.metrics()["mae"].to_dict() == pytest.approx(mae.to_dict())
+    scale = result.frame.merge(result.scales, on=["series", "cutoff"], how="left")["mae"]
+    mase = (error / scale).groupby(result.frame["model"]).mean()  # one series
+    assert result.metrics()["mase"].to_dict() == pytest.approx(mase.to_dict())
+    assert result.metrics(by="step")["n"].tolist() == [40] * 9
+    assert result.baselines == ("fast", "naive")
+    assert list(result.skill().index) == ["mean"]
+    assert len(result.verdicts()) == 1
+    assert result.verdicts()[0].startswith("mean: ")
+    assert repr(result) == (
+        "Backtest(models=['mean', 'fast', 'naive'], horizon=3, series=1, cutoffs=40, rows=360)"
+    )
+
+
+def test_a_fitted_model_is_used_as_it_is():
+    panel = make_panel()
+    splitter = RollingOrigin(3, 2)
+    first = splitter.splits(panel, horizon=H)[0]
+    time = panel.index.get_level_values("day")
+    model = Mean().fit(panel[time <= first.cutoffs[0]])
+    frozen = backtest({"mean": FrozenEstimator(model)}, panel, splitter, refit=True)
+    same(frozen.frame, backtest({"mean": Mean()}, panel, splitter, refit=False).frame)
+
+
+def test_a_fitted_model_that_has_seen_later_rows_is_refused_with_both_dates():
+    panel = make_panel()
+    model = FrozenEstimator(Mean().fit(panel))
+    message = r"'mean' trained on rows up to the first cutoff, 2024-02-05.*up to 2024-02-09"
+    with pytest.raises(ValueError, match=message):
+        backtest({"mean": model}, panel, RollingOrigin(2))
+    del model.estimator.cutoff_
+    with pytest.raises(ValueError, match="'mean' to tell its last training time as `cutoff_`"):
+        backtest({"mean": model}, panel, RollingOrigin(2))
+
+
+def test_models_must_agree_in_horizon_and_target():
+    panel = make_panel()
+    with pytest.raises(ValueError, match=r"one horizon for all, found \{'a': 3, 'b': 2\}"):
+        backtest({"a": Mean(), "b": Mean(horizon=2)}, panel)
+    with pytest.raises(ValueError, match=r"one target for all, found \{'a': 'y', 'b': 'x'\}"):
+        backtest({"a": Mean(), "b": Mean("x")}, panel)
+    with pytest.raises(ValueError, match=r"one target for all, found \{'Mean': None\}"):
+        backtest(Mean(None), panel)
+    with pytest.raises(DataError, match="expected a column 'z', found columns"):
+        backtest(Mean("z"), panel)
+    both = {"a": Mean(None), "b": Mean("y")}
+    assert set(backtest(both, panel[["y"]], RollingOrigin(2)).frame["target"]) == {"y"}
+
+
+def test_models_may_be_one_or_a_list_named_by_class():
+    panel = make_panel()
+    names = backtest([Mean(), Origins()], panel, RollingOrigin(2)).frame["model"].unique()
+    assert list(names) == ["Mean", "Origins", "naive"]
+    with pytest.raises(ValueError, match=r"different classes, or a dict, found \['Mean', 'Mean'\]"):
+        backtest([Mean(), Mean()], panel)
+
+
+@pytest.mark.parametrize("refit", [0, -1, 1.5])
+def test_refit_is_a_flag_or_a_whole_number(refit: Any):
+    with pytest.raises(ValueError, match=f"refit.*at least 1, found {re.escape(repr(refit))}"):
+        backtest(Mean(), make_panel(), RollingOrigin(2), refit=refit)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda f: f.drop(columns="forecast"), "columns step and forecast, found no column forec"),
+        (lambda f: f.assign(step=f["step"] - 1), r"steps 1 to 3, found .* first at step 0"),
+        (lambda f: f.assign(cutoff=f["cutoff"] + pd.Timedelta("1s")), "cutoffs as asked"),
+        (lambda f: pd.concat([f, f.iloc[:2]]), "one row per series.*found 2 rows that repeat"),
+        (lambda f: f.droplevel(0), r"an index \(series, time\), found index \['day'\]"),
+    ],
+)
+def test_a_malformed_forecast_frame_is_refused(change: Any, message: str):
+    class Bad(Origins):
+        def forecast_origins(self, panel: pd.DataFrame, cutoffs: pd.Index) -> pd.DataFrame:
+            return change(super().forecast_origins(panel, cutoffs))
+
+    with pytest.raises(DataError, match=rf"model 'Bad' is malformed: expected .*{message}"):
+        backtest(Bad(), make_panel(), RollingOrigin(2, 2))
+
+
+class Fragile(Mean):
+    """Fails at a given time; the switch is shared by its clones."""
+
+    fails_from: Any = None
+    error: type[BaseException] = RuntimeError
+
+    def predict(self, panel: pd.DataFrame) -> pd.DataFrame:
+        if self.fails_from is not None and panel.index.get_level_values(1).max() > self.fails_from:
+            raise self.error("the cable was pulled")
+        return super().predict(panel)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+@pytest.mark.parametrize("refit", [True, False, 2, 3])
+def test_an_interrupted_run_resumes_to_the_same_result(
+    refit: Any, error: Any, monkeypatch: pytest.MonkeyPatch
+):
+    panel, splitter = make_panel(), RollingOrigin(5, 2)
+    models = {"mean": Origins(), "fragile": Fragile()}
+    whole = backtest(models, panel, splitter, refit=refit)
+    third = splitter.splits(panel, horizon=H)[3]
+    monkeypatch.setattr(Fragile, "fails_from", third.cutoffs[0])
+    monkeypatch.setattr(Fragile, "error", error)
+    with pytest.raises(error, match="cable") as caught:
+        backtest(models, panel, splitter, refit=refit)
+    partial = caught.value.result
+    assert isinstance(partial, Backtest)
+    assert partial.frame["cutoff"].max() < third.cutoffs[0]
+    assert "3 of 5 splits are finished" in caught.value.__notes__[0]
+    assert "resume=result" in caught.value.__notes__[0]
+    partial.metrics()
+    monkeypatch.undo()
+    resumed = backtest(models, panel, splitter, refit=refit, resume=partial)
+    pd.testing.assert_frame_equal(resumed.frame, whole.frame)
+    pd.testing.assert_frame_equal(resumed.scales, whole.scales)
+    assert resumed.baselines == whole.baselines
+
+
+def test_resuming_twice_keeps_what_both_runs_finished(monkeypatch: pytest.MonkeyPatch):
+    panel, splitter = make_panel(), RollingOrigin(5, 2)
+    splits = splitter.splits(panel, horizon=H)
+    whole, partial = backtest(Fragile(), panel, splitter), None
+    for reached in (1, 3):
+        monkeypatch.setattr(Fragile, "fails_from", splits[reached].cutoffs[0])
+        with pytest.raises(RuntimeError) as caught:
+            backtest(Fragile(), panel, splitter, resume=partial)
+        partial = caught.value.result
+    monkeypatch.undo()
+    same(backtest(Fragile(), panel, splitter, resume=partial).frame, whole.frame)
+    calls: list[int] = []
+    monkeypatch.setattr(Fragile, "fit", lambda self, panel: calls.append(1))
+    same(backtest(Fragile(), panel, splitter, resume=whole).frame, whole.frame)
+    assert calls == []
+
+
+def test_an_error_in_the_first_split_has_no_result(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Fragile, "fails_from", pd.Timestamp("2000-01-01"))
+    with pytest.raises(RuntimeError) as caught:
+        backtest(Fragile(), make_panel(), RollingOrigin(2))
+    assert not hasattr(caught.value, "result")
+
+
+def test_resume_refuses_another_run():
+    panel = make_panel()
+    done = backtest({"mean": Mean()}, panel, RollingOrigin(2, 2))
+    with pytest.raises(ValueError, match=r"resume.*'models': \['naive', 'other'\].*found.*'mean'"):
+        backtest({"other": Mean()}, panel, RollingOrigin(2, 2), resume=done)
+    for splitter in (RollingOrigin(4, 2), RollingOrigin(2, 3), RollingOrigin(1, 1)):
+        with pytest.raises(ValueError, match="resume.*the first splits of this splitter"):
+            backtest({"mean": Mean()}, panel, splitter, resume=done)
+    with pytest.raises(ValueError, match="resume.*on this panel"):
+        backtest({"mean": Mean()}, panel * 2, RollingOrigin(2, 2), resume=done)
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        pd.date_range("2024-01-01", periods=30, freq="h", tz="Europe/Berlin"),
+        pd.timedelta_range("0h", periods=30, freq="h"),
+        pd.RangeIndex(30),
+    ],
+    ids=["zoned", "timedelta", "whole"],
+)
+def test_times_and_cutoffs_keep_the_type_of_the_panel(time: pd.Index):
+    panel = as_panel(pd.DataFrame({"y": np.arange(30.0)}, index=time))
+    frame = backtest(Naive2(), panel, RollingOrigin(2, 2)).frame
+    assert frame["time"].dtype == panel.index.dtype
+    assert frame["cutoff"].dtype == panel.index.dtype
+    naive = frame[frame["model"] == "naive"]
+    assert (panel.index.get_indexer(naive["time"]) == naive["actual"]).all()
+    assert (panel.index.get_indexer(naive["cutoff"]) == naive["forecast"]).all()
+
+
+def test_nothing_is_shown_without_a_terminal(capsys: pytest.CaptureFixture[str]):
+    backtest(clone(Mean()), make_panel(), RollingOrigin(2), verbose=1)
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,389 @@
+"""Transforms: the inverse contract, time order between rows, and scikit-learn's manners."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import RobustScaler, StandardScaler
+from sklearn.utils import estimator_html_repr
+
+from tsforecast._checks import DataError
+from tsforecast.data.panel import as_panel
+from tsforecast.data.transforms import Clip, Log, LogReturn, SeriesScaler
+
+NAN = np.nan
+SCALERS = {
+    f"{method} {by}": SeriesScaler(method, by=by)  # type: ignore[arg-type]
+    for method in ("standard", "robust")
+    for by in ("series", "all")
+}
+INVERTIBLE: dict[str, Any] = {"log": Log(), **SCALERS}
+ALL: dict[str, Any] = {**INVERTIBLE, "clip": Clip(2.0, 50.0), "return": LogReturn()}
+
+
+def panel_of(seed: int = 0, names: str = "abc") -> pd.DataFrame:
+    """Positive x and y of very different scale per series, some NaN."""
+    rng = np.random.default_rng(seed)
+    index = pd.MultiIndex.from_product(
+        [list(names), pd.date_range("2024", periods=8)], names=["id", "day"]
+    )
+    scale = np.repeat(10.0 ** np.arange(len(names)), 8)[:, None]
+    values = np.exp(rng.normal(size=(len(index), 2))) * scale
+    values[rng.random(values.shape) < 0.15] = NAN
+    return as_panel(pd.DataFrame(values, index=index, columns=["x", "y"]))
+
+
+def forecast_rows(panel: pd.DataFrame, seed: int = 1) -> pd.DataFrame:
+    """Rows as forecasts have them: each index label many times, in any order."""
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(0, len(panel), size=5 * len(panel))
+    return pd.DataFrame(
+        rng.uniform(0.5, 9.0, size=(len(rows), 2)), index=panel.index[rows], columns=panel.columns
+    )
+
+
+# ------------------------------------------------------------------------------------- the inverse
+
+
+@pytest.mark.parametrize("name", INVERTIBLE)
+def test_inverse_undoes_the_transform(name):
+    panel = panel_of()
+    transform = clone(INVERTIBLE[name]).fit(panel)
+    back = transform.inverse_transform(transform.transform(panel))
+    pd.testing.assert_frame_equal(back, panel)
+
+
+@pytest.mark.parametrize("name", INVERTIBLE)
+def test_inverse_undoes_the_transform_on_the_repeated_rows_of_forecasts(name):
+    panel = panel_of()
+    transform = clone(INVERTIBLE[name]).fit(panel)
+    rows = forecast_rows(panel)
+    there = transform.transform(rows)
+    pd.testing.assert_frame_equal(transform.inverse_transform(there), rows)
+    one_by_one = pd.concat([transform.inverse_transform(there.iloc[[i]]) for i in range(20)])
+    pd.testing.assert_frame_equal(one_by_one, rows.iloc[:20])
+
+
+@pytest.mark.parametrize("name", INVERTIBLE)
+def test_inverse_undoes_the_transform_for_series_that_fit_has_not_seen(name):
+    transform = clone(INVERTIBLE[name]).fit(panel_of())
+    for other in (panel_of(5, names="bz"), panel_of(5, names="z"), panel_of().loc["a"]):
+        back = transform.inverse_transform(transform.transform(other))
+        pd.testing.assert_frame_equal(back, other)
+
+
+@pytest.mark.parametrize("name", [*INVERTIBLE, "clip"])
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.floats(-5, 5), min_size=2, max_size=20), st.sampled_from(["a", "c", "unseen"]))
+def test_inverse_keeps_the_order_of_quantiles(name, values, series):
+    transform = clone(ALL[name]).fit(panel_of())
+    index = pd.MultiIndex.from_product([[series], [pd.Timestamp("2024")]]).repeat(len(values))
+    rows = pd.DataFrame({"x": sorted(values), "y": sorted(values)}, index=index)
+    assert (transform.inverse_transform(rows).diff().iloc[1:] >= 0).all(axis=None)
+
+
+def test_inverse_of_clip_and_of_returns_leaves_values_alone():
+    panel = panel_of()
+    for transform in (Clip(2.0, 50.0).fit(panel), LogReturn().fit(panel)):
+        pd.testing.assert_frame_equal(transform.inverse_transform(panel), panel)
+
+
+# ------------------------------------------------------------------- what every transform promises
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_without_columns_the_targets_are_meant_or_else_every_column(name):
+    panel = panel_of()
+    every = clone(ALL[name]).fit(panel).transform(panel)
+    assert (every != panel).any().all()
+    if name != "return":
+        target = clone(ALL[name]).fit(panel, panel[["y"]]).transform(panel)
+        pd.testing.assert_series_equal(target["x"], panel["x"])
+        pd.testing.assert_series_equal(target["y"], every["y"])
+    chosen = clone(ALL[name]).set_params(columns=["x"]).fit(panel, panel[["y"]]).transform(panel)
+    pd.testing.assert_series_equal(chosen["y"], panel["y"])
+    pd.testing.assert_series_equal(chosen["x"], every["x"])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_rows_columns_and_the_input_stay_as_they_are(name):
+    panel = panel_of().assign(note=1.0)[["note", "y", "x"]]
+    before = panel.copy(deep=True)
+    transform = clone(ALL[name]).set_params(columns=["x"]).fit(panel)
+    rows = panel.iloc[::-1]
+    for result in (transform.transform(rows), transform.inverse_transform(rows)):
+        assert list(result.columns) == ["note", "y", "x"]
+        pd.testing.assert_index_equal(result.index, rows.index)
+        pd.testing.assert_frame_equal(result[["note", "y"]], rows[["note", "y"]])
+    pd.testing.assert_frame_equal(panel, before)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_missing_values_stay_missing(name):
+    panel = panel_of()
+    result = clone(ALL[name]).fit(panel).transform(panel)
+    assert result.isna().to_numpy()[panel.isna().to_numpy()].all()
+    if name != "return":
+        pd.testing.assert_frame_equal(result.isna(), panel.isna())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_row_depends_on_no_later_row_and_on_no_other_series(name):
+    panel = panel_of()
+    transform = clone(ALL[name]).fit(panel)
+    expected = transform.transform(panel)
+    altered = panel.copy()
+    altered.loc["a"] = 3.0
+    altered.iloc[12:16] = 7.0  # the later half of b
+    changed = transform.transform(altered)
+    pd.testing.assert_frame_equal(changed.iloc[8:12], expected.iloc[8:12], check_exact=True)
+    pd.testing.assert_frame_equal(changed.loc[["c"]], expected.loc[["c"]], check_exact=True)
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("names", [[0, 1], [("x", 1), ("y", 2)], [pd.Timestamp("2024"), 1.5]])
+def test_column_names_need_not_be_text(name, names):
+    panel = panel_of()
+    named = panel.set_axis(pd.Index(names, tupleize_cols=False), axis=1)
+    expected = clone(ALL[name]).fit(panel).transform(panel)
+    result = clone(ALL[name]).fit(named).transform(named)
+    assert list(result.columns) == names
+    np.testing.assert_array_equal(result.to_numpy(), expected.to_numpy())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_columns_that_are_missing_or_no_list_are_named(name):
+    panel = panel_of()
+    transform = clone(ALL[name])
+    with pytest.raises(DataError, match=rf"{type(transform).__name__} misses.*Missing: \['z'\]"):
+        transform.set_params(columns=["z"]).fit(panel)
+    with pytest.raises(ValueError, match="'columns': expected a list of names, found 'xy'"):
+        transform.set_params(columns="xy").fit(panel)
+    transform.set_params(columns=["x", "y"]).fit(panel)
+    with pytest.raises(DataError, match=r"Missing: \['y'\]"):
+        transform.transform(panel[["x"]])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_transform_must_be_fitted_first(name):
+    with pytest.raises(sklearn.exceptions.NotFittedError):
+        clone(ALL[name]).transform(panel_of())
+
+
+# -------------------------------------------------------------------------- scikit-learn's manners
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_clones_are_unfitted_and_have_the_same_parameters(name):
+    fitted = clone(ALL[name]).fit(panel_of())
+    copy = clone(fitted)
+    assert copy.get_params() == ALL[name].get_params()
+    assert not hasattr(copy, "columns_")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_pickled_transform_gives_the_same_rows(name):
+    panel = panel_of()
+    transform = clone(ALL[name]).fit(panel)
+    again = pickle.loads(pickle.dumps(transform))
+    pd.testing.assert_frame_equal(again.transform(panel), transform.transform(panel))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_pipeline_with_pandas_output_is_the_chain_of_its_steps(name):
+    panel = panel_of()
+    first, second = Clip(0.01, 400.0, columns=["x", "y"]), clone(ALL[name])
+    pipeline = make_pipeline(clone(first), clone(second)).set_output(transform="pandas")
+    y = None if name == "return" else panel[["y"]]
+    pipeline.fit(panel, y)
+    clipped = first.fit_transform(panel, y)
+    expected = second.fit_transform(clipped, y)
+    result = pipeline.transform(panel)
+    pd.testing.assert_frame_equal(result, expected)
+    assert list(pipeline.get_feature_names_out()) == ["x", "y"]
+    back = second.inverse_transform(expected)
+    pd.testing.assert_frame_equal(pipeline.inverse_transform(result), back)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_pandas_output_never_writes_the_names_of_fit_over_columns_in_another_order(name):
+    panel = panel_of()
+    expected = clone(ALL[name]).fit(panel).transform(panel)
+    with sklearn.config_context(transform_output="pandas"):
+        transform = clone(ALL[name]).set_output(transform="pandas").fit(panel)
+        pd.testing.assert_frame_equal(transform.transform(panel[["y", "x"]]), expected[["y", "x"]])
+        wider = transform.transform(panel.assign(z=1.0))
+        pd.testing.assert_frame_equal(wider[["x", "y"]], expected)
+
+
+def test_output_other_than_pandas_is_refused():
+    with pytest.raises(ValueError, match="'transform': expected one of .*'pandas'.*found 'polars'"):
+        Log().set_output(transform="polars")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_html_form_of_a_fitted_transform_shows_no_names_of_series(name):
+    patients = ["patient-4711", "patient-4712", "patient-4713"]
+    panel = panel_of().rename(index=dict(zip("abc", patients)), level=0)
+    transform = clone(ALL[name]).fit(panel)
+    assert isinstance(transform.transform(panel), pd.DataFrame)
+    for shown in (estimator_html_repr(transform), repr(transform)):
+        assert type(transform).__name__ in shown
+        assert "patient" not in shown
+    public = {key: value for key, value in vars(transform).items() if not key.startswith("_")}
+    assert "columns_" in public and "patient" not in str(public)
+
+
+# --------------------------------------------------------------------------------------------- Log
+
+
+def test_log_is_the_natural_logarithm():
+    panel = panel_of()
+    pd.testing.assert_frame_equal(Log().fit_transform(panel), panel.map(np.log))
+
+
+@pytest.mark.parametrize("transform", [Log(), LogReturn()])
+def test_logarithms_of_zero_and_less_name_column_series_and_rows(transform):
+    panel = panel_of()
+    panel.iloc[9, 1] = 0.0
+    panel.iloc[20, 1] = -2.0
+    name = type(transform).__name__
+    with pytest.raises(
+        DataError,
+        match=rf"{name} of values that are not positive \(column 'y'; series 'b'; first rows: "
+        r"\('b', .*2024-01-02.*\('c', .*2024-01-05.*\): expected numbers above zero.*"
+        "found 2 that are not, e.g. 0",
+    ):
+        transform.fit(panel).transform(panel)
+    with pytest.raises(DataError, match=r"\(column 'y'; first rows: 2024-01-02 00:00:00\)"):
+        transform.transform(panel.loc["b"])
+
+
+# --------------------------------------------------------------------------------------- LogReturn
+
+
+def test_returns_are_differences_of_logarithms_within_each_series():
+    panel = panel_of()
+    expected = panel.map(np.log).groupby(level=0).diff()
+    pd.testing.assert_frame_equal(LogReturn().fit_transform(panel), expected)
+    assert expected.groupby(level=0).head(1).isna().all(axis=None)
+
+
+def test_returns_of_one_series_without_a_name():
+    panel = panel_of().loc["b"]
+    expected = panel.map(np.log).diff()
+    pd.testing.assert_frame_equal(LogReturn().fit_transform(panel), expected)
+
+
+@pytest.mark.parametrize("columns", [None, ["y"], ["x", "y"]])
+def test_returns_of_a_target_are_refused_with_advice(columns):
+    panel = panel_of()
+    with pytest.raises(ValueError, match=r"found \['y'\].*Log\(...\) on it with baseline='last'"):
+        LogReturn(columns).fit(panel, panel[["y"]])
+    assert LogReturn(["x"]).fit(panel, panel[["y"]]).columns_ == ["x"]
+
+
+# -------------------------------------------------------------------------------------------- Clip
+
+
+@pytest.mark.parametrize("lower, upper", [(2.0, 50.0), (2.0, None), (None, 50.0), (None, None)])
+def test_clip_agrees_with_pandas(lower, upper):
+    panel = panel_of()
+    result = Clip(lower, upper).fit_transform(panel)
+    pd.testing.assert_frame_equal(result, panel.clip(lower, upper))
+
+
+def test_clip_limits_in_the_wrong_order_are_refused():
+    with pytest.raises(ValueError, match="'lower': expected a number below upper=1, found 2"):
+        Clip(2, 1).fit(panel_of())
+
+
+# ------------------------------------------------------------------------------------ SeriesScaler
+
+
+@pytest.mark.parametrize("by", ["series", "all"])
+def test_standard_scaler_agrees_with_scikit_learn_on_one_series(by):
+    panel = panel_of().loc["b"]
+    expected = StandardScaler().fit_transform(panel.to_numpy())
+    for rows in (panel, pd.concat({"b": panel})):
+        result = SeriesScaler(by=by).fit_transform(rows)
+        np.testing.assert_allclose(result.to_numpy(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("by", ["series", "all"])
+def test_robust_scaler_agrees_with_scikit_learn_on_one_series(by):
+    panel = panel_of().loc["b"]
+    expected = RobustScaler(unit_variance=True).fit_transform(panel.to_numpy())
+    for rows in (panel, pd.concat({"b": panel})):
+        result = SeriesScaler("robust", by=by).fit_transform(rows)
+        np.testing.assert_allclose(result.to_numpy(), expected, rtol=2e-5)  # 1.349 is rounded
+
+
+@pytest.mark.parametrize("method", ["standard", "robust"])
+def test_scaling_by_series_is_scaling_each_series_alone(method):
+    panel = panel_of()
+    alone = [SeriesScaler(method).fit_transform(panel.loc[[name]]) for name in "abc"]
+    together = SeriesScaler(method).fit_transform(panel)
+    pd.testing.assert_frame_equal(together, pd.concat(alone))
+
+
+def test_scaling_over_all_rows_uses_one_location_and_scale():
+    panel = panel_of()
+    expected = (panel - panel.mean()) / panel.std(ddof=0)
+    pd.testing.assert_frame_equal(SeriesScaler(by="all").fit_transform(panel), expected)
+
+
+@pytest.mark.parametrize("method", ["standard", "robust"])
+def test_an_unseen_series_gets_the_pooled_location_and_the_typical_spread_within_series(method):
+    panel, other = panel_of(), panel_of(7, names="z")
+    groups = panel.groupby(level=0)
+    if method == "standard":
+        location, spreads = panel.mean(), groups.std(ddof=0)
+    else:
+        location = panel.median()
+        spreads = (groups.quantile(0.75) - groups.quantile(0.25)) / 1.349
+    expected = (other - location) / np.sqrt((spreads**2).mean())
+    scaler = SeriesScaler(method).fit(panel)
+    pd.testing.assert_frame_equal(scaler.transform(other), expected)
+    pd.testing.assert_frame_equal(scaler.transform(other.loc["z"]), expected.loc["z"])
+
+
+def test_a_series_seen_without_any_value_is_treated_as_unseen():
+    panel, other = panel_of(), panel_of(7, names="z")
+    empty = pd.DataFrame(NAN, index=panel_of(names="z").index, columns=panel.columns)
+    seen = SeriesScaler().fit(pd.concat([panel, empty])).transform(other)
+    pd.testing.assert_frame_equal(seen, SeriesScaler().fit(panel).transform(other))
+
+
+@pytest.mark.parametrize("method", ["standard", "robust"])
+@pytest.mark.parametrize("by", ["series", "all"])
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e9])
+def test_a_constant_series_is_centred_and_its_scale_is_one(method, by, value):
+    panel = panel_of()
+    panel.loc["b"] = value
+    rows = panel.loc[["b"]]
+    scaler = SeriesScaler(method, by=by).fit(panel if by == "series" else rows)
+    np.testing.assert_allclose(scaler.transform(rows), 0.0, atol=1e-6)
+    np.testing.assert_allclose(scaler.transform(rows + 1.0), 1.0, atol=1e-6)
+
+
+def test_a_column_without_any_value_passes_through():
+    panel = panel_of().assign(z=NAN)
+    result = SeriesScaler().fit_transform(panel)
+    assert result["z"].isna().all()
+    assert SeriesScaler().fit(panel).transform(panel.assign(z=3.0))["z"].eq(3.0).all()
+
+
+@pytest.mark.parametrize("option", ["method", "by"])
+def test_choices_of_the_scaler_are_checked_in_fit(option):
+    with pytest.raises(ValueError, match=f"'{option}': expected one of .* found 'nonsense'"):
+        SeriesScaler().set_params(**{option: "nonsense"}).fit(panel_of())

@@ -1,0 +1,95 @@
+"""tsforecast: recurrent forecasting for prices and patients, judged honestly.
+
+Every public name is an attribute of this module and loads when it is first used; importing the
+module itself loads nothing else.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "DataError": "tsforecast._checks",
+    "as_panel": "tsforecast.data.panel",
+    "load_exchange_rate": "tsforecast.data.datasets",
+    "load_nasdaq": "tsforecast.data.datasets",
+    "load_sp500": "tsforecast.data.datasets",
+    "load_sp500_ohlcv": "tsforecast.data.datasets",
+    "load_sp500_rv": "tsforecast.data.datasets",
+    "make_prices": "tsforecast.data.datasets",
+    "make_vitals": "tsforecast.data.datasets",
+    "RollingOrigin": "tsforecast.data.splits",
+    "Clip": "tsforecast.data.transforms",
+    "Log": "tsforecast.data.transforms",
+    "LogReturn": "tsforecast.data.transforms",
+    "SeriesScaler": "tsforecast.data.transforms",
+    "CellStack": "tsforecast.nn.cells",
+    "Point": "tsforecast.nn.heads",
+    "Quantiles": "tsforecast.nn.heads",
+    "Training": "tsforecast.nn.training",
+    "Backtest": "tsforecast.backtesting.rolling",
+    "backtest": "tsforecast.backtesting.rolling",
+    "LookaheadError": "tsforecast.backtesting.lookahead",
+    "check_no_lookahead": "tsforecast.backtesting.lookahead",
+    "RecurrentForecaster": "tsforecast.estimators.forecaster",
+    "Drift": "tsforecast.estimators.baselines",
+    "EWMA": "tsforecast.estimators.baselines",
+    "Naive": "tsforecast.estimators.baselines",
+    "RandomWalk": "tsforecast.estimators.baselines",
+    "SeasonalNaive": "tsforecast.estimators.baselines",
+    "HAR": "tsforecast.estimators.volatility",
+    "garman_klass": "tsforecast.estimators.volatility",
+    "plot_backtest": "tsforecast.insight.plots",
+    "plot_forecast": "tsforecast.insight.plots",
+}
+
+__all__ = ["__version__", *sorted(_HOME)]
+
+if TYPE_CHECKING:  # the same names, for editors and type checkers
+    from tsforecast._checks import DataError as DataError
+    from tsforecast.backtesting.lookahead import LookaheadError as LookaheadError
+    from tsforecast.backtesting.lookahead import check_no_lookahead as check_no_lookahead
+    from tsforecast.backtesting.rolling import Backtest as Backtest
+    from tsforecast.backtesting.rolling import backtest as backtest
+    from tsforecast.data.datasets import load_exchange_rate as load_exchange_rate
+    from tsforecast.data.datasets import load_nasdaq as load_nasdaq
+    from tsforecast.data.datasets import load_sp500 as load_sp500
+    from tsforecast.data.datasets import load_sp500_ohlcv as load_sp500_ohlcv
+    from tsforecast.data.datasets import load_sp500_rv as load_sp500_rv
+    from tsforecast.data.datasets import make_prices as make_prices
+    from tsforecast.data.datasets import make_vitals as make_vitals
+    from tsforecast.data.panel import as_panel as as_panel
+    from tsforecast.data.splits import RollingOrigin as RollingOrigin
+    from tsforecast.data.transforms import Clip as Clip
+    from tsforecast.data.transforms import Log as Log
+    from tsforecast.data.transforms import LogReturn as LogReturn
+    from tsforecast.data.transforms import SeriesScaler as SeriesScaler
+    from tsforecast.estimators.baselines import EWMA as EWMA
+    from tsforecast.estimators.baselines import Drift as Drift
+    from tsforecast.estimators.baselines import Naive as Naive
+    from tsforecast.estimators.baselines import RandomWalk as RandomWalk
+    from tsforecast.estimators.baselines import SeasonalNaive as SeasonalNaive
+    from tsforecast.estimators.forecaster import RecurrentForecaster as RecurrentForecaster
+    from tsforecast.estimators.volatility import HAR as HAR
+    from tsforecast.estimators.volatility import garman_klass as garman_klass
+    from tsforecast.insight.plots import plot_backtest as plot_backtest
+    from tsforecast.insight.plots import plot_forecast as plot_forecast
+    from tsforecast.nn.cells import CellStack as CellStack
+    from tsforecast.nn.heads import Point as Point
+    from tsforecast.nn.heads import Quantiles as Quantiles
+    from tsforecast.nn.training import Training as Training
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tsforecast' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(_HOME))

@@ -1,0 +1,1 @@
+"""Judgement: rolling origins, tests of skill, proof against looking ahead."""

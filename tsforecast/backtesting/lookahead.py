@@ -1,0 +1,444 @@
+"""Proof against looking ahead: change the future, and see whether the past moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+
+from tsforecast._checks import bad_parameter, first
+from tsforecast.data.panel import (
+    Floats,
+    as_panel,
+    layout_of,
+    time_from_ints,
+    time_to_ints,
+)
+
+__all__ = ["LookaheadError", "check_no_lookahead"]
+
+Mode = Literal["values", "missing", "truncate", "append"]
+Cells = npt.NDArray[np.bool_]
+
+_KEYS = ("model", "series", "cutoff", "step", "target")
+_TOLERANCE = 1e-6  # of a column's largest value, where the number of rows differs
+_APPENDED = 7
+_CUTOFFS = 5
+_ADVICE: dict[Mode, str] = {
+    "values": "Look for a centred window, a backfill, or statistics of all rows.",
+    "missing": "Its values alone move nothing: look at how missing values are counted or filled.",
+    "truncate": "Look for the length of the panel, positions from its end, or statistics of all "
+    "rows.",
+    "append": "Look for the length of the panel, positions from its end, or statistics of all "
+    "rows.",
+}
+
+
+class LookaheadError(AssertionError):
+    """Something known only later moved a result; the message says which column and from when."""
+
+
+def check_no_lookahead(
+    subject: Any, panel: pd.DataFrame, *, cutoff: Any = None, random_state: int | None = 0
+) -> pd.DataFrame:
+    """Show that nothing after a cutoff moves what is given at or before it.
+
+    The rows after the cutoff are changed in four ways, and each time the result up to the cutoff
+    must stay the same: every value is altered (``"values"``), half of the values are removed and
+    half of the missing ones filled (``"missing"``), the rows are cut off (``"truncate"``), and
+    rows are added at the end of each series (``"append"``).
+
+    Parameters
+    ----------
+    subject : estimator, transformer or function
+        An estimator (``fit``, ``predict`` and, to be tested in full, ``forecast_origins``) is
+        cloned, fitted on the rows up to the cutoff, and must give the same forecasts for several
+        cutoffs up to this one. A transformer (``fit``, ``transform``) likewise, and must give the
+        same rows. A function takes a panel and gives a frame, with a column `cutoff` or indexed
+        by time: a whole evaluation, such as ``lambda p: backtest(model, p, splitter).frame``, or
+        features.
+    panel : DataFrame
+        A panel, or anything that `as_panel` takes without further names.
+    cutoff : time stamp, optional
+        Default: about two thirds of the time stamps, or the middle one of the cutoffs in a
+        function's result.
+    random_state : int, optional
+        For the changes.
+
+    Returns
+    -------
+    DataFrame
+        One row per mode, with the number of values `compared`, the `largest_change` among them
+        and a `note` where a mode could not be used.
+
+    Raises
+    ------
+    LookaheadError
+        If a result moves. It names the column and the first time from which it leaks.
+    ValueError
+        If there is nothing to compare, or two runs on the same panel differ.
+    TypeError
+        If `subject` or its result is none of the above.
+
+    Notes
+    -----
+    Results must be equal to the last bit where values are altered or removed, and to 1e-6 of
+    their largest where the number of rows changes. Columns that the subject names in its
+    parameter `future` are left as they are for the `horizon` rows that it may know, those in
+    `static` everywhere. Values that are positive, whole or 0 and 1 stay so.
+
+    What it cannot see: an estimator without ``forecast_origins`` is only ever given the rows up
+    to a cutoff, so that the check is trivial. Where a function's cutoffs move with the length of
+    the panel, as those of `RollingOrigin` do, other models are fitted, and the last two modes
+    are left out.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> panel = pd.DataFrame({"x": [1.0, 4.0, 2.0, 3.0, 5.0, 4.0]})
+    >>> check_no_lookahead(lambda p: p.rolling(2).mean(), panel)[["compared", "largest_change"]]
+              compared  largest_change
+    mode
+    values           4             0.0
+    missing          4             0.0
+    truncate         4             0.0
+    append           4             0.0
+    >>> check_no_lookahead(lambda p: p / p.max(), panel)
+    Traceback (most recent call last):
+    tsforecast.backtesting.lookahead.LookaheadError: the function looks ahead (mode 'values'): ...
+    """
+    panel = as_panel(panel)
+    what, result, run = _prepare(subject, panel, cutoff)
+    if cutoff is None:
+        cutoff = _default_cutoff(panel, result)
+    time: Any = layout_of(panel).time
+    later = np.asarray(time > cutoff)
+    if later.all() or not later.any():
+        raise bad_parameter(
+            "cutoff", expected=f"a time from {time.min()} to before {time.max()}", found=cutoff
+        )
+
+    def protected(changed: pd.DataFrame) -> pd.DataFrame:
+        return _protected(run(changed), cutoff, time)
+
+    base = protected(panel) if result is None else _protected(result, cutoff, time)
+    if base.size == 0:
+        raise bad_parameter(
+            "cutoff",
+            expected="a cutoff with numbers in the result at or before it",
+            found=cutoff,
+            advice="Choose a later cutoff.",
+        )
+    moves = "cutoff" in base.index.names and what == "function"
+    changes = _Changes.of(subject, panel, later, random_state)
+    report: list[tuple[Mode, int, float, str]] = []
+    for mode in _ADVICE:
+        try:
+            other = protected(changes.panel(mode))
+        except ValueError as error:
+            if mode != "missing" or panel.isna().any(axis=None):
+                raise
+            report.append((mode, 0, 0.0, f"refuses missing values: {error}"))
+            continue
+        exact = mode in ("values", "missing")
+        if moves and not exact and not _same_cutoffs(base, other, mode):
+            report.append((mode, 0, 0.0, "the cutoffs move with the length of the panel"))
+            continue
+        difference = _Difference.of(base, other, exact=exact, shared=moves and not exact)
+        if difference.moved.any():
+            if _Difference.of(base, protected(panel), exact=True).moved.any():
+                raise bad_parameter(
+                    "subject",
+                    expected="the same result from the same panel",
+                    found="two that differ",
+                    advice="Set its random_state.",
+                )
+            source = _source(changes, mode, protected, base) if exact else "the number of rows"
+            raise LookaheadError(
+                f"the {what} looks ahead (mode {mode!r}): expected results at or before {cutoff} "
+                f"that ignore later rows, found that {source} moves {difference}. {_ADVICE[mode]}"
+            )
+        report.append((mode, difference.moved.size, float(difference.size.max(initial=0)), ""))
+    columns = ["mode", "compared", "largest_change", "note"]
+    return pd.DataFrame(report, columns=columns).set_index("mode")
+
+
+Run = Callable[[pd.DataFrame], Any]
+
+
+def _prepare(subject: Any, panel: pd.DataFrame, cutoff: Any) -> tuple[str, Any, Run]:
+    """Tell what the subject is, its result if that is known by now, and how to get one."""
+    if isinstance(subject, type):
+        raise TypeError(
+            f"expected an estimator, a transformer or a function, found the class "
+            f"{subject.__name__}. Make an instance: {subject.__name__}(...)."
+        )
+    if not hasattr(subject, "fit"):
+        if not callable(subject):
+            raise TypeError(
+                "expected an estimator, a transformer or a function from a panel to a frame, "
+                f"found {type(subject).__name__}. Give it the verbs fit and predict."
+            )
+        return "function", subject(panel) if cutoff is None else None, subject
+    if cutoff is None:
+        cutoff = _default_cutoff(panel, None)
+    time: Any = layout_of(panel).time
+    frozen = isinstance(subject, FrozenEstimator)
+    fitted = subject if frozen else clone(subject).fit(panel[time <= cutoff])
+    if not hasattr(fitted, "forecast_origins") and not hasattr(fitted, "predict"):
+        return "transformer", None, lambda p: _as_frame(fitted.transform(p), p)
+    stamps = time[time <= cutoff].unique().sort_values()
+    last = len(stamps) - 1
+    cutoffs = stamps[np.unique(np.linspace(last // 2, last, _CUTOFFS).astype(int))]
+    if hasattr(fitted, "forecast_origins"):
+        return "estimator", None, lambda p: fitted.forecast_origins(p, cutoffs)
+
+    def forecasts(changed: pd.DataFrame) -> Any:
+        when: Any = layout_of(changed).time
+        return pd.concat([fitted.predict(changed[when <= c]).assign(cutoff=c) for c in cutoffs])
+
+    return "estimator", None, forecasts
+
+
+def _as_frame(result: Any, panel: pd.DataFrame) -> Any:
+    return result if isinstance(result, pd.DataFrame) else pd.DataFrame(result, index=panel.index)
+
+
+def _default_cutoff(panel: pd.DataFrame, result: Any) -> Any:
+    if isinstance(result, pd.DataFrame) and "cutoff" in result:
+        cutoffs = pd.Index(result["cutoff"].unique()).sort_values()
+        if len(cutoffs):
+            return cutoffs[(len(cutoffs) - 1) // 2]
+    stamps = layout_of(panel).time.unique().sort_values()
+    return stamps[max(0, 2 * len(stamps) // 3 - 1)]
+
+
+def _protected(result: Any, cutoff: Any, time: pd.Index) -> pd.DataFrame:
+    """Numbers of a result that may not move, in rows that can be told from one another."""
+    frame = result.to_frame() if isinstance(result, pd.Series) else result
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(
+            f"expected a frame with a column 'cutoff' or indexed by time, found "
+            f"{type(result).__name__}. Return the rows, not a summary of them."
+        )
+    row_time: Any = frame.index.get_level_values(-1)
+    if "cutoff" in frame:
+        if "actual" in frame:
+            known: Any = frame.get("time", row_time)
+            frame = frame.assign(actual=frame["actual"].where(np.asarray(known <= cutoff)))
+        keys: dict[str, Any] = {name: pd.Index(frame[name]) for name in _KEYS if name in frame}
+        if "series" not in keys and isinstance(frame.index, pd.MultiIndex):
+            keys["series"] = frame.index.get_level_values(0)
+        index: pd.Index = pd.MultiIndex.from_arrays(list(keys.values()), names=list(keys))
+        keep = np.asarray(frame["cutoff"] <= cutoff)
+        frame = frame.drop(columns=[name for name in keys if name in frame])
+    else:
+        if row_time.dtype.kind != time.dtype.kind:
+            raise TypeError(
+                f"expected a frame with a column 'cutoff' or indexed by the panel's time, found "
+                f"columns {list(frame.columns)} and an index of {row_time.dtype}. Keep the index."
+            )
+        index, keep = frame.index, np.asarray(row_time <= cutoff)
+    values = frame.select_dtypes(["number", "bool"], exclude=["timedelta"])
+    rows = values.set_axis(index)[keep].astype(np.float64)
+    if not rows.index.is_unique:
+        twice = rows.index[rows.index.duplicated()]
+        raise bad_parameter(
+            "subject", expected=f"one row per {list(index.names)}", found=f"{twice[0]} repeated"
+        )
+    return rows.sort_index()
+
+
+def _same_cutoffs(base: pd.DataFrame, other: pd.DataFrame, mode: Mode) -> bool:
+    """Whether all cutoffs of the shorter panel's result are in the longer panel's.
+
+    Cutoffs that move with the length all move, so that the first one is then missing.
+    """
+    short, long = (other, base) if mode == "truncate" else (base, other)
+    inside = short.index.get_level_values("cutoff").isin(long.index.get_level_values("cutoff"))
+    return len(short) > 0 and bool(inside.all())
+
+
+@dataclass(frozen=True)
+class _Difference:
+    """Two results side by side, cell by cell."""
+
+    before: pd.DataFrame
+    after: pd.DataFrame
+    size: Floats  # infinite where one of the two is missing
+    moved: Cells
+
+    @classmethod
+    def of(
+        cls, base: pd.DataFrame, other: pd.DataFrame, *, exact: bool, shared: bool = False
+    ) -> _Difference:
+        """Compare; `shared`: only the rows that both have, else all."""
+        join = base.index.intersection if shared else base.index.union
+        rows = join(other.index)
+        columns = base.columns.union(other.columns, sort=False)
+        before = base.reindex(index=rows, columns=columns)
+        after = other.reindex(index=rows, columns=columns)
+        a, b = before.to_numpy(), after.to_numpy()
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
+        size = np.where(same, 0.0, np.abs(np.where(same, 0.0, a) - np.where(same, 0.0, b)))
+        size[np.isnan(size)] = np.inf
+        # a row that is there once only has moved, even if there is no number in it
+        size[rows.isin(base.index) != rows.isin(other.index)] = np.inf
+        finite = np.where(np.isfinite(a), np.abs(a), 0.0)
+        limit = 0.0 if exact else _TOLERANCE * finite.max(axis=0, initial=0.0)
+        return cls(before, after, size, size > limit)
+
+    def __str__(self) -> str:
+        i, j = np.unravel_index(np.argmax(np.where(self.moved, self.size, -1.0)), self.size.shape)
+        a, b = (float(frame.to_numpy()[i, j]) for frame in (self.before, self.after))
+        key: Any = self.before.index[int(i)]
+        names = [str(name or "time") for name in self.before.index.names]
+        where = zip(names, key if isinstance(key, tuple) else (key,))
+        by = f" (by {abs(a - b):.3g})" if np.isfinite(a - b) else ""
+        return (
+            f"{int(self.moved.sum())} of {self.moved.size} numbers, most of all "
+            f"{list(self.before.columns)[j]!r} at {', '.join(f'{n} {v}' for n, v in where)}, "
+            f"from {a:.6g} to {b:.6g}{by}"
+        )
+
+
+@dataclass(frozen=True)
+class _Changes:
+    """A panel, and what stands in its later rows instead."""
+
+    original: pd.DataFrame
+    free: dict[Mode, Cells]  # (N, F), the cells that may change
+    instead: dict[Mode, Floats]  # (N, F)
+    later: Cells  # (N,), rows after the cutoff
+    cut: Cells  # (N,), those of them that truncation takes away
+
+    @classmethod
+    def of(
+        cls, subject: Any, panel: pd.DataFrame, later: Cells, random_state: int | None
+    ) -> _Changes:
+        rng = np.random.default_rng(random_state)
+        layout = layout_of(panel)
+        # how many rows after the cutoff, from 1
+        count = np.cumsum(later)
+        before = np.concatenate([[0], count])[layout.starts]
+        ahead = np.where(later, count - np.repeat(before, np.diff(layout.offsets)), 0)
+        static = panel.columns.isin(_names(getattr(subject, "static", None)))
+        future = panel.columns.isin(_names(getattr(subject, "future", None)))
+        reach = subject.horizon if future.any() else 0
+        allowed = (ahead > 0) & (ahead <= reach)
+        free = later[:, None] & ~static & ~(allowed[:, None] & future)
+        values = panel.to_numpy()
+        columns = values.T
+        known = ~np.isnan(values)
+        swapped = np.stack([_swapped(column, rng) for column in columns], axis=1)
+        swap = (rng.random(values.shape) < 0.5) | (ahead == 1)[:, None]
+        return cls(
+            panel,
+            {"values": free & known, "missing": free & swap},
+            {
+                "values": np.stack([_altered(column, rng) for column in columns], axis=1),
+                "missing": swapped,
+            },
+            later,
+            later & ~allowed,
+        )
+
+    def panel(self, mode: Mode) -> pd.DataFrame:
+        if mode == "truncate":
+            return self.original[~self.cut]
+        if mode == "append":
+            return _appended(self.original, self.later)
+        return self.partly(mode, self.free[mode])
+
+    def partly(self, mode: Mode, cells: Cells) -> pd.DataFrame:
+        """Change these cells only."""
+        values = np.where(cells, self.instead[mode], self.original.to_numpy())
+        return pd.DataFrame(values, index=self.original.index, columns=self.original.columns)
+
+
+def _names(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _altered(column: Floats, rng: np.random.Generator) -> Floats:
+    """Other numbers of the same kind: 0 and 1, whole, positive or any."""
+    known = column[~np.isnan(column)]
+    if np.isin(known, (0.0, 1.0)).all() and not known.all():
+        return 1.0 - column
+    whole = bool((known == np.rint(known)).all())
+    factor = np.where(rng.random(len(column)) < 0.5, 0.2, 2.0) * rng.uniform(1, 2.5, len(column))
+    if known.min() < 0:
+        sign = rng.choice([-1.0, 1.0], len(column))
+        moved = column + sign * factor * (known.std() or 1.0)
+        return np.where(np.rint(moved) == column, column + 1, np.rint(moved)) if whole else moved
+    if whole:
+        factor = rng.integers(2, 6, len(column)).astype(np.float64)
+    return np.where(column == 0, factor, column * factor)
+
+
+def _swapped(column: Floats, rng: np.random.Generator) -> Floats:
+    """NaN for a number, a number of the column for NaN."""
+    known = column[~np.isnan(column)]
+    drawn = rng.choice(known, len(column)) if len(known) else np.ones(len(column))
+    return np.where(np.isnan(column), drawn, np.nan)
+
+
+def _appended(panel: pd.DataFrame, later: Cells) -> pd.DataFrame:
+    """Repeat the last rows of each series after its end, with the same time between them.
+
+    A series that ended at or before the cutoff stays as it is: its new rows might not be later.
+    """
+    layout = layout_of(panel)
+    when = time_to_ints(layout.time)
+    tail, rows = layout.tail(_APPENDED + 1)
+    lengths = np.diff(tail.offsets)
+    shift = np.repeat(when[layout.stops - 1] - when[rows[tail.starts]], lengths)
+    again = np.repeat(later[layout.stops - 1], lengths)
+    again[tail.starts] = False
+    source = np.concatenate([np.arange(layout.n_rows), rows[again]])
+    times = np.concatenate([when, (when[rows] + shift)[again]])
+    order = np.lexsort((times, layout.codes()[source]))
+    source, index = source[order], time_from_ints(times[order], layout.time)
+    if layout.ids is not None:
+        ids = layout.ids.take(layout.codes()[source])
+        index = pd.MultiIndex.from_arrays([ids, index], names=panel.index.names)
+    return pd.DataFrame(panel.to_numpy()[source], index=index, columns=panel.columns)
+
+
+def _source(
+    changes: _Changes, mode: Mode, protected: Callable[[pd.DataFrame], pd.DataFrame], base: Any
+) -> str:
+    """Name the columns that move the result, each with the first time that does."""
+    when = time_to_ints(layout_of(changes.original).time)
+    stamps = time_from_ints(np.unique(when), layout_of(changes.original).time)
+    position = np.searchsorted(np.unique(when), when)
+
+    def moved(cells: Cells) -> bool:
+        other = protected(changes.partly(mode, cells))
+        return bool(_Difference.of(base, other, exact=True).moved.any())
+
+    found = []
+    for j, name in enumerate(changes.original.columns):
+        cells = np.zeros_like(changes.free[mode])
+        cells[:, j] = changes.free[mode][:, j]
+        if not cells.any() or not moved(cells):
+            continue
+        # bisect for the shortest stretch after the cutoff that is enough
+        low, high = int(position[cells[:, j]].min()), len(stamps) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if moved(cells & (position <= middle)[:, None]):
+                high = middle
+            else:
+                low = middle + 1
+        what = "column" if mode == "values" else "the missing pattern of column"
+        found.append(f"{what} {name!r} from {stamps[low]} on")
+    return first(found) if found else "a change of several columns together"

@@ -1,0 +1,1 @@
+"""Panels, their transforms, windows and splits; loaders and generators."""

@@ -1,0 +1,186 @@
+"""What the next time stamps are called: the spacing of a panel's rows."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tsforecast._checks import fail, first
+from tsforecast.data.panel import Ints, Layout, time_from_ints, time_to_ints
+
+__all__ = ["TimeStep", "infer_time_step"]
+
+_WEEKDAYS = pd.offsets.BDay()
+_A_DAY = pd.Timedelta(days=1)
+_SHORTEST_DAY = pd.Timedelta(hours=23)
+
+
+@dataclass(frozen=True)
+class TimeStep:
+    """How far it is from one row to the next.
+
+    Attributes
+    ----------
+    delta : Timedelta, int or None
+        A constant spacing; an int where time is a whole number.
+    offset : pandas offset or None
+        A calendar: Monday to Friday, month ends, or the `freq` that the index carries.
+    seen : str
+        What was found instead, where neither is known: for the error message.
+    """
+
+    delta: pd.Timedelta | int | None = None
+    offset: pd.offsets.BaseOffset | None = None
+    seen: str = ""
+
+    def suits(self, time: pd.Index) -> bool:
+        """Tell whether this is a known step of a time of this type."""
+        if self.offset is not None:
+            return isinstance(time, pd.DatetimeIndex)
+        if self.delta is None:
+            return False
+        return isinstance(self.delta, int) == (not _is_clock(time))
+
+    def after(self, last: Ints, horizon: int, *, like: pd.Index, required: bool = True) -> Ints:
+        """Labels of the next `horizon` rows after each time.
+
+        Parameters
+        ----------
+        last : ndarray of int64, shape (n,)
+            Times of the last rows, as by `time_to_ints`.
+        horizon : int
+            Number of steps.
+        like : Index
+            The panel's time, for type and unit.
+        required : bool
+            Whether names are needed. Else, if the spacing is not known, times are NaT, and whole
+            numbers count on.
+
+        Returns
+        -------
+        ndarray of int64, shape (n, horizon)
+
+        Raises
+        ------
+        DataError
+            If names are required and the spacing is not known.
+        """
+        if not required and self.delta is None and self.offset is None:
+            ahead = last[:, None] + np.arange(1, horizon + 1)
+            return np.full_like(ahead, pd.NaT.value) if _is_clock(like) else ahead
+        if self.delta is not None:
+            delta = self.delta
+            if isinstance(delta, pd.Timedelta):
+                delta = delta // _as_span(1, like)
+            return last[:, None] + delta * np.arange(1, horizon + 1)
+        if self.offset is None:
+            raise fail(
+                "cannot name the next time stamps",
+                expected="a calendar (index.freq), a constant spacing, or Monday to Friday",
+                found=self.seen,
+                advice="Put the rows on a grid first, e.g. panel.resample('1h').last(), or give "
+                "the time index a freq.",
+            )
+        unit = pd.DatetimeIndex(like).unit
+        ends, which = np.unique(last, return_inverse=True)
+        stamps = pd.DatetimeIndex(time_from_ints(ends, like))
+        steps = []
+        for _ in range(horizon):
+            # one by one: holiday calendars cannot be added to an index at once
+            stamps = pd.DatetimeIndex([stamp + self.offset for stamp in stamps]).as_unit(unit)
+            steps.append(time_to_ints(stamps))
+        return np.stack(steps, axis=1)[which]
+
+
+def infer_time_step(layout: Layout, *, learned: TimeStep | None = None) -> TimeStep:
+    """Find the spacing of a panel: its calendar, else a constant, else Monday to Friday.
+
+    Rows may be missing from the grid (an hour without a reading, a holiday): the spacing is then
+    the smallest one if it is also the most frequent and divides all others. Month, quarter and
+    year marks are recognised in the longest series.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the panel.
+    learned : TimeStep, optional
+        What is known from a longer panel, such as that of `fit`: it goes before anything but a
+        calendar, because a few rows can mislead (five days of one week show no weekend).
+
+    Returns
+    -------
+    TimeStep
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from tsforecast.data.panel import layout_of
+    >>> days = pd.bdate_range("2024-01-01", periods=9)
+    >>> infer_time_step(layout_of(pd.DataFrame({"x": range(9)}, index=days))).offset
+    <BusinessDay>
+    """
+    freq = getattr(layout.time, "freq", None)
+    if freq is not None and layout.ids is None and isinstance(layout.time, pd.DatetimeIndex):
+        return TimeStep(offset=freq)
+    if learned is not None and learned.suits(layout.time):
+        return learned
+    found = _spacing(layout)
+    return learned if learned is not None and learned.seen and found.seen else found
+
+
+def _spacing(layout: Layout) -> TimeStep:
+    ints = time_to_ints(layout.time)
+    inside = np.ones(len(ints), dtype=bool)
+    inside[layout.starts] = False
+    steps = np.diff(ints, prepend=ints[:1])[inside]
+    if len(steps) == 0:
+        return TimeStep(seen="no series with two rows")
+    sizes, counts = np.unique(steps, return_counts=True)
+    smallest = _as_span(sizes[0], layout.time)
+    if isinstance(layout.time, pd.DatetimeIndex):
+        if layout.time.tz is not None and smallest >= _SHORTEST_DAY:
+            return _spacing_by_wall_clock(layout)
+        if len(sizes) > 1 and smallest == _A_DAY and (layout.time.day_of_week < 5).all():
+            return TimeStep(offset=_WEEKDAYS)
+    if counts[0] == counts.max() and (sizes % sizes[0] == 0).all():
+        return TimeStep(delta=smallest)
+    if isinstance(layout.time, pd.DatetimeIndex):
+        longest = int(np.argmax(np.diff(layout.offsets)))
+        stamps = layout.time[layout.offsets[longest] : layout.offsets[longest + 1]]
+        if (offset := _calendar_of(stamps)) is not None:
+            return TimeStep(offset=offset)
+    unit = " apart" if _is_clock(layout.time) else ""
+    spans = [_as_span(size, layout.time) for size in sizes]
+    return TimeStep(seen=f"rows {first(spans)}{unit}")
+
+
+def _spacing_by_wall_clock(layout: Layout) -> TimeStep:
+    """Days are 23 or 25 hours long where daylight saving begins or ends: count them by date."""
+    wall = pd.DatetimeIndex(layout.time).tz_localize(None)
+    found = _spacing(Layout(layout.ids, wall, layout.offsets))
+    if isinstance(found.delta, pd.Timedelta) and found.delta % _A_DAY == pd.Timedelta(0):
+        return TimeStep(offset=pd.DateOffset(days=found.delta.days))
+    return found
+
+
+def _calendar_of(time: pd.DatetimeIndex) -> pd.offsets.BaseOffset | None:
+    if len(time) < 4:
+        return None
+    with warnings.catch_warnings():
+        # pandas 3.1 announces an offset instead of its name; both serve here
+        warnings.simplefilter("ignore")
+        return pd.tseries.frequencies.to_offset(pd.infer_freq(time))
+
+
+def _is_clock(time: pd.Index) -> bool:
+    return isinstance(time, (pd.DatetimeIndex, pd.TimedeltaIndex))
+
+
+def _as_span(size: int, time: pd.Index) -> Any:
+    if isinstance(time, (pd.DatetimeIndex, pd.TimedeltaIndex)):
+        return pd.Timedelta(int(size), unit=time.unit)
+    return int(size)

@@ -1,0 +1,592 @@
+"""The panel: pandas rows indexed by (series, time), and the one gatekeeper that makes them.
+
+A panel is an ordinary `pandas.DataFrame` with float64 columns and a sorted, unique index:
+two levels ``(series, time)``, or just ``time`` for one series.  Inside the package a panel is
+read as flat arrays plus `Layout`: where each series starts and stops, and when its rows are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tsforecast._checks import bad_parameter, fail, first
+
+__all__ = [
+    "Layout",
+    "as_panel",
+    "forward_fill",
+    "layout_of",
+    "previous_rows",
+    "time_from_ints",
+    "time_to_ints",
+]
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+RESERVED = frozenset({"series", "time", "cutoff", "step", "target", "model", "forecast", "actual"})
+_QUANTILE_NAME = re.compile(r"q(0?\.\d+|0|1)")
+_KNOWN_PAIRS = (("unique_id", "ds"),)  # the long format of the Nixtla family of libraries
+
+
+def as_panel(
+    data: pd.DataFrame | pd.Series,
+    *,
+    series: Hashable | None = None,
+    time: Hashable | None = None,
+    wide: str | None = None,
+    columns: Sequence[Hashable] | None = None,
+) -> pd.DataFrame:
+    """Turn prices or vital signs as people hold them into a panel.
+
+    Parameters
+    ----------
+    data : DataFrame or Series
+        One of: a Series or frame indexed by time (one series); a frame whose columns have two
+        levels, as yfinance gives for several tickers; a frame indexed by (series, time); a long
+        table with named columns; a long table with ``unique_id`` and ``ds``; a wide table with
+        a column per series.
+    series, time : hashable, optional
+        Names of the columns (or index levels) of a long table that hold series and time. Rows
+        of such a table may come in any order.
+    wide : str, optional
+        `data` is a wide table, times x series, of one quantity; this names the quantity. Rows
+        before a series' first value and after its last one are dropped.
+    columns : sequence of hashable, optional
+        The columns to keep; all others are ignored. Default: all.
+
+    Returns
+    -------
+    DataFrame
+        float64 columns, sorted unique index ``(series, time)`` or ``time``; `data` itself is
+        left alone.
+
+    Raises
+    ------
+    DataError
+        For an empty frame, duplicated or unsorted time, missing series or time stamps, columns
+        that are not numeric, infinities, reserved or repeated column names, a series without
+        any value in a table of one column per series. The message names column, series and first
+        rows.
+
+    Notes
+    -----
+    Time is datetime, timedelta (since admission, say) or a whole number of steps. Under an index
+    the rows of each series must be in order of time, though series may be interleaved.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from tsforecast.data.panel import as_panel
+    >>> long = pd.DataFrame({"ticker": ["B", "A", "A"], "day": [1, 2, 1], "close": [5, 7, 6]})
+    >>> as_panel(long, series="ticker", time="day")
+                close
+    ticker day
+    A      1      6.0
+           2      7.0
+    B      1      5.0
+    """
+    if isinstance(data, pd.Series):
+        plain = data.name is not None and not isinstance(data.name, tuple)
+        data = data.to_frame(name=data.name if plain else "value")
+    if not isinstance(data, pd.DataFrame):
+        raise TypeError(
+            f"expected a pandas DataFrame or Series, found {type(data).__name__}. "
+            "Convert it first, e.g. pd.DataFrame(data)."
+        )
+    if wide is not None:
+        return _tidy(*_from_wide(data, wide=wide, time=time, columns=columns), ordered=True)
+    if data.columns.nlevels > 1:
+        data, series = _stack_tickers(data, series)
+    if series is None and time is None and not isinstance(data.index, pd.MultiIndex):
+        for known_series, known_time in _KNOWN_PAIRS:
+            if {known_series, known_time} <= set(data.columns):
+                series, time = known_series, known_time
+    if series is not None or time is not None:
+        named = _from_names(data, series=series, time=time, columns=columns)
+        return _tidy(*named, ordered=time is None)
+    if columns is not None:
+        data = _select(data, columns)
+    if isinstance(data.index, pd.MultiIndex):
+        if data.index.nlevels != 2:
+            raise fail(
+                "index has too many levels",
+                expected="two levels (series, time), or time alone",
+                found=f"{data.index.nlevels} levels {list(data.index.names)}",
+                advice="Join the levels that name the series into one.",
+            )
+        names = (data.index.names[0] or "series", data.index.names[1] or "time")
+        ids = data.index.get_level_values(0)
+        return _tidy(data, ids, data.index.get_level_values(1), names, ordered=True)
+    return _tidy(data, None, data.index, (None, data.index.name or "time"), ordered=True)
+
+
+def _require(data: pd.DataFrame, names: Sequence[Hashable]) -> None:
+    missing = [name for name in names if name not in data.columns]
+    if missing:
+        raise fail(
+            "columns not found",
+            expected=f"columns {list(names)}",
+            found=f"{list(data.columns)}",
+            advice=f"Missing: {missing}. Check the spelling in series=, time= and columns=.",
+        )
+
+
+def _select(data: pd.DataFrame, columns: Sequence[Hashable]) -> pd.DataFrame:
+    if isinstance(columns, str):
+        raise bad_parameter("columns", expected="a list of names", found=columns)
+    _require(data, columns)
+    return data[list(columns)]
+
+
+def _stack_tickers(data: pd.DataFrame, series: Hashable | None) -> tuple[pd.DataFrame, Hashable]:
+    """Columns of two levels (price, ticker), in either order, become rows (time, ticker)."""
+    names = list(data.columns.names)
+    level = series if series is not None else "Ticker"
+    if len(names) > 2 or level not in names:
+        raise fail(
+            "columns have several levels",
+            expected="two of them, one named 'Ticker' or named by series=",
+            found=f"levels {names}",
+            advice="Pass series=<name of the level that holds the series>.",
+        )
+    if data.shape[0] == 0:
+        raise _empty()
+    _check_names(data.columns)
+    stacked = cast(pd.DataFrame, data.stack(level=level, future_stack=True)).dropna(how="all")
+    stacked.columns.name = None
+    lost = data.columns.unique(level).difference(stacked.index.unique(level))
+    if len(lost):
+        raise _no_values(lost)
+    return stacked, level
+
+
+def _from_wide(
+    data: pd.DataFrame, *, wide: str, time: Hashable | None, columns: Sequence[Hashable] | None
+) -> tuple[pd.DataFrame, pd.Index, pd.Index, tuple[str, str]]:
+    if time not in (None, data.index.name):
+        _require(data, [time])
+        data = data.set_index(time)
+    table = data
+    if columns is not None:
+        table = _select(table, columns)
+    if table.shape[0] == 0 or table.shape[1] == 0:
+        raise _empty()
+    _check_names(table.columns)
+    values = np.column_stack([_numeric(table.iloc[:, j], None) for j in range(table.shape[1])])
+    seen = ~np.isnan(values)
+    if not seen.any(axis=0).all():
+        raise _no_values(table.columns[np.flatnonzero(~seen.any(axis=0))])
+    # keep what lies between a series' first and last value: inner gaps stay, missing
+    alive = np.maximum.accumulate(seen, axis=0) & np.maximum.accumulate(seen[::-1], axis=0)[::-1]
+    which, when = np.nonzero(alive.T)
+    frame = pd.DataFrame({wide: values.T[alive.T]})
+    names = (str(table.columns.name or "series"), str(table.index.name or "time"))
+    return frame, table.columns.take(which), table.index.take(when), names
+
+
+def _from_names(
+    data: pd.DataFrame,
+    *,
+    series: Hashable | None,
+    time: Hashable | None,
+    columns: Sequence[Hashable] | None,
+) -> tuple[pd.DataFrame, pd.Index | None, pd.Index, tuple[Any, Any]]:
+    wanted = [name for name in (series, time) if name is not None]
+    levels = [name for name in data.index.names if name in wanted and name not in data.columns]
+    flat = data.reset_index(level=levels) if levels else data
+    _require(flat, wanted)
+    _check_names(flat.columns[flat.columns.isin(wanted)])
+    when = flat.index if time is None else pd.Index(flat[time])
+    ids = None if series is None else pd.Index(flat[series])
+    if series is None and levels and isinstance(data.index, pd.MultiIndex):
+        ids, series = flat.index, flat.index.name or "series"  # the level beside the time
+    values = flat.drop(columns=wanted)
+    if columns is not None:
+        values = _select(values, columns)
+    time_name = time if time is not None else (flat.index.name or "time")
+    return values, ids, when, (series, time_name)
+
+
+def _empty() -> ValueError:
+    return fail(
+        "empty frame",
+        expected="at least one row and one column",
+        found="none",
+        advice="Check the query or file that the data came from.",
+    )
+
+
+def _no_values(series: pd.Index) -> ValueError:
+    return fail(
+        "series without any value",
+        expected="at least one value of every series",
+        found=f"none for {first(map(repr, series))}",
+        advice="Drop their columns.",
+        series=series[0],
+    )
+
+
+def _check_names(names: pd.Index, *, reserved: bool = False) -> None:
+    if not names.is_unique:
+        twice = list(names[names.duplicated()].unique())
+        raise fail(
+            "repeated column names",
+            expected="each name once",
+            found=f"{twice} more than once",
+            advice="Rename or drop the copies.",
+            column=twice[0],
+        )
+    if not reserved:
+        return
+    bad = [
+        name
+        for name in names
+        if name in RESERVED or (isinstance(name, str) and _QUANTILE_NAME.fullmatch(name))
+    ]
+    if bad:
+        raise fail(
+            "reserved column names",
+            expected=f"none of {sorted(RESERVED)} nor q0.1, q0.5, ...: forecast frames use them",
+            found=f"{bad}",
+            advice=f"Rename, e.g. data.rename(columns={{{bad[0]!r}: 'my_{bad[0]}'}}), or choose "
+            "the value columns with columns=[...].",
+            column=bad[0],
+        )
+
+
+def _numeric(column: pd.Series, labels: pd.Index | None) -> Floats:
+    """Values as float64, missing as NaN; refuse what is not a number."""
+    dtype = column.dtype
+    # pandas does not count pyarrow's booleans among the numbers
+    if (pd.api.types.is_numeric_dtype(dtype) or dtype.kind == "b") and dtype.kind != "c":
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    labels = column.index if labels is None else labels
+    if pd.api.types.is_datetime64_any_dtype(dtype):
+        advice = f"If it is the time of the rows, pass time={column.name!r}."
+    else:
+        advice = "Convert it with pd.to_numeric, or choose the numeric columns with columns=[...]."
+    shown = [f"{label} = {value!r}" for label, value in zip(labels[:5], column.iloc[:5])]
+    raise fail(
+        "column is not numeric",
+        expected="integers, floats or booleans",
+        found=f"dtype {dtype}",
+        advice=advice,
+        column=column.name,
+        rows=shown,
+    )
+
+
+def _as_time(time: pd.Index) -> pd.Index:
+    """Check the time of the rows; pyarrow's and nullable types become numpy's."""
+    if isinstance(time.dtype, pd.ArrowDtype) and time.dtype.kind in "mM":
+        time = pd.DatetimeIndex(time) if time.dtype.kind == "M" else pd.TimedeltaIndex(time)
+    fits = isinstance(time, (pd.DatetimeIndex, pd.TimedeltaIndex)) or pd.api.types.is_integer_dtype(
+        time.dtype
+    )
+    if not fits:
+        raise fail(
+            "time is of the wrong type",
+            expected="datetime, timedelta or whole numbers",
+            found=f"dtype {time.dtype}",
+            advice="Convert it, e.g. with pd.to_datetime (periods with to_timestamp), or name the "
+            "right column with time=.",
+            rows=[repr(value) for value in time[:5]],
+        )
+    if time.hasnans:
+        where = np.flatnonzero(time.isna())
+        raise fail(
+            "missing time stamps",
+            expected="a time in every row",
+            found=f"{len(where)} rows without",
+            advice="Drop or repair these rows.",
+            rows=[f"row {i}" for i in where[:5]],
+        )
+    return time.astype(np.int64) if time.dtype.kind in "iu" and time.dtype != np.int64 else time
+
+
+def _tidy(
+    data: pd.DataFrame,
+    ids: pd.Index | None,
+    time: pd.Index,
+    names: tuple[Any, Any],
+    *,
+    ordered: bool,
+) -> pd.DataFrame:
+    """Check, convert and sort. `ordered`: rows of a series must already be in order of time."""
+    if data.shape[0] == 0 or data.shape[1] == 0:
+        raise _empty()
+    _check_names(data.columns, reserved=True)
+    time = _as_time(time)
+    codes, unique = np.zeros(len(data), dtype=np.int64), None
+    if ids is not None:
+        codes, unique = _factorize(ids)
+    when = time_to_ints(time)
+    order = np.argsort(codes, kind="stable") if ordered else np.lexsort((when, codes))
+
+    def label(position: int) -> str:
+        stamp = time[order[position]]
+        return str(stamp) if unique is None else f"({unique[codes[order[position]]]}, {stamp})"
+
+    _check_order(when[order], codes[order], unique, label)
+    values = {}
+    for j, name in enumerate(data.columns):
+        column = _numeric(data.iloc[:, j], time)[order]
+        bad = np.flatnonzero(np.isinf(column))
+        if len(bad):
+            raise fail(
+                "infinite values",
+                expected="finite numbers, or NaN where missing",
+                found=f"{len(bad)} infinite",
+                advice="Replace them, e.g. data.replace([np.inf, -np.inf], np.nan), or mend "
+                "the division they come from.",
+                column=name,
+                series=None if unique is None else unique[codes[order[bad[0]]]],
+                rows=[label(position) for position in bad[:5]],
+            )
+        values[name] = column
+    index: pd.Index = time.take(order).rename(names[1])
+    if unique is not None:
+        index = pd.MultiIndex.from_arrays([unique.take(codes[order]), index], names=names)
+    return pd.DataFrame(values, index=index, columns=data.columns)
+
+
+def _factorize(ids: pd.Index) -> tuple[Ints, pd.Index]:
+    if isinstance(ids, pd.CategoricalIndex):
+        ids = pd.Index(ids.to_numpy())
+    try:
+        codes, unique = pd.factorize(ids, sort=True)
+    except TypeError:
+        raise fail(
+            "series names cannot be sorted",
+            expected="names of one type",
+            found=f"{first(sorted({type(name).__name__ for name in ids}))}",
+            advice="Convert them, e.g. to str.",
+        ) from None
+    if (codes < 0).any():
+        where = np.flatnonzero(codes < 0)
+        raise fail(
+            "rows without a series name",
+            expected="a name in every row",
+            found=f"{len(where)} missing",
+            advice="Drop or name these rows.",
+            rows=[f"row {i}" for i in where[:5]],
+        )
+    return codes.astype(np.int64), pd.Index(unique)
+
+
+def _check_order(
+    when: Ints, codes: Ints, unique: pd.Index | None, label: Callable[[int], str]
+) -> None:
+    same = codes[1:] == codes[:-1]
+    for problem, wrong, expected, advice in (
+        (
+            "unsorted time",
+            same & (when[1:] < when[:-1]),
+            "rows of a series in order of time",
+            "Sort them, e.g. data.sort_index(), and find out why they were not.",
+        ),
+        (
+            "duplicated time",
+            same & (when[1:] == when[:-1]),
+            "each time once per series",
+            "Keep one row of each, e.g. data[~data.index.duplicated(keep='last')]; if several "
+            "series are stacked here, name their column with series=.",
+        ),
+    ):
+        if wrong.any():
+            at = np.flatnonzero(wrong) + 1
+            raise fail(
+                problem,
+                expected=expected,
+                found=f"{len(at)} rows that break this",
+                advice=advice,
+                series=None if unique is None else unique[codes[at[0]]],
+                rows=[label(position) for position in at[:5]],
+            )
+
+
+def time_to_ints(time: pd.Index) -> Ints:
+    """Time stamps as whole numbers in the index's own unit."""
+    if isinstance(time, (pd.DatetimeIndex, pd.TimedeltaIndex)):
+        return np.asarray(time.asi8, dtype=np.int64)
+    return time.to_numpy(dtype=np.int64)
+
+
+def time_from_ints(ints: Ints, like: pd.Index) -> pd.Index:
+    """Turn whole numbers in the unit of `like` back into an index of its type, zone and name."""
+    if isinstance(like, pd.DatetimeIndex):
+        stamps = pd.DatetimeIndex(ints.astype(f"M8[{like.unit}]"), name=like.name)
+        return stamps if like.tz is None else stamps.tz_localize("UTC").tz_convert(like.tz)
+    if isinstance(like, pd.TimedeltaIndex):
+        return pd.TimedeltaIndex(ints.astype(f"m8[{like.unit}]")).rename(like.name)
+    return pd.Index(ints, name=like.name)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the series of a panel lie in its flat rows.
+
+    Attributes
+    ----------
+    ids : Index or None
+        The series' names in order, S of them; None for a panel of one series without a name.
+    time : Index
+        The time of every row, N of them.
+    offsets : ndarray of int64, shape (S + 1,)
+        Series s has rows ``offsets[s]:offsets[s + 1]``.
+    """
+
+    ids: pd.Index | None
+    time: pd.Index
+    offsets: Ints
+
+    @property
+    def starts(self) -> Ints:
+        """First row of each series, shape (S,)."""
+        return self.offsets[:-1]
+
+    @property
+    def stops(self) -> Ints:
+        """One past the last row of each series, shape (S,)."""
+        return self.offsets[1:]
+
+    @property
+    def n_series(self) -> int:
+        """S, the number of series."""
+        return len(self.offsets) - 1
+
+    @property
+    def n_rows(self) -> int:
+        """N, the number of rows."""
+        return int(self.offsets[-1])
+
+    def codes(self) -> Ints:
+        """The series' number of every row, shape (N,)."""
+        return np.repeat(np.arange(self.n_series), np.diff(self.offsets))
+
+    def names(self) -> list[Any]:
+        """The series' names; the constant 0 stands for a series without one."""
+        return [0] if self.ids is None else list(self.ids)
+
+    def hours(self) -> Floats:
+        """Hours from each series' first row (steps, where time is a whole number), shape (N,)."""
+        ints = time_to_ints(self.time)
+        passed = (ints - np.repeat(ints[self.starts], np.diff(self.offsets))).astype(np.float64)
+        if isinstance(self.time, (pd.DatetimeIndex, pd.TimedeltaIndex)):
+            passed /= pd.Timedelta(hours=1) / pd.Timedelta(1, unit=self.time.unit)
+        return passed
+
+    def origins_at(self, cutoffs: pd.Index | None) -> tuple[Ints, Ints]:
+        """Newest rows at or before each cutoff.
+
+        Parameters
+        ----------
+        cutoffs : Index or None
+            Times, in order. None: every row is an origin, at its own time.
+
+        Returns
+        -------
+        rows : ndarray of int64, shape (n,)
+            The origins, sorted by series and cutoff; a series without a row yet has none.
+        cutoffs : ndarray of int64, shape (n,)
+            The cutoff of each origin, as by `time_to_ints`.
+        """
+        when = time_to_ints(self.time)
+        if cutoffs is None:
+            return np.arange(self.n_rows), when
+        marks = time_to_ints(_as_unit_of(cutoffs, self.time))
+        rows = np.stack(
+            [
+                start + np.searchsorted(when[start:stop], marks, side="right") - 1
+                for start, stop in zip(self.starts, self.stops)
+            ]
+        )  # (S, C)
+        known = rows >= self.starts[:, None]
+        return rows[known], np.broadcast_to(marks, rows.shape)[known]
+
+    def tail(self, n_rows: int) -> tuple[Layout, Ints]:
+        """Keep the last `n_rows` rows of each series: the new layout and the rows kept."""
+        counts = np.minimum(np.diff(self.offsets), n_rows)
+        return self._take(self.stops - counts, counts)
+
+    def head(self, counts: Ints) -> tuple[Layout, Ints]:
+        """Keep the first `counts` (S,) rows of each series: the new layout and the rows kept.
+
+        A series of which nothing is kept is gone: no layout has a series without rows.
+        """
+        return self._take(self.starts, counts)
+
+    def _take(self, starts: Ints, counts: Ints) -> tuple[Layout, Ints]:
+        some = counts > 0
+        starts, counts = starts[some], counts[some]
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        kept = np.repeat(starts - offsets[:-1], counts) + np.arange(offsets[-1])
+        ids = None if self.ids is None else self.ids[some]
+        return Layout(ids, self.time.take(kept), offsets), kept
+
+
+def _as_unit_of(cutoffs: pd.Index, time: pd.Index) -> pd.Index:
+    """Cutoffs in the type and unit of the panel's time, rounded down."""
+    if isinstance(time, pd.DatetimeIndex):
+        stamps = pd.DatetimeIndex(cutoffs)
+        if (stamps.tz is None) != (time.tz is None):
+            raise fail(
+                "time zones differ",
+                expected=f"cutoffs in the panel's zone, {time.tz}",
+                found=f"{stamps.tz}",
+                advice="Use tz_localize or tz_convert on the cutoffs.",
+            )
+        return stamps.as_unit(time.unit)
+    if isinstance(time, pd.TimedeltaIndex):
+        return cast(pd.Index, pd.TimedeltaIndex(cutoffs).as_unit(time.unit))
+    return cast(pd.Index, pd.Index(cutoffs))
+
+
+def layout_of(panel: pd.DataFrame) -> Layout:
+    """Read the layout of a panel that `as_panel` has made."""
+    if not isinstance(panel.index, pd.MultiIndex):
+        return Layout(None, panel.index, np.array([0, len(panel)]))
+    codes, ids = pd.factorize(panel.index.get_level_values(0))  # sorted already
+    counts = np.bincount(codes, minlength=len(ids))
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    ids = pd.Index(ids, name=panel.index.names[0])
+    return Layout(ids, panel.index.get_level_values(1), offsets)
+
+
+def previous_rows(layout: Layout) -> Ints:
+    """For each row the row before it in its series, or itself at the start, shape (N,)."""
+    return np.maximum(
+        np.arange(layout.n_rows) - 1, np.repeat(layout.starts, np.diff(layout.offsets))
+    )
+
+
+def forward_fill(values: Floats, layout: Layout) -> tuple[Floats, Ints]:
+    """Carry the last known value forward within each series.
+
+    Parameters
+    ----------
+    values : ndarray, shape (N,)
+        NaN where missing.
+    layout : Layout
+        The series.
+
+    Returns
+    -------
+    filled : ndarray, shape (N,)
+        NaN is left before the first value of a series.
+    source : ndarray of int64, shape (N,)
+        The row that each value comes from; the series' first row where there is none.
+    """
+    rows = np.where(np.isnan(values), 0, np.arange(len(values)))
+    source = np.maximum(
+        np.maximum.accumulate(rows), np.repeat(layout.starts, np.diff(layout.offsets))
+    )
+    return values[source], source

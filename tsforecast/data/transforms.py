@@ -1,0 +1,327 @@
+"""Transforms: scikit-learn transformers that take a panel and give a panel.
+
+Contract.  ``columns=None`` means the target columns, that is the columns of the `y` that the
+estimator passes to `fit` (every column where no `y` is given).  `transform` keeps rows and
+columns.  The row of one series never depends on a later row nor on another series' rows.  On a
+target the inverse is monotone in every step, so that it may be applied to quantiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from tsforecast._checks import bad_parameter, choice, fail
+from tsforecast.data.panel import Floats, layout_of, previous_rows
+
+__all__ = ["Clip", "Log", "LogReturn", "SeriesScaler"]
+
+Columns = Sequence[Hashable] | None
+
+
+class _PanelTransform(  # type: ignore[call-arg]
+    TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
+):
+    """Column choice and checks that the transforms share.
+
+    scikit-learn's own wrapping of the output is off: it would write the names of `fit` over the
+    columns of a panel in which they stand in another order.
+    """
+
+    columns: Columns
+
+    def set_output(self, *, transform: str | None = None) -> Any:
+        """Accept what a Pipeline asks for: the output is a DataFrame anyway."""
+        choice("transform", transform, (None, "default", "pandas"))
+        return self
+
+    def fit(self, panel: pd.DataFrame, y: pd.DataFrame | None = None) -> Any:
+        """Learn from the rows of `panel`; `y` only names the target columns.
+
+        Parameters
+        ----------
+        panel : DataFrame
+            A panel (see `as_panel`).
+        y : DataFrame, optional
+            The target columns, untransformed.
+
+        Returns
+        -------
+        self
+        """
+        chosen = self.columns
+        if chosen is None:
+            chosen = list(panel.columns if y is None else y.columns)
+        if isinstance(chosen, str):
+            raise bad_parameter("columns", expected="a list of names", found=chosen)
+        self._require(panel, chosen)
+        self.columns_ = list(chosen)
+        self.feature_names_in_ = np.asarray(panel.columns, dtype=object)
+        self._learn(panel, y)
+        return self
+
+    def get_feature_names_out(self, input_features: Any = None) -> Any:
+        """Names of the columns that `transform` gives: those of `fit`."""
+        check_is_fitted(self)
+        return self.feature_names_in_
+
+    def transform(self, panel: pd.DataFrame) -> pd.DataFrame:
+        """Give a new panel with the chosen columns transformed."""
+        return self._apply(panel, self._forward)
+
+    def inverse_transform(self, panel: pd.DataFrame) -> pd.DataFrame:
+        """Undo `transform`; rows may be forecasts, repeated per series and time."""
+        return self._apply(panel, self._backward)
+
+    def _apply(self, panel: pd.DataFrame, function: Any) -> pd.DataFrame:
+        check_is_fitted(self)
+        self._require(panel, self.columns_)
+        result = panel.copy()
+        for name in self.columns_:
+            result[name] = function(panel, name)
+        return result
+
+    def _require(self, panel: pd.DataFrame, columns: Sequence[Hashable]) -> None:
+        missing = [name for name in columns if name not in panel.columns]
+        if missing:
+            raise fail(
+                f"{type(self).__name__} misses columns",
+                expected=f"columns {list(columns)}",
+                found=f"{list(panel.columns)}",
+                advice=f"Missing: {missing}.",
+            )
+
+    def _learn(self, panel: pd.DataFrame, y: pd.DataFrame | None) -> None:
+        pass
+
+    def _forward(self, panel: pd.DataFrame, column: Hashable) -> Floats:
+        raise NotImplementedError
+
+    def _backward(self, panel: pd.DataFrame, column: Hashable) -> Floats:
+        raise NotImplementedError
+
+
+class Log(_PanelTransform):
+    """Natural logarithm of positive columns; the inverse is the exponential.
+
+    Parameters
+    ----------
+    columns : sequence of str, optional
+        Default: the target columns.
+
+    Raises
+    ------
+    DataError
+        If a value is zero or negative.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> Log().fit_transform(pd.DataFrame({"close": [1.0, 10.0]})).round(2)["close"].tolist()
+    [0.0, 2.3]
+    """
+
+    def __init__(self, columns: Columns = None) -> None:
+        self.columns = columns
+
+    def _forward(self, panel: pd.DataFrame, column: Hashable) -> Floats:
+        logs: Floats = np.log(_positive(panel, column, "Log"))
+        return logs
+
+    def _backward(self, panel: pd.DataFrame, column: Hashable) -> Floats:
+        values: Floats = np.exp(panel[column].to_numpy())
+        return values
+
+
+class LogReturn(_PanelTransform):
+    """Logarithm of the ratio to the row before; for inputs, not for targets.
+
+    The first row of each series has no return: it is NaN, a warm-up row.
+
+    Parameters
+    ----------
+    columns : sequence of str, optional
+        Default: all columns, as it may not stand on a target.
+
+    Raises
+    ------
+    DataError
+        If a value is zero or negative.
+    ValueError
+        In `fit`, if a target column is among the columns: the quantiles of a sum of returns are
+        not the sums of their quantiles.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> LogReturn().fit_transform(pd.DataFrame({"x": [1.0, 2.0]})).round(3)["x"].tolist()
+    [nan, 0.693]
+    """
+
+    def __init__(self, columns: Columns = None) -> None:
+        self.columns = columns
+
+    def _learn(self, panel: pd.DataFrame, y: pd.DataFrame | None) -> None:
+        targets = [] if y is None else [name for name in y.columns if name in self.columns_]
+        if targets:
+            raise bad_parameter(
+                "columns",
+                expected="input columns only",
+                found=targets,
+                advice="A target's returns cannot be summed to price quantiles: use "
+                "Log(...) on it with baseline='last'.",
+            )
+
+    def _forward(self, panel: pd.DataFrame, column: Hashable) -> Floats:
+        logs = np.log(_positive(panel, column, "LogReturn"))
+        layout = layout_of(panel)
+        returns = logs - logs[previous_rows(layout)]
+        returns[layout.starts] = np.nan
+        return returns
+
+    def inverse_transform(self, panel: pd.DataFrame) -> pd.DataFrame:
+        """Give the panel as it is: returns stay returns."""
+        return panel
+
+
+class Clip(_PanelTransform):
+    """Limit values to a range; the inverse leaves values as they are.
+
+    Parameters
+    ----------
+    lower, upper : float, optional
+        Limits in the column's own unit; None: no limit on that side.
+    columns : sequence of str, optional
+        Default: the target columns.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> Clip(30, 250).fit_transform(pd.DataFrame({"hr": [0.0, 71.0]}))["hr"].tolist()
+    [30.0, 71.0]
+    """
+
+    def __init__(
+        self, lower: float | None = None, upper: float | None = None, *, columns: Columns = None
+    ) -> None:
+        self.lower = lower
+        self.upper = upper
+        self.columns = columns
+
+    def _learn(self, panel: pd.DataFrame, y: pd.DataFrame | None) -> None:
+        if self.lower is not None and self.upper is not None and not self.lower < self.upper:
+            raise bad_parameter(
+                "lower", expected=f"a number below upper={self.upper}", found=self.lower
+            )
+
+    def _forward(self, panel: pd.DataFrame, column: Hashable) -> Floats:
+        clipped: Floats = np.clip(panel[column].to_numpy(), self.lower, self.upper)
+        return clipped
+
+    def _backward(self, panel: pd.DataFrame, column: Hashable) -> Floats:
+        return panel[column].to_numpy()
+
+
+class SeriesScaler(_PanelTransform):
+    """Subtract a location and divide by a scale, learned per series or over all.
+
+    A series of which `fit` has seen no value gets the mean location of all rows and the typical
+    spread within series.  Where there is no spread, the scale is 1.
+
+    Parameters
+    ----------
+    method : {"standard", "robust"}
+        Mean and standard deviation, or median and interquartile range (over 1.349, which makes
+        it the standard deviation of a normal).
+    by : {"series", "all"}
+        Learn per series or once over all rows.
+    columns : sequence of str, optional
+        Default: the target columns.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> SeriesScaler().fit_transform(pd.DataFrame({"x": [1.0, 3.0]}))["x"].tolist()
+    [-1.0, 1.0]
+    """
+
+    def __init__(
+        self,
+        method: Literal["standard", "robust"] = "standard",
+        *,
+        by: Literal["series", "all"] = "series",
+        columns: Columns = None,
+    ) -> None:
+        self.method = method
+        self.by = by
+        self.columns = columns
+
+    def _learn(self, panel: pd.DataFrame, y: pd.DataFrame | None) -> None:
+        choice("method", self.method, ("standard", "robust"))
+        choice("by", self.by, ("series", "all"))
+        values = panel[self.columns_]
+        location, spread = self._location_and_spread(values)
+        per_series = self.by == "series" and isinstance(panel.index, pd.MultiIndex)
+        self._series: pd.Index | None = None
+        if per_series:
+            groups = values.groupby(level=0, sort=False)
+            locations, spreads = self._location_and_spread(groups)
+            self._series = pd.Index(locations.index)
+            spread = np.sqrt((spreads**2).mean())  # typical spread within a series
+            # the last row serves series that were not seen
+            table_of_locations = np.vstack([locations.to_numpy(), location.to_numpy()])
+            table_of_spreads = np.vstack([spreads.to_numpy(), spread.to_numpy()])
+        else:
+            table_of_locations = location.to_numpy()[None]
+            table_of_spreads = spread.to_numpy()[None]
+        # a series without values counts as not seen
+        pooled, typical = np.nan_to_num(location.to_numpy()), np.nan_to_num(spread.to_numpy())
+        self._location = np.where(np.isnan(table_of_locations), pooled, table_of_locations)
+        table_of_spreads = np.where(np.isnan(table_of_spreads), typical, table_of_spreads)
+        # one row, or a constant
+        flat = ~(table_of_spreads > 1e-12 * np.maximum(1.0, np.abs(self._location)))
+        self._scale = np.where(flat, 1.0, table_of_spreads)
+
+    def _location_and_spread(self, values: Any) -> tuple[Any, Any]:
+        if self.method == "standard":
+            return values.mean(), values.std(ddof=0)
+        return values.median(), (values.quantile(0.75) - values.quantile(0.25)) / 1.349
+
+    def _parameters(self, panel: pd.DataFrame, column: Hashable) -> tuple[Floats, Floats]:
+        j = self.columns_.index(column)
+        if self._series is None:
+            return self._location[:, j], self._scale[:, j]
+        if isinstance(panel.index, pd.MultiIndex):
+            which = self._series.get_indexer(panel.index.get_level_values(0))
+        else:
+            which = np.full(len(panel), -1)
+        return self._location[which, j], self._scale[which, j]
+
+    def _forward(self, panel: pd.DataFrame, column: Hashable) -> Floats:
+        location, scale = self._parameters(panel, column)
+        return (panel[column].to_numpy() - location) / scale
+
+    def _backward(self, panel: pd.DataFrame, column: Hashable) -> Floats:
+        location, scale = self._parameters(panel, column)
+        return panel[column].to_numpy() * scale + location
+
+
+def _positive(panel: pd.DataFrame, column: Hashable, what: str) -> Floats:
+    values = panel[column].to_numpy()
+    bad = np.flatnonzero(values <= 0)
+    if len(bad):
+        raise fail(
+            f"{what} of values that are not positive",
+            expected="numbers above zero, or NaN where missing",
+            found=f"{len(bad)} that are not, e.g. {values[bad[0]]:g}",
+            advice="Mark them as missing if they are wrong, or leave the logarithm out.",
+            column=column,
+            series=panel.index[bad[0]][0] if isinstance(panel.index, pd.MultiIndex) else None,
+            rows=[str(label) for label in panel.index[bad[:5]]],
+        )
+    return values

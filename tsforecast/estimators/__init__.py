@@ -1,0 +1,1 @@
+"""What users fit: recurrent forecasters and the baselines they must beat."""

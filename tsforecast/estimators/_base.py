@@ -1,0 +1,301 @@
+"""The verbs every forecaster has, made from one method that gives arrays at many origins."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Hashable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from tsforecast._checks import bad_parameter, fail, positive_int
+from tsforecast.data.calendars import TimeStep, infer_time_step
+from tsforecast.data.frames import forecast_frame
+from tsforecast.data.panel import Floats, Ints, Layout, as_panel, layout_of, time_to_ints
+from tsforecast.metrics import quantile_column
+
+__all__ = ["PanelForecaster", "PreparedRows", "series_key", "target_of"]
+
+
+class PreparedRows(Protocol):
+    """A panel's rows as an estimator wants them; knows its layout and can be cut to its tail."""
+
+    @property
+    def layout(self) -> Layout:
+        """Where the series lie."""
+
+    def tail(self, n_rows: int) -> Any:
+        """Keep the last rows of each series."""
+
+
+def target_of(panel: pd.DataFrame, target: Hashable | None) -> Hashable:
+    """Give the target column: the one named, or the only one there is."""
+    if target is None:
+        if panel.shape[1] != 1:
+            raise bad_parameter(
+                "target", expected=f"one of the columns {list(panel.columns)}", found=None
+            )
+        return panel.columns[0]
+    if target not in panel.columns:
+        raise fail(
+            "target is not a column",
+            expected=f"a column {target!r}",
+            found=f"columns {list(panel.columns)}",
+            advice="Name one of them as target=.",
+            column=target,
+        )
+    return target
+
+
+def series_key(layout: Layout, known: pd.Index | None) -> Ints:
+    """Position of each series of `layout` among the series known from fit, -1 where unseen."""
+    if known is None or layout.ids is None:
+        same = known is None and layout.ids is None
+        return np.full(layout.n_series, 0 if same else -1)
+    return np.asarray(known.get_indexer(layout.ids), dtype=np.int64)
+
+
+class PanelForecaster(BaseEstimator):
+    """Base of forecasters on panels; not used alone.
+
+    A subclass has the parameters `target` and `horizon`, and gives
+
+    - ``_fit(panel, layout)``: learn from a checked panel that holds the columns needed,
+    - ``_prepare(panel, layout) -> PreparedRows``: rows ready for forecasting, causally,
+    - ``_forecast(rows, origins) -> (forecast (n, H), quantiles (n, H, J))``: in the target's own
+      unit, where the forecast at an origin uses no later row,
+    - ``_memory``: rows of each series that a forecast at its end needs,
+    - ``_levels``: the J quantile levels.
+    """
+
+    target: Hashable | None
+    horizon: int
+
+    _time_step: TimeStep
+    _tail: Any
+    _series: pd.Index | None
+
+    def fit(self, panel: pd.DataFrame, y: None = None) -> Any:
+        """Learn from all rows of `panel`.
+
+        Parameters
+        ----------
+        panel : DataFrame
+            A panel, or anything that `as_panel` takes without further names.
+        y : None
+            Ignored: the target is a column of the panel.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        DataError
+            If the panel cannot be used; the message names column, series and first rows.
+        """
+        self.__dict__.pop("_time_step", None)  # not fitted until this fit has ended
+        positive_int("horizon", self.horizon)
+        panel = as_panel(panel)
+        self.target_ = target_of(panel, self.target)
+        panel = self._select(panel, fitting=True)
+        layout = layout_of(panel)
+        self._fit(panel, layout)
+        self._remember(panel, layout)
+        return self
+
+    def _remember(self, panel: pd.DataFrame, layout: Layout) -> None:
+        """Keep what `predict()` and `score` need: tails, series, spacing, the last time."""
+        self.cutoff_ = layout.time[int(np.argmax(time_to_ints(layout.time)))]
+        self._series = layout.ids
+        self._time_step = infer_time_step(layout)
+        self._tail = self._prepare(panel, layout).tail(self._memory)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        # a fit that failed half-way has set names ending in _ already
+        return hasattr(self, "_time_step")
+
+    def predict(self, panel: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Forecast the next `horizon` rows after the end of each series.
+
+        Parameters
+        ----------
+        panel : DataFrame, optional
+            Rows up to now, of series seen in `fit` or not. Default: the rows of `fit`.
+
+        Returns
+        -------
+        DataFrame
+            Index as the panel's; columns ``target, cutoff, step, forecast, q0.1, ...``.
+        """
+        check_is_fitted(self)
+        rows = self._tail if panel is None else self._prepared(panel)
+        origins = rows.layout.stops - 1
+        return self._frame(rows, origins, time_to_ints(rows.layout.time)[origins], named=True)
+
+    def predict_quantiles(
+        self, panel: pd.DataFrame | None = None, *, levels: Sequence[float]
+    ) -> pd.DataFrame:
+        """Forecast chosen quantile levels: those trained, or between them (interpolated).
+
+        Parameters
+        ----------
+        panel : DataFrame, optional
+            As for `predict`.
+        levels : sequence of float
+            In (0, 1), within the range of the levels trained.
+
+        Returns
+        -------
+        DataFrame
+            As from `predict`, with these quantile columns.
+
+        Raises
+        ------
+        ValueError
+            If a level lies outside the range trained.
+        """
+        check_is_fitted(self)
+        trained = self._levels
+        if not trained or not all(trained[0] <= level <= trained[-1] for level in levels):
+            span = f"[{trained[0]:g}, {trained[-1]:g}]" if trained else "none (a point forecast)"
+            raise bad_parameter(
+                "levels", expected=f"levels within those trained, {span}", found=list(levels)
+            )
+        frame = self.predict(panel)
+        names = [quantile_column(level) for level in trained]
+        known = frame[names].to_numpy()
+        result = frame.drop(columns=names)
+        for level in levels:
+            j = min(int(np.searchsorted(trained, level)), len(trained) - 1)
+            i = max(j - 1, 0)
+            share = 1.0 if i == j else (level - trained[i]) / (trained[j] - trained[i])
+            result[quantile_column(level)] = known[:, i] + share * (known[:, j] - known[:, i])
+        return result
+
+    def forecast_origins(
+        self, panel: pd.DataFrame, cutoffs: pd.Index | None = None
+    ) -> pd.DataFrame:
+        """Forecast from many cutoffs at once, each from the rows up to it alone.
+
+        Parameters
+        ----------
+        panel : DataFrame
+            All rows.
+        cutoffs : Index, optional
+            Times; a series' origin is its newest row at or before each. Default: every row.
+
+        Returns
+        -------
+        DataFrame
+            As from `predict`, sorted by series, cutoff and step. Where the spacing of time is
+            not known, rows after the panel's end have no name: NaT.
+        """
+        check_is_fitted(self)
+        rows = self._prepared(panel)
+        return self._frame(rows, *rows.layout.origins_at(cutoffs), named=False)
+
+    def score(self, panel: pd.DataFrame, y: None = None) -> float:
+        """1 - MAE / MAE of the naive forecast; 0 is as good as the last value, 1 is perfect.
+
+        Origins are the rows from `cutoff_` on for series seen in `fit`, all rows for others,
+        each with all `horizon` rows after it.
+        """
+        check_is_fitted(self)
+        rows = self._prepared(panel)
+        layout = rows.layout
+        origins, _ = layout.origins_at(None)
+        counts = np.diff(layout.offsets)
+        seen = np.repeat(series_key(layout, self._series) >= 0, counts)
+        stop = np.repeat(layout.stops, counts)
+        late = layout.time[origins] >= self.cutoff_
+        value = as_panel(panel)[self.target_].to_numpy()
+        keep = (late | ~seen) & (origins + self.horizon < stop) & np.isfinite(value)
+        origins = origins[keep]
+        if len(origins) == 0:
+            raise fail(
+                "nothing to score",
+                expected=f"rows at or after {self.cutoff_} with {self.horizon} rows behind them",
+                found="none",
+                advice="Pass the rows up to the end of the test part, training rows included.",
+            )
+        actual = value[origins[:, None] + np.arange(1, self.horizon + 1)]
+        forecast, _ = self._forecast(rows, origins)
+        naive = np.nanmean(np.abs(actual - value[origins][:, None]))
+        if naive == 0:
+            raise fail(
+                "nothing to score",
+                expected="a target that moves in the test part",
+                found="a constant: the naive forecast is exact",
+                advice="Leave such series out of the score.",
+                column=self.target_,
+            )
+        return float(1.0 - np.nanmean(np.abs(actual - forecast)) / naive)
+
+    def _frame(
+        self, rows: PreparedRows, origins: Ints, cutoffs: Ints, *, named: bool
+    ) -> pd.DataFrame:
+        forecast, quantiles = self._forecast(rows, origins)
+        return forecast_frame(
+            rows.layout,
+            origins,
+            cutoffs,
+            target=str(self.target_),
+            forecast=forecast,
+            quantiles=quantiles,
+            levels=self._levels,
+            time_step=infer_time_step(rows.layout, learned=self._time_step),
+            named=named,
+        )
+
+    def _prepared(self, panel: pd.DataFrame) -> PreparedRows:
+        panel = self._select(as_panel(panel), fitting=False)
+        return self._prepare(panel, layout_of(panel))
+
+    def _columns(self) -> list[Hashable]:
+        """Columns needed, the target first."""
+        return [self.target_]
+
+    def _select(self, panel: pd.DataFrame, *, fitting: bool) -> pd.DataFrame:
+        columns = self._columns()
+        missing = [name for name in columns if name not in panel.columns]
+        if missing:
+            when = "fit" if fitting else "fit, and now again"
+            raise fail(
+                "columns are missing",
+                expected=f"columns {columns}, named for {when}",
+                found=f"{list(panel.columns)}",
+                advice=f"Missing: {missing}.",
+                column=missing[0],
+            )
+        panel = panel[columns]
+        empty = [name for name in columns if not panel[name].notna().any()]
+        if empty and fitting:
+            raise fail(
+                "column without any value",
+                expected="at least one number in every column used",
+                found="only NaN",
+                advice="Leave it out of `past`, or mend the source.",
+                column=empty[0],
+            )
+        return panel
+
+    @property
+    @abstractmethod
+    def _levels(self) -> tuple[float, ...]: ...
+
+    @property
+    @abstractmethod
+    def _memory(self) -> int: ...
+
+    @abstractmethod
+    def _fit(self, panel: pd.DataFrame, layout: Layout) -> None: ...
+
+    @abstractmethod
+    def _prepare(self, panel: pd.DataFrame, layout: Layout) -> PreparedRows: ...
+
+    @abstractmethod
+    def _forecast(self, rows: Any, origins: Ints) -> tuple[Floats, Floats]: ...

@@ -1,0 +1,455 @@
+"""Baselines: the forecasts that a model must beat, each with quantiles of its own errors.
+
+Every baseline turns a row into a point forecast from what is known there: the last known value,
+how long ago that was, and a few causal numbers (a level, a slope).  The quantiles are the point
+plus quantiles of the training errors ``actual - forecast`` per step, so ``forecast`` is the plain
+point, not the median, and need not equal ``q0.5``.  `RandomWalk` is the exception: its quantiles
+follow a running volatility.
+
+A missing row leaves the last known value in force; an origin before the first known value of its
+series is forecast as NaN.
+"""
+
+from __future__ import annotations
+
+import numbers
+from abc import abstractmethod
+from collections.abc import Hashable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize_scalar
+from scipy.special import ndtri
+
+from tsforecast._checks import bad_parameter, fail, positive_int
+from tsforecast.data.frames import DECILES
+from tsforecast.data.panel import Floats, Ints, Layout, forward_fill, previous_rows
+from tsforecast.estimators._base import PanelForecaster, series_key
+
+__all__ = [
+    "EWMA",
+    "Baseline",
+    "Drift",
+    "KnownRows",
+    "Naive",
+    "RandomWalk",
+    "SeasonalNaive",
+    "following",
+]
+
+_ENOUGH_ERRORS = 100  # of one series, to have error quantiles of its own
+
+
+@dataclass(frozen=True)
+class KnownRows:
+    """What is known at every row of a panel, N of them.
+
+    Attributes
+    ----------
+    layout : Layout
+        Where the series lie.
+    value : ndarray, shape (N,)
+        Last known value of the target; NaN before the first.
+    age : ndarray of int64, shape (N,)
+        Rows since it was known: 0 where the row itself has a value.
+    state : ndarray, shape (N, C)
+        The C causal numbers of the baseline; they hold the past, so that a tail forecasts the
+        same as the whole.
+    """
+
+    layout: Layout
+    value: Floats
+    age: Ints
+    state: Floats
+
+    def tail(self, n_rows: int) -> KnownRows:
+        """Keep the last rows of each series."""
+        layout, kept = self.layout.tail(n_rows)
+        return KnownRows(layout, self.value[kept], self.age[kept], self.state[kept])
+
+
+class Baseline(PanelForecaster):
+    """Base of the baselines; not used alone.
+
+    A subclass gives `_point`, and where it needs them `_learn` (parameters), `_state` (causal
+    numbers per row) and `_memory` (rows that a full forecast looks back on).
+    """
+
+    is_baseline = True
+
+    levels: tuple[float, ...]
+
+    def __init__(
+        self,
+        *,
+        target: Hashable | None = None,
+        horizon: int = 1,
+        levels: tuple[float, ...] = DECILES,
+    ) -> None:
+        self.target = target
+        self.horizon = horizon
+        self.levels = levels
+
+    @abstractmethod
+    def _point(self, rows: KnownRows, origins: Ints) -> Floats:
+        """Forecast from each origin, (n,) -> (n, H)."""
+
+    def _learn(self, y: Floats, layout: Layout) -> None:
+        """Learn the parameters of the point forecast from the target (N,)."""
+
+    def _state(self, y: Floats, layout: Layout) -> Floats:
+        """Causal numbers of every row, (N,) -> (N, C)."""
+        return np.empty((len(y), 0))
+
+    @property
+    def _memory(self) -> int:
+        return 1
+
+    @property
+    def _levels(self) -> tuple[float, ...]:
+        return tuple(float(level) for level in self.levels)
+
+    def _steps(self) -> Ints:
+        return np.arange(1, self.horizon + 1)
+
+    def _fit(self, panel: pd.DataFrame, layout: Layout) -> None:
+        _check_levels(self._levels)
+        y = panel[self.target_].to_numpy()
+        self._check_enough(y, layout)
+        self._learn(y, layout)
+        self._learn_errors(self._prepare(panel, layout), following(y, layout, self.horizon))
+
+    def _prepare(self, panel: pd.DataFrame, layout: Layout) -> KnownRows:
+        y = panel[self.target_].to_numpy()
+        value, source = forward_fill(y, layout)
+        return KnownRows(layout, value, np.arange(len(y)) - source, self._state(y, layout))
+
+    def _forecast(self, rows: KnownRows, origins: Ints) -> tuple[Floats, Floats]:
+        point = self._point(rows, origins)
+        return point, point[:, :, None] + self._spread(rows, origins)
+
+    def _spread(self, rows: KnownRows, origins: Ints) -> Floats:
+        """Quantiles less the point, (n, H, J) or what broadcasts to it."""
+        key = series_key(rows.layout, self._series)  # -1, unseen, is the pooled one: the last
+        return self._error_quantiles[key][rows.layout.codes()[origins]]
+
+    def _learn_errors(self, rows: KnownRows, actual: Floats) -> None:
+        """Quantiles of the training errors, per series where it has enough of them."""
+        layout = rows.layout
+        errors = actual - self._point(rows, np.arange(layout.n_rows))
+        ages = np.arange(layout.n_rows) - np.repeat(layout.starts, np.diff(layout.offsets))
+        errors[ages < self._memory - 1] = np.nan
+        counts = np.isfinite(errors)
+        if not counts.any(axis=0).all():
+            step = 1 + int(np.argmin(counts.any(axis=0)))
+            raise fail(
+                "too few known rows",
+                expected=f"rows with a known value {step} rows before another one",
+                found=f"{counts[:, 0].sum()} pairs at step 1, none at step {step}",
+                advice="Give more rows, put them on a grid without so many gaps, or ask for a "
+                "shorter horizon.",
+                column=self.target_,
+            )
+        pooled = _error_quantiles(errors, self._levels)
+        own = []
+        for start, stop in zip(layout.starts, layout.stops):
+            enough = counts[start:stop].sum(axis=0).min() >= _ENOUGH_ERRORS
+            own.append(_error_quantiles(errors[start:stop], self._levels) if enough else pooled)
+        self._error_quantiles = np.stack([*own, pooled])  # (S + 1, H, J)
+
+    def _check_enough(self, y: Floats, layout: Layout) -> None:
+        needed = self._memory + self.horizon
+        longest = int(np.diff(layout.offsets).max())
+        if longest < needed:
+            raise fail(
+                "too few rows",
+                expected=f"at least {needed} rows in one series, {self._memory} up to an origin "
+                f"and {self.horizon} after it",
+                found=f"{longest} in the longest",
+                advice="Give more rows or ask for a shorter horizon.",
+                column=self.target_,
+            )
+        known = int(np.add.reduceat(np.isfinite(y), layout.starts, dtype=np.int64).max())
+        if known < 2:
+            raise fail(
+                "too few known rows",
+                expected="at least 2 known values in one series",
+                found=f"{known}",
+                advice="Mend the source, or choose another target.",
+                column=self.target_,
+            )
+
+
+class Naive(Baseline):
+    """Forecast the last known value.
+
+    Parameters
+    ----------
+    target : hashable, optional
+        The column; default: the only one.
+    horizon : int
+        Rows ahead.
+    levels : tuple of float
+        Quantile levels, of the training errors around the last value (see the module); ``()``
+        gives the point alone.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> panel = pd.DataFrame({"close": [1.0, 2.0, 4.0, 3.0]})
+    >>> frame = Naive(horizon=2, levels=(0.5,)).fit(panel).predict()
+    >>> frame[["step", "forecast", "q0.5"]].to_numpy().tolist()
+    [[1.0, 3.0, 4.0], [2.0, 3.0, 5.0]]
+    """
+
+    def _point(self, rows: KnownRows, origins: Ints) -> Floats:
+        return np.repeat(rows.value[origins, None], self.horizon, axis=1)
+
+
+class SeasonalNaive(Baseline):
+    """Forecast the value one season ago: 24 for hourly rows with a daily cycle.
+
+    Step k repeats the row ``k - season * ceil(k / season)`` after the origin. Where that row is
+    before the start of the series or before its first known value, the last known value stands in.
+
+    Parameters
+    ----------
+    season : int
+        Rows of a season.
+    target, horizon, levels
+        As for `Naive`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> panel = pd.DataFrame({"rate": [1.0, 5.0, 1.0, 5.0, 1.0]})
+    >>> SeasonalNaive(season=2, horizon=3).fit(panel).predict()["forecast"].tolist()
+    [5.0, 1.0, 5.0]
+    """
+
+    def __init__(
+        self,
+        *,
+        season: int,
+        target: Hashable | None = None,
+        horizon: int = 1,
+        levels: tuple[float, ...] = DECILES,
+    ) -> None:
+        super().__init__(target=target, horizon=horizon, levels=levels)
+        self.season = season
+
+    @property
+    def _memory(self) -> int:
+        return positive_int("season", self.season)
+
+    def _point(self, rows: KnownRows, origins: Ints) -> Floats:
+        back = (self._steps() - 1) % self.season + 1 - self.season  # (H,), none above 0
+        source = origins[:, None] + back
+        start = rows.layout.starts[rows.layout.codes()[origins], None]
+        ago = rows.value[np.maximum(source, start)]
+        return np.where((source < start) | np.isnan(ago), rows.value[origins, None], ago)
+
+
+class Drift(Baseline):
+    """Forecast the last known value plus the mean change per row so far.
+
+    The line through the first and the last known value of the series, extended (Hyndman &
+    Athanasopoulos, Forecasting: Principles and Practice, 3rd ed., section 5.2). After one known
+    value it is flat.
+
+    Parameters
+    ----------
+    target, horizon, levels
+        As for `Naive`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> panel = pd.DataFrame({"close": [1.0, 4.0, 5.0]})
+    >>> Drift(horizon=2).fit(panel).predict()["forecast"].tolist()
+    [7.0, 9.0]
+    """
+
+    def _state(self, y: Floats, layout: Layout) -> Floats:
+        value, source = forward_fill(y, layout)
+        known = np.where(np.isnan(y), layout.n_rows - 1, np.arange(layout.n_rows))
+        first = np.minimum.reduceat(known, layout.starts)[layout.codes()]
+        passed = np.maximum(source - first, 0)
+        slope = np.where(passed > 0, (value - y[first]) / np.maximum(passed, 1), 0.0)
+        return slope[:, None]
+
+    def _point(self, rows: KnownRows, origins: Ints) -> Floats:
+        ahead = rows.age[origins, None] + self._steps()
+        return rows.value[origins, None] + rows.state[origins] * ahead
+
+
+class EWMA(Baseline):
+    """Forecast the exponentially weighted mean of the target, the same for all steps.
+
+    ``level_t = alpha y_t + (1 - alpha) level_(t-1)``, starting at the first known value of each
+    series; a missing row leaves the level as it is. Also known as simple exponential smoothing.
+
+    Parameters
+    ----------
+    alpha : float, optional
+        Weight of the newest value, in (0, 1]; 1 is the naive forecast. Default: the one with the
+        least squared one-step error over the training rows of all series together, which weighs
+        series of large numbers most.
+    target, horizon, levels
+        As for `Naive`.
+
+    Attributes
+    ----------
+    alpha_ : float
+        The weight used.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> panel = pd.DataFrame({"volatility": [1.0, 3.0, 5.0]})
+    >>> EWMA(alpha=0.5).fit(panel).predict()["forecast"].tolist()
+    [3.5]
+    """
+
+    def __init__(
+        self,
+        *,
+        target: Hashable | None = None,
+        horizon: int = 1,
+        alpha: float | None = None,
+        levels: tuple[float, ...] = DECILES,
+    ) -> None:
+        super().__init__(target=target, horizon=horizon, levels=levels)
+        self.alpha = alpha
+
+    def _learn(self, y: Floats, layout: Layout) -> None:
+        if self.alpha is None:
+            self.alpha_ = _best_alpha(y, layout)
+        else:
+            self.alpha_ = _fraction("alpha", self.alpha, one_allowed=True)
+
+    def _state(self, y: Floats, layout: Layout) -> Floats:
+        return _weighted_mean(y, layout, self.alpha_)[:, None]
+
+    def _point(self, rows: KnownRows, origins: Ints) -> Floats:
+        return np.repeat(rows.state[origins], self.horizon, axis=1)
+
+
+class RandomWalk(Baseline):
+    r"""Forecast the last known value, with normal quantiles that widen by the square root of k.
+
+    .. math::
+        q_p(t + k) = y_t + \Phi^{-1}(p) \, \sigma_t \sqrt{k}, \quad
+        \sigma_t^2 = \lambda \sigma_{t-1}^2 + (1 - \lambda) (y_t - y_{t-1})^2
+
+    (RiskMetrics Technical Document, J.P. Morgan 1996, section 5.2.) At a series' first row the
+    variance is the mean squared difference of all training rows together. After missing rows the
+    steps are counted from the last known value, and a difference over g rows enters as its g-th
+    part.
+
+    Parameters
+    ----------
+    decay : float
+        :math:`\lambda`, in (0, 1): 0.94 is the choice of RiskMetrics for days.
+    target, horizon, levels
+        As for `Naive`. Log prices make it a walk of returns.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> panel = pd.DataFrame({"log_close": [0.0, 1.0, 0.0, 1.0, 0.0]})
+    >>> model = RandomWalk(horizon=4, levels=(0.5, 0.8413)).fit(panel)
+    >>> model.predict()["q0.8413"].round(3).tolist()
+    [1.0, 1.414, 1.732, 2.0]
+    """
+
+    def __init__(
+        self,
+        *,
+        target: Hashable | None = None,
+        horizon: int = 1,
+        decay: float = 0.94,
+        levels: tuple[float, ...] = DECILES,
+    ) -> None:
+        super().__init__(target=target, horizon=horizon, levels=levels)
+        self.decay = decay
+
+    def _learn(self, y: Floats, layout: Layout) -> None:
+        _fraction("decay", self.decay, one_allowed=False)
+        self._variance = float(np.nanmean(_squared_differences(y, layout)))
+
+    def _learn_errors(self, rows: KnownRows, actual: Floats) -> None:
+        """Nothing: the spread comes from the running variance."""
+
+    def _state(self, y: Floats, layout: Layout) -> Floats:
+        squares = _squared_differences(y, layout)
+        squares[layout.starts] = self._variance
+        return np.sqrt(_weighted_mean(squares, layout, 1 - self.decay))[:, None]
+
+    def _point(self, rows: KnownRows, origins: Ints) -> Floats:
+        return np.repeat(rows.value[origins, None], self.horizon, axis=1)
+
+    def _spread(self, rows: KnownRows, origins: Ints) -> Floats:
+        ahead = rows.age[origins, None] + self._steps()
+        scale = rows.state[origins] * np.sqrt(ahead)  # (n, H)
+        quantiles: Floats = scale[:, :, None] * ndtri(np.array(self._levels))
+        return quantiles
+
+
+def following(values: Floats, layout: Layout, horizon: int) -> Floats:
+    """Value at each of the next rows of the series, (N,) -> (N, H); NaN after its end."""
+    rows = np.arange(layout.n_rows)[:, None] + np.arange(1, horizon + 1)
+    stop = np.repeat(layout.stops, np.diff(layout.offsets))[:, None]
+    return np.where(rows < stop, values[np.minimum(rows, layout.n_rows - 1)], np.nan)
+
+
+def _error_quantiles(errors: Floats, levels: tuple[float, ...]) -> Floats:
+    """Quantiles of the known errors of each step, (n, H) -> (H, J)."""
+    steps = [np.quantile(step[np.isfinite(step)], levels) for step in errors.T]
+    return np.stack(steps)
+
+
+def _weighted_mean(values: Floats, layout: Layout, alpha: float) -> Floats:
+    """Exponentially weighted mean of the known values so far in each series, (N,) -> (N,)."""
+    groups = pd.Series(values).groupby(layout.codes(), sort=False)
+    mean = groups.ewm(alpha=alpha, adjust=False, ignore_na=True).mean()
+    return np.asarray(mean.to_numpy(), dtype=np.float64)
+
+
+def _best_alpha(y: Floats, layout: Layout) -> float:
+    previous = previous_rows(layout)
+    later = previous != np.arange(layout.n_rows)
+
+    def loss(alpha: float) -> float:
+        error = y - _weighted_mean(y, layout, alpha)[previous]
+        return float(np.nanmean(error[later] ** 2))
+
+    found = float(minimize_scalar(loss, bounds=(1e-3, 1.0), method="bounded").x)
+    return min((1.0, found), key=loss)  # the search never reaches its bounds
+
+
+def _squared_differences(y: Floats, layout: Layout) -> Floats:
+    """Squared change since the last known value, per row of the way; NaN where there is none."""
+    value, source = forward_fill(y, layout)
+    previous = previous_rows(layout)
+    way = np.maximum(np.arange(layout.n_rows) - source[previous], 1)
+    squares = (y - value[previous]) ** 2 / way
+    squares[layout.starts] = np.nan
+    return np.asarray(squares, dtype=np.float64)
+
+
+def _fraction(name: str, value: object, *, one_allowed: bool) -> float:
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    fraction = float(value) if number else np.nan  # type: ignore[arg-type]
+    if not (0 < fraction < 1 or (one_allowed and fraction == 1)):
+        span = "(0, 1]" if one_allowed else "(0, 1)"
+        raise bad_parameter(name, expected=f"a number in {span}", found=value)
+    return fraction
+
+
+def _check_levels(levels: tuple[float, ...]) -> None:
+    increasing = all(a < b for a, b in pairwise(levels))
+    if not increasing or any(not 0 < level < 1 for level in levels):
+        raise bad_parameter("levels", expected="increasing numbers in (0, 1)", found=levels)

@@ -1,0 +1,126 @@
+"""Pictures of forecasts and backtests; each draws a public frame and returns its Axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tsforecast._checks import bad_parameter
+from tsforecast.metrics import quantile_column, quantile_levels, quantile_loss, widest_interval
+
+__all__ = ["cumulative_gain", "plot_backtest", "plot_forecast"]
+
+
+def cumulative_gain(frame: pd.DataFrame, *, against: str = "naive") -> pd.DataFrame:
+    """Add up over time by how much less each model lost than another.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        A backtest frame.
+    against : str
+        The model compared with.
+
+    Returns
+    -------
+    DataFrame
+        Index cutoff, a column per other model: the running sum, over cutoffs, of the mean loss of
+        `against` less the model's, on rows that both have. Rising lines gain, flat ones do not.
+        The loss is the quantile loss where all models give quantiles, else the absolute error.
+    """
+    models = list(frame["model"].unique())
+    if against not in models:
+        raise bad_parameter("against", expected=f"one of the models {models}", found=against)
+    levels = quantile_levels(frame.columns)
+    quantiles = frame[[quantile_column(level) for level in levels]]
+    if levels and bool(quantiles.notna().to_numpy().all()):
+        loss = quantile_loss(frame, levels)
+    else:
+        loss = np.abs(frame["actual"].to_numpy() - frame["forecast"].to_numpy())
+    keys = ["cutoff", "series", "step", "target"]
+    wide = frame.assign(loss=loss).pivot_table(index=keys, columns="model", values="loss").dropna()
+    per_cutoff = wide.groupby(level="cutoff").mean()
+    gain = per_cutoff.rsub(per_cutoff[against], axis=0).drop(columns=against)
+    return gain[[model for model in models if model != against]].cumsum()
+
+
+def plot_backtest(frame: pd.DataFrame, *, against: str = "naive", ax: Any = None) -> Any:
+    """Draw `cumulative_gain`: who gained on whom, and when.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        A backtest frame.
+    against : str
+        The model compared with, the zero line.
+    ax : Axes, optional
+        Default: a new figure.
+
+    Returns
+    -------
+    Axes
+    """
+    axes = _axes(ax)
+    gain = cumulative_gain(frame, against=against)
+    for model in gain.columns:
+        axes.plot(gain.index, gain[model], label=str(model), linewidth=1.3)
+    axes.axhline(0.0, color="0.4", linewidth=0.8)
+    axes.set_ylabel(f"loss saved against {against},\nadded up over cutoffs")
+    axes.set_xlabel("cutoff")
+    axes.legend(frameon=False, fontsize="small", ncols=2)
+    return axes
+
+
+def plot_forecast(
+    forecast: pd.DataFrame,
+    history: pd.Series | None = None,
+    *,
+    label: str = "forecast",
+    ax: Any = None,
+) -> Any:
+    """Draw forecasts of one series, with their widest central interval, behind its history.
+
+    Parameters
+    ----------
+    forecast : DataFrame
+        Rows of a forecast or backtest frame of one series, one per time.
+    history : Series, optional
+        What happened, by time.
+    label : str
+        Name in the legend.
+    ax : Axes, optional
+        Default: a new figure.
+
+    Returns
+    -------
+    Axes
+    """
+    axes = _axes(ax)
+    time = forecast["time"] if "time" in forecast else forecast.index.get_level_values(-1)
+    if history is not None:
+        axes.plot(history.index.get_level_values(-1), history, color="0.35", linewidth=1.0)
+    (line,) = axes.plot(time, forecast["forecast"], label=label, linewidth=1.6)
+    interval = widest_interval(quantile_levels(forecast.columns))
+    if interval is not None:
+        low, high = (forecast[quantile_column(level)] for level in interval)
+        share = f"{100 * (interval[1] - interval[0]):.0f} % interval"
+        axes.fill_between(
+            time, low, high, color=line.get_color(), alpha=0.2, linewidth=0, label=share
+        )
+    axes.legend(frameon=False, fontsize="small")
+    return axes
+
+
+def _axes(ax: Any) -> Any:
+    if ax is not None:
+        return ax
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError:
+        raise ImportError(
+            "plots need matplotlib: expected it to be installed, found it missing. Run pip install "
+            '"tsforecast[plot]".'
+        ) from None
+    return plt.subplots(figsize=(8, 4), layout="constrained")[1]

@@ -1,0 +1,1 @@
+"""Recurrent networks: cells, heads, the forecasting network and its training."""

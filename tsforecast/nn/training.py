@@ -1,0 +1,497 @@
+"""`Training`: how to fit, and the loop that does it (the only file that names Lightning)."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import numbers
+import os
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor, nn
+
+from tsforecast._checks import bad_parameter, choice, positive_int
+from tsforecast._progress import progress_bar
+from tsforecast.data.panel import Floats, Ints
+from tsforecast.nn.cells import INITS
+
+__all__ = ["Fitted", "Network", "Training", "isolated_randomness", "train"]
+
+
+class Training(BaseEstimator):
+    """How to fit a network; one small object shared by all recurrent estimators.
+
+    Its parameters reach a grid search as ``training__max_epochs`` and so on.
+
+    Parameters
+    ----------
+    max_epochs : int
+        Most passes over the training origins (see `tsforecast.data.windows` for what an epoch
+        is).
+    batch_size : int
+        Windows per gradient step; fewer where an epoch would have under eight steps.
+    learning_rate : float
+        Of Adam (Kingma and Ba 2015).
+    weight_decay : float
+        Decoupled (AdamW, Loshchilov and Hutter 2019); 0 is plain Adam.
+    schedule : {"cosine", None}
+        Cosine falls to zero over `max_epochs`.
+    gradient_clip : float or None
+        Largest norm of the gradient.
+    origins : "auto" or int
+        Origins per training window; 1 is the classical window.
+    init : {"keras", "torch", "chrono"}
+        Where the weights start (see `CellStack`).
+    validation : {"time", None}
+        "time" holds out the last `validation_size` of the rows for early stopping; the rows
+        trained on end before. None trains `max_epochs` on all rows.
+    validation_size : float
+        Share of the rows, in (0, 1).
+    patience : int
+        Epochs without improvement on validation before training stops.
+    accelerator : {"auto", "cpu", "cuda", "mps"}
+        "auto" is CUDA where there is one, else CPU; MPS only by name.
+    trainer_options : dict, optional
+        Passed to `pytorch_lightning.Trainer`.
+
+    Examples
+    --------
+    >>> Training(max_epochs=5).max_epochs
+    5
+    """
+
+    def __init__(
+        self,
+        *,
+        max_epochs: int = 50,
+        batch_size: int = 64,
+        learning_rate: float = 3e-3,
+        weight_decay: float = 0.0,
+        schedule: Literal["cosine"] | None = "cosine",
+        gradient_clip: float | None = 1.0,
+        origins: int | Literal["auto"] = "auto",
+        init: Literal["keras", "torch", "chrono"] = "keras",
+        validation: Literal["time"] | None = "time",
+        validation_size: float = 0.2,
+        patience: int = 10,
+        accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        trainer_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.gradient_clip = gradient_clip
+        self.origins = origins
+        self.init = init
+        self.validation = validation
+        self.validation_size = validation_size
+        self.patience = patience
+        self.accelerator = accelerator
+        self.trainer_options = trainer_options
+
+    def check(self) -> None:
+        """Raise ValueError for a parameter that cannot be used; `fit` calls this first."""
+        for name in ("max_epochs", "batch_size", "patience"):
+            positive_int(name, getattr(self, name))
+        if self.origins != "auto":
+            positive_int("origins", self.origins)
+        choice("schedule", self.schedule, ("cosine", None))
+        choice("init", self.init, INITS)
+        choice("validation", self.validation, ("time", None))
+        choice("accelerator", self.accelerator, ("auto", "cpu", "cuda", "mps"))
+        self._check("learning_rate", "a number above 0", lambda value: value > 0)
+        self._check("weight_decay", "0 or more", lambda value: value >= 0)
+        self._check("validation_size", "a share in (0, 1)", lambda value: 0 < value < 1)
+        if self.gradient_clip is not None:
+            self._check("gradient_clip", "a number above 0, or None", lambda value: value > 0)
+        if not isinstance(self.trainer_options, Mapping | None):
+            raise bad_parameter(
+                "trainer_options", expected="a dict or None", found=self.trainer_options
+            )
+
+    def _check(self, name: str, expected: str, fits: Callable[[float], bool]) -> None:
+        value = getattr(self, name)
+        if not isinstance(value, numbers.Real) or not fits(float(value)):
+            raise bad_parameter(name, expected=expected, found=value)
+
+    def device(self) -> torch.device:
+        """Device that training runs on."""
+        if self.accelerator == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(self.accelerator)
+
+
+class Network(Protocol):
+    """What `train` needs of a network, besides being a torch module."""
+
+    def loss(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss per origin (B, O), and the number of known steps behind each (B, O)."""
+
+
+class Batches(Protocol):
+    """Batches of one epoch; each iteration is a new epoch."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]: ...
+
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What `train` reports.
+
+    Attributes
+    ----------
+    history : dict of str to list
+        Per epoch: epoch, train_loss, val_loss, learning_rate, seconds. Epoch 0 is the untrained
+        network, that is the baseline.
+    best_epoch : int
+        The epoch whose weights the network holds now.
+    stopped_by : BaseException or None
+        KeyboardInterrupt or SystemExit(143), for the caller to raise once it has kept the
+        weights.
+    """
+
+    history: dict[str, list[float]]
+    best_epoch: int
+    stopped_by: BaseException | None
+
+
+@contextlib.contextmanager
+def isolated_randomness(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch for a block and leave its global state as it was."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        # torch.manual_seed would move the generators of all devices
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            torch.cuda.manual_seed(seed)
+        yield
+
+
+def train(
+    network: nn.Module,
+    batches: Batches,
+    validation: Callable[[nn.Module], Floats] | None,
+    training: Training,
+    *,
+    blocks: Ints | None = None,
+    verbose: int = 0,
+) -> Fitted:
+    """Fit `network` in place and leave its best weights in it, on the CPU, in eval mode.
+
+    Early stopping counts on the mean validation loss.  The untrained network is a candidate: its
+    weights come back unless the best epoch beats it by more than the standard error of the
+    difference.
+
+    Parameters
+    ----------
+    network : Module
+        Has ``loss(x, z)`` (see `Network`).
+    batches : Batches
+        Training batches.
+    validation : callable, optional
+        Gives the loss of every validation origin, (n,), NaN where unknown. None: no early
+        stopping; the last epoch's weights count.
+    training : Training
+        How to.
+    blocks : ndarray of int64, shape (n,), optional
+        Validation origins whose losses depend on each other share a number: the standard error
+        counts blocks. Default: each its own.
+    verbose : int
+        1 shows a progress bar.
+
+    Returns
+    -------
+    Fitted
+
+    Raises
+    ------
+    FloatingPointError
+        If loss or weights stop being finite.
+    """
+    device = training.device()
+    watch = _Watch(network, validation, training)
+    bar = progress_bar(total=training.max_epochs, description="epochs", verbose=verbose)
+    stopped: BaseException | None = None
+    options: dict[str, Any] = {
+        "max_epochs": training.max_epochs,
+        "accelerator": "gpu" if device.type == "cuda" else device.type,
+        "devices": 1,
+        "gradient_clip_val": training.gradient_clip,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "limit_val_batches": 0,
+        **(training.trainer_options or {}),
+    }
+    try:
+        with _quiet_lightning(), bar, _signals_as_exceptions():
+            import pytorch_lightning as pl
+
+            watch.bar = bar
+            trainer = pl.Trainer(**options)
+            watch.validate(epoch=0, train_loss=float("nan"), learning_rate=float("nan"))
+            trainer.fit(_loop(network, training, watch), train_dataloaders=batches)
+    except _Stopped as stop:
+        stopped = stop.reason
+    except KeyboardInterrupt as stop:
+        stopped = stop
+    except SystemExit as stop:
+        # Lightning turns KeyboardInterrupt into SystemExit(1), and a SIGTERM that a caller's own
+        # handler let pass into an exit without a code
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            stopped = KeyboardInterrupt()
+        else:
+            stopped = stop if stop.code is not None else SystemExit(_TERMINATED)
+    network.cpu()
+    best = watch.restore_best(blocks)
+    network.eval()
+    last = len(watch.rows) - 1
+    if stopped is None and validation is not None and best == last > 0:
+        warnings.warn(
+            f"The best epoch is the last one ({last}): training may not have converged. "
+            "Raise max_epochs.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return Fitted(watch.history(), best, stopped)
+
+
+class _Watch:
+    """Validation after each epoch: history, best weights in memory, when to stop."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        validation: Callable[[nn.Module], Floats] | None,
+        training: Training,
+    ) -> None:
+        self.network = network
+        self.validation = validation
+        self.patience = training.patience
+        self.bar: Any = None
+        self.rows: list[tuple[float, ...]] = []
+        self.untrained: tuple[dict[str, Tensor], Floats] | None = None
+        self.best: tuple[int, float, dict[str, Tensor], Floats] | None = None
+        self._since = time.perf_counter()
+
+    def validate(self, *, epoch: int, train_loss: float, learning_rate: float) -> bool:
+        """Write down an epoch; True if training should stop."""
+        losses = np.zeros(0)
+        value = float("nan")
+        if self.validation is not None:
+            self.network.eval()
+            with torch.inference_mode():
+                losses = self.validation(self.network)
+            value = float(np.nanmean(losses))
+            self.network.train()
+        now = time.perf_counter()
+        self.rows.append((epoch, train_loss, value, learning_rate, now - self._since))
+        self._since = now
+        for weight in self.network.parameters():
+            wrong = weight.detach()[~weight.isfinite()]
+            if len(wrong):
+                raise FloatingPointError(_not_finite("a weight", float(wrong[0]), epoch))
+        if self.validation is None:  # the newest epoch counts
+            self.best = (epoch, value, self._weights(), losses)
+        elif not np.isfinite(value):
+            raise FloatingPointError(_not_finite("validation loss", value, epoch))
+        elif epoch == 0:
+            self.untrained = (self._weights(), losses)
+        elif self.best is None or value < self.best[1]:
+            self.best = (epoch, value, self._weights(), losses)
+        if self.bar is not None and epoch > 0:
+            self.bar.update()
+            self.bar.set_postfix_str(f"train {train_loss:.4g}, validation {value:.4g}")
+        return (
+            self.validation is not None
+            and self.best is not None
+            and epoch - self.best[0] >= self.patience
+        )
+
+    def history(self) -> dict[str, list[float]]:
+        """Columns of the rows written down."""
+        names = ("epoch", "train_loss", "val_loss", "learning_rate", "seconds")
+        return {name: [row[j] for row in self.rows] for j, name in enumerate(names)}
+
+    def restore_best(self, blocks: Ints | None) -> int:
+        """Put the best weights back; give their epoch."""
+        if self.best is None:
+            if self.untrained is not None:
+                self.network.load_state_dict(self.untrained[0])
+            return 0
+        epoch, _, weights, losses = self.best
+        if self.untrained is not None and not _improves(self.untrained[1], losses, blocks):
+            epoch, weights = 0, self.untrained[0]
+        self.network.load_state_dict(weights)
+        return epoch
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: w.detach().cpu().clone() for name, w in self.network.state_dict().items()}
+
+
+def _improves(before: Floats, after: Floats, blocks: Ints | None) -> bool:
+    """Whether the mean loss fell by more than the standard error over blocks."""
+    gain = before - after
+    known = np.isfinite(gain)
+    gain, block = gain[known], (np.arange(len(before)) if blocks is None else blocks)[known]
+    _, number = np.unique(block, return_inverse=True)
+    size = np.bincount(number)
+    n = len(size)
+    if n < 2:
+        return bool(gain.mean() > 0)
+    # ratio estimator: blocks may hold different numbers of origins
+    residual = np.bincount(number, weights=gain - gain.mean())
+    error = np.sqrt((residual**2).sum() * n / (n - 1)) / len(gain)
+    return bool(gain.mean() > error)
+
+
+def _not_finite(what: str, value: float, epoch: int) -> str:
+    return (
+        f"{what} became {value} in epoch {epoch}: expected a finite number. Lower "
+        "training__learning_rate, scale the inputs (SeriesScaler), or look for extreme values "
+        "in the data."
+    )
+
+
+def _learning_rate(training: Training, epoch: int) -> float:
+    """Learning rate of an epoch, counted from 0."""
+    if training.schedule is None:
+        return training.learning_rate
+    # not a torch scheduler: Lightning forgets to step it in epochs shorter than their `len`
+    return training.learning_rate * (1 + math.cos(math.pi * epoch / training.max_epochs)) / 2
+
+
+def _loop(network: nn.Module, training: Training, watch: _Watch) -> Any:
+    """Build the LightningModule; here, because importing Lightning takes seconds."""
+    import pytorch_lightning as pl
+
+    class ForecastModule(pl.LightningModule):
+        """Training step, optimiser and end of epoch."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network: Any = network
+            self._sum, self._count, self._rate = 0.0, 0.0, 0.0
+
+        def on_train_epoch_start(self) -> None:
+            self._rate = _learning_rate(training, self.current_epoch)
+            for group in self.trainer.optimizers[0].param_groups:
+                group["lr"] = self._rate
+
+        def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor | None:
+            loss, known = self.network.loss(*batch)  # (B, O), (B, O)
+            weight = (known > 0).float()
+            total = weight.sum()
+            mean = (loss * weight).sum() / total.clamp(min=1)
+            value, n = float(mean.detach()), float(total)
+            if not np.isfinite(value):
+                epoch = self.current_epoch + 1
+                raise FloatingPointError(_not_finite("training loss", value, epoch))
+            self._sum, self._count = self._sum + value * n, self._count + n
+            return mean if n else None
+
+        def on_train_epoch_end(self) -> None:
+            mean = self._sum / max(self._count, 1.0)
+            self._sum, self._count = 0.0, 0.0
+            if watch.validate(
+                epoch=self.current_epoch + 1, train_loss=mean, learning_rate=self._rate
+            ):
+                self.trainer.should_stop = True
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.AdamW(
+                self.network.parameters(),
+                lr=training.learning_rate,
+                weight_decay=training.weight_decay,
+            )
+
+    return ForecastModule()
+
+
+_TERMINATED = 128 + signal.SIGTERM  # exit code of a process that SIGTERM has ended
+
+
+class _Stopped(BaseException):
+    """A signal arrived; unlike KeyboardInterrupt, Lightning lets it through."""
+
+    def __init__(self, reason: BaseException) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@contextlib.contextmanager
+def _signals_as_exceptions() -> Iterator[None]:
+    """Ctrl-C and SIGTERM stop the loop at once; a caller's own handlers are left alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise _Stopped(KeyboardInterrupt())
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise _Stopped(SystemExit(_TERMINATED))
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        if before[signal.SIGINT] == signal.default_int_handler:
+            signal.signal(signal.SIGINT, interrupt)
+        if before[signal.SIGTERM] == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, terminate)
+        yield
+    finally:
+        # a caller's own ones too: Lightning ignores SIGINT for good after an interrupt
+        for number, handler in before.items():
+            if handler is not None:  # None: not set from Python
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's announcements off the screen and its settings inside this block."""
+    # the import of Lightning and torch's first optimiser set these
+    names = ("PYTORCH_NVML_BASED_CUDA_CHECK", "TORCHINDUCTOR_CACHE_DIR")
+    ours = [name for name in names if name not in os.environ]
+    with warnings.catch_warnings():
+        import pytorch_lightning  # noqa: F401
+
+        with _muted_loggers():
+            for module in ("pytorch_lightning", "lightning_fabric", "torch"):
+                warnings.filterwarnings("ignore", module=rf"{module}(\.|$)")
+            try:
+                yield
+            finally:
+                for name in ours:
+                    os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def _muted_loggers() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    loggers += [logging.getLogger(f"{logger.name}.utilities.rank_zero") for logger in loggers]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
