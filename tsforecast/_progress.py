@@ -27,12 +27,18 @@ def progress_bar(*, total: int, description: str, verbose: int) -> Any:
     tqdm
         With ``update``, ``set_postfix_str`` and ``close``; a context manager.
     """
-    in_kernel = "ipykernel" in sys.modules
+    in_kernel = _in_kernel()
     watched = in_kernel or sys.stderr.isatty()
     module = import_module("tqdm.notebook" if in_kernel and _has_widgets() else "tqdm")
     return module.tqdm(
         total=total, desc=description, disable=not (verbose and watched), leave=False
     )
+
+
+def _in_kernel() -> bool:
+    # imported is not running: tools that start notebooks import ipykernel too
+    app = sys.modules.get("ipykernel.kernelapp")
+    return app is not None and bool(app.IPKernelApp.initialized())
 
 
 def _has_widgets() -> bool:

@@ -45,7 +45,7 @@ def share_of_skill(n: int, phi: float) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("phi", "n", "low", "high"), [(0.0, 200, 0.0, 0.08), (0.3, 50, 0.9, 1.0)])
+@pytest.mark.parametrize(("phi", "n", "low", "high"), [(0.0, 200, 0.0, 0.08), (0.3, 200, 0.9, 1.0)])
 def test_share_of_verdicts_that_find_skill(phi, n, low, high):
     share = share_of_skill(n, phi)
     print(f"\nphi = {phi:g}: 'skill' in {100 * share:.1f} % of {n} simulations")

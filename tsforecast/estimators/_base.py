@@ -111,8 +111,8 @@ class PanelForecaster(BaseEstimator):
         """Keep what `predict()` and `score` need: tails, series, spacing, the last time."""
         self.cutoff_ = layout.time[int(np.argmax(time_to_ints(layout.time)))]
         self._series = layout.ids
-        self._time_step = infer_time_step(layout)
         self._tail = self._prepare(panel, layout).tail(self._memory)
+        self._time_step = infer_time_step(layout)
 
     def __sklearn_is_fitted__(self) -> bool:
         # a fit that failed half-way has set names ending in _ already

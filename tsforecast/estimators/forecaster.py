@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, clone
+from sklearn.pipeline import Pipeline
 from torch import nn
 
 from tsforecast._checks import bad_parameter, choice, fail, positive_int
@@ -18,6 +19,7 @@ from tsforecast.data.panel import (
     Ints,
     Layout,
     forward_fill,
+    layout_of,
     previous_rows,
     time_to_ints,
 )
@@ -51,6 +53,7 @@ _ONLY = {
 _CHUNK = 1024  # windows per call of the network outside training
 _MOST_VALIDATION_ORIGINS = 4096
 _INVERSE_ROWS = 1_000_000
+_INVERSE_CHECKED = 1000  # rows
 
 
 class RecurrentForecaster(PanelForecaster):
@@ -350,11 +353,33 @@ class RecurrentForecaster(PanelForecaster):
                 advice="Leave it out of `past`, or give more rows.",
                 column=known.columns[int(np.argmax(empty))],
             )
+        if self.transform_ is not None:
+            self._check_inverse(known, values[:, 0])
         self._fill = np.nanmean(values, axis=0)  # (C,)
         self.baseline_ = None if _is_name(self.baseline) else clone(self.baseline)
         if self.baseline_ is not None:
             self.baseline_.set_params(target=self.target_, horizon=self.horizon)
             self.baseline_.fit(known)
+
+    def _check_inverse(self, known: pd.DataFrame, transformed: Floats) -> None:
+        """Refuse a transform whose inverse is missing, or the identity by default."""
+        target = known[self.target_].to_numpy()
+        rows = np.flatnonzero(np.isfinite(target))[:_INVERSE_CHECKED]
+        found = "no inverse_transform"
+        if hasattr(self.transform_, "inverse_transform"):
+            back = self._through(transformed[rows], rows, layout_of(known), inverse=True)
+            wrong = ~np.isclose(back, target[rows])
+            if wrong.mean() <= 0.5:  # Clip changes some values for good
+                return
+            found = f"{back[wrong][0]:g} for {target[rows][wrong][0]:g}"
+        raise fail(
+            "transform cannot be undone",
+            expected="an inverse_transform that gives the target back",
+            found=found,
+            advice="Forecasts would be in another unit: give FunctionTransformer an inverse_func, "
+            "or leave the target out.",
+            column=self.target_,
+        )
 
     def _network(
         self,
@@ -499,12 +524,8 @@ class RecurrentForecaster(PanelForecaster):
             labels = index.take(np.repeat(origins[at : at + per_chunk], part.shape[1]))
             frame = pd.DataFrame(np.nan, index=labels, columns=self._columns())
             frame[self.target_] = part.ravel()
-            if inverse:
-                done = self.transform_.inverse_transform(frame)
-                done = done.to_numpy() if isinstance(done, pd.DataFrame) else done
-            else:
-                done = self.transform_.transform(frame).to_numpy()
-            result[at : at + per_chunk] = done[:, 0].reshape(part.shape)
+            done = _undo(self.transform_, frame) if inverse else self.transform_.transform(frame)
+            result[at : at + per_chunk] = done.to_numpy()[:, 0].reshape(part.shape)
         return result.reshape(values.shape)
 
     def _forecast(self, rows: Rows, origins: Ints) -> tuple[Floats, Floats]:
@@ -566,6 +587,18 @@ class _Validation:
 
 def _is_name(baseline: object) -> bool:
     return not isinstance(baseline, BaseEstimator)
+
+
+def _undo(transform: Any, frame: pd.DataFrame) -> pd.DataFrame:
+    """Inverse of a transform, as a frame: scikit-learn's own ones give arrays."""
+    if isinstance(transform, Pipeline):
+        for _, step in reversed(transform.steps):
+            frame = _undo(step, frame)
+        return frame
+    if transform is None or transform == "passthrough":
+        return frame
+    values = transform.inverse_transform(frame)
+    return pd.DataFrame(np.asarray(values), index=frame.index, columns=frame.columns)
 
 
 def _row_labels(layout: Layout) -> pd.Index:

@@ -242,15 +242,13 @@ def train(
         **(training.trainer_options or {}),
     }
     try:
-        with _quiet_lightning(), bar, _signals_as_exceptions():
+        with _quiet_lightning(), bar, _termination_as_exception():
             import pytorch_lightning as pl
 
             watch.bar = bar
             trainer = pl.Trainer(**options)
             watch.validate(epoch=0, train_loss=float("nan"), learning_rate=float("nan"))
             trainer.fit(_loop(network, training, watch), train_dataloaders=batches)
-    except _Stopped as stop:
-        stopped = stop.reason
     except KeyboardInterrupt as stop:
         stopped = stop
     except SystemExit as stop:
@@ -429,36 +427,23 @@ def _loop(network: nn.Module, training: Training, watch: _Watch) -> Any:
 _TERMINATED = 128 + signal.SIGTERM  # exit code of a process that SIGTERM has ended
 
 
-class _Stopped(BaseException):
-    """A signal arrived; unlike KeyboardInterrupt, Lightning lets it through."""
-
-    def __init__(self, reason: BaseException) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 @contextlib.contextmanager
-def _signals_as_exceptions() -> Iterator[None]:
-    """Ctrl-C and SIGTERM stop the loop at once; a caller's own handlers are left alone."""
+def _termination_as_exception() -> Iterator[None]:
+    """SIGTERM stops the loop at once, unless the caller has a handler; all handlers come back."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise _Stopped(KeyboardInterrupt())
-
     def terminate(number: int, frame: FrameType | None) -> None:
-        raise _Stopped(SystemExit(_TERMINATED))
+        raise SystemExit(_TERMINATED)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        if before[signal.SIGINT] == signal.default_int_handler:
-            signal.signal(signal.SIGINT, interrupt)
         if before[signal.SIGTERM] == signal.SIG_DFL:
             signal.signal(signal.SIGTERM, terminate)
         yield
     finally:
-        # a caller's own ones too: Lightning ignores SIGINT for good after an interrupt
+        # that of SIGINT too: Lightning ignores it for good after an interrupt
         for number, handler in before.items():
             if handler is not None:  # None: not set from Python
                 signal.signal(number, handler)

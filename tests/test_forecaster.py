@@ -1,0 +1,918 @@
+"""`RecurrentForecaster` from panel to forecast frame: what it promises, and what it refuses."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+import re
+import warnings
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from tsforecast._checks import DataError
+from tsforecast.backtesting.lookahead import check_no_lookahead
+from tsforecast.data.transforms import Clip, Log, LogReturn, SeriesScaler
+from tsforecast.estimators.baselines import EWMA, Naive
+from tsforecast.estimators.forecaster import RecurrentForecaster
+from tsforecast.estimators.volatility import HAR
+from tsforecast.nn.heads import DECILES, Point, Quantiles
+from tsforecast.nn.training import Training
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+H, L = 3, 5
+NUMBERS = ["forecast", *(f"q{level:g}" for level in DECILES)]
+cells = pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+
+
+def make_panel(
+    n_series: int = 3, n: int = 40, *, seed: int = 0, missing: float = 0.0
+) -> pd.DataFrame:
+    """Positive walks of y, and a second column x; series s0, s1, ... of n rows each."""
+    rng = np.random.default_rng(seed)
+    days = pd.date_range("2024-01-01", periods=n, name="day")
+    parts = {}
+    for i in range(n_series):
+        y = 20 * (i + 1) * np.exp(rng.normal(size=n).cumsum() * 0.05)
+        part = pd.DataFrame({"x": rng.normal(size=n) + 5, "y": y}, index=days)
+        parts[f"s{i}"] = part.mask(rng.random(part.shape) < missing)
+    return pd.concat(parts, names=["ticker"])
+
+
+def one_series(n: int = 40, *, seed: int = 0) -> pd.DataFrame:
+    return make_panel(1, n, seed=seed).droplevel(0)
+
+
+def make_model(**changed) -> RecurrentForecaster:
+    """A tiny model; `max_epochs` and other names of `Training` go there."""
+    names = Training().get_params()
+    training = {"max_epochs": 2, "batch_size": 8, "learning_rate": 0.05, "validation": None}
+    training |= {name: changed.pop(name) for name in list(changed) if name in names}
+    options = {
+        "target": "y",
+        "horizon": H,
+        "lookback": L,
+        "past": ["x"],
+        "hidden_sizes": (4,),
+        "training": Training(**training),
+        "random_state": 0,
+    }
+    return RecurrentForecaster(**options | changed)
+
+
+def untrained(**changed) -> RecurrentForecaster:
+    """Weights move by 1e-30 or so: the forecast is that of epoch 0."""
+    return make_model(max_epochs=1, learning_rate=1e-30, **changed)
+
+
+@pytest.fixture(scope="module")
+def panel() -> pd.DataFrame:
+    return make_panel()
+
+
+@pytest.fixture(scope="module")
+def model(panel: pd.DataFrame) -> RecurrentForecaster:
+    scale = make_pipeline(Log(["y"]), SeriesScaler())
+    return make_model(transform=scale, past=["x"]).fit(panel)
+
+
+def numbers(frame: pd.DataFrame) -> np.ndarray:
+    return frame[NUMBERS].to_numpy()
+
+
+def assert_equal(one: pd.DataFrame, two: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+
+
+def assert_close(one: pd.DataFrame, two: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(one, two, rtol=1e-6, atol=1e-6)
+
+
+# ------------------------------------------------------------------------------ the forecast frame
+
+
+def test_frame_has_the_index_and_columns_of_the_contract(model, panel):
+    frame = model.predict(panel)
+    assert list(frame.columns) == ["target", "cutoff", "step", *NUMBERS]
+    assert list(frame.index.names) == ["ticker", "day"]
+    assert frame.index.get_level_values("ticker").tolist() == ["s0"] * 3 + ["s1"] * 3 + ["s2"] * 3
+    assert frame["step"].tolist() == [1, 2, 3] * 3
+    assert (frame["target"] == "y").all()
+    last = panel.index.get_level_values("day").max()
+    assert (frame["cutoff"] == last).all()
+    days = frame.index.get_level_values("day")
+    assert (days == last + pd.to_timedelta(frame["step"], unit="D")).all()
+    assert np.isfinite(numbers(frame)).all()
+
+
+def test_one_series_has_time_as_its_index_and_a_point_no_quantiles():
+    frame = make_model(head="point").fit(one_series()).predict()
+    assert list(frame.columns) == ["target", "cutoff", "step", "forecast"]
+    assert frame.index.name == "day"
+    assert isinstance(frame.index, pd.DatetimeIndex)
+
+
+def test_levels_of_the_head_name_the_columns():
+    frame = make_model(head=Quantiles((0.05, 0.5, 0.975))).fit(one_series()).predict()
+    assert list(frame.columns)[4:] == ["q0.05", "q0.5", "q0.975"]
+    assert (frame["forecast"] == frame["q0.5"]).all()
+
+
+def test_business_days_follow_a_panel_of_business_days():
+    frame = one_series()
+    frame.index = pd.bdate_range("2024-01-01", periods=len(frame), name="day")  # ends on a Friday
+    frame = frame.set_axis(pd.DatetimeIndex(list(frame.index), name="day"))  # no freq
+    assert frame.index[-1].day_name() == "Friday"
+    labels = make_model().fit(frame).predict().index
+    assert labels.tolist() == list(pd.bdate_range("2024-02-26", periods=3))
+
+
+def test_predict_without_a_panel_equals_predict_on_the_rows_of_fit(model, panel):
+    assert_equal(model.predict(), model.predict(panel))
+
+
+def test_predict_without_a_panel_equals_it_with_gaps_and_unequal_ends():
+    panel = make_panel(missing=0.3)
+    panel = panel.drop(index=[("s1", day) for day in panel.loc["s1"].index[-7:]])
+    model = make_model(transform=SeriesScaler()).fit(panel)
+    assert_equal(model.predict(), model.predict(panel))
+    cutoffs = model.predict().groupby(level=0)["cutoff"].first()
+    assert (cutoffs["s0"] - cutoffs["s1"]).days == 7
+
+
+# ------------------------------------------------------------------- what a forecast depends on
+
+
+@cells
+@pytest.mark.parametrize("column", ["x", "y"])
+def test_newest_row_moves_every_horizon_step(cell, column):
+    frame = one_series()
+    model = make_model(cell=cell).fit(frame)
+    with torch.no_grad():
+        for weight in model.networks_[0].decoder.parameters():
+            weight.normal_(generator=torch.Generator().manual_seed(1))
+    changed = frame.copy()
+    changed.loc[changed.index[-1], column] *= 1.1
+    before, after = model.predict(frame), model.predict(changed)
+    correction = after["forecast"] - before["forecast"]
+    if column == "y":  # beyond what the baseline moves
+        correction -= changed["y"].iloc[-1] - frame["y"].iloc[-1]
+    assert (correction.abs() > 1e-5).all()
+
+
+def test_forecast_is_a_function_of_the_last_lookback_rows(model, panel):
+    cut = panel.groupby(level=0).tail(L)
+    assert_close(model.predict(cut), model.predict(panel))
+    changed = panel.copy()
+    changed.iloc[: 40 - L] *= 3.0  # of s0, up to the window
+    assert_close(model.predict(changed), model.predict(panel))
+    changed.iloc[40 - L] *= 3.0
+    assert abs(numbers(model.predict(changed))[0] - numbers(model.predict(panel))[0]).max() > 1e-4
+
+
+def test_irregular_spacing_before_the_window_does_not_matter():
+    rng = np.random.default_rng(0)
+    frame = one_series()
+    hours = pd.to_timedelta(rng.integers(1, 9, size=len(frame)).cumsum(), unit="h")
+    frame.index = pd.DatetimeIndex(pd.Timestamp("2024-01-01") + hours, name="time")
+    model = make_model().fit(frame)
+    whole = model.forecast_origins(frame, frame.index[[-H - 1]])
+    window = model.forecast_origins(frame.iloc[-L - H :], frame.index[[-H - 1]])
+    np.testing.assert_allclose(numbers(window), numbers(whole), rtol=1e-6)
+
+
+def test_a_series_alone_gets_the_forecast_it_gets_inside_the_panel(model, panel):
+    together = model.predict(panel)
+    for name in ["s0", "s1", "s2"]:
+        assert_close(model.predict(panel.loc[[name]]), together.loc[[name]])
+
+
+def test_an_unseen_series_does_not_change_the_others(model, panel):
+    more = pd.concat([panel, make_panel(1, 30, seed=9).rename(index={"s0": "new"})])
+    frame = model.predict(more)
+    assert np.isfinite(numbers(frame.loc[["new"]])).all()
+    assert_close(frame.drop(index="new", level=0), model.predict(panel))
+
+
+def test_order_of_series_and_columns_does_not_matter(model, panel):
+    shuffled = panel.loc[["s2", "s0", "s1"], ["y", "x"]]
+    assert_equal(model.predict(shuffled), model.predict(panel))
+    assert_equal(clone(model).fit(shuffled).predict(), model.predict())
+
+
+def test_unseen_columns_at_predict_are_ignored(model, panel):
+    assert_equal(model.predict(panel.assign(z=np.nan, another=1.0)), model.predict(panel))
+
+
+def test_columns_that_are_not_named_in_past_are_not_used(panel):
+    frame = make_model(past=None).fit(panel).predict()
+    assert_equal(frame, make_model(past=None).fit(panel[["y"]]).predict())
+    assert_equal(frame, make_model(past=["y"]).fit(panel).predict())
+    with_x = make_model(past=["x"]).fit(panel).predict()
+    assert not np.allclose(numbers(with_x), numbers(frame))
+
+
+def test_forecasts_of_many_origins_equal_those_of_truncated_panels():
+    panel = make_panel(missing=0.2)
+    model = make_model(transform=SeriesScaler()).fit(panel)
+    days = panel.index.get_level_values("day").unique()
+    many = model.forecast_origins(panel, days[[20, 30, 38]])
+    for day in days[[20, 30, 38]]:
+        until = panel[panel.index.get_level_values("day") <= day]
+        at_once = many[many["cutoff"] == day]
+        assert_close(at_once, model.predict(until))
+    assert many["cutoff"].is_monotonic_increasing is False  # by series first
+    assert many.loc["s1", "cutoff"].is_monotonic_increasing
+
+
+def test_forecasts_do_not_look_ahead():
+    panel = make_panel(missing=0.1)
+    transform = make_pipeline(Log(["y"]), SeriesScaler(), LogReturn(["x"]))
+    check_no_lookahead(make_model(transform=transform), panel)
+
+
+# ------------------------------------------------------------------------------------ the baseline
+
+
+def test_untrained_network_is_the_last_value_with_the_spread_of_its_errors():
+    frame = one_series()
+    forecast = untrained().fit(frame).predict()
+    last = frame["y"].iloc[-1]
+    np.testing.assert_array_equal(forecast["forecast"], [last] * H)
+    for step in range(1, H + 1):
+        # training origins: from row L - 1 on, with the whole horizon behind them
+        origins = np.arange(L - 1, len(frame) - H)
+        errors = frame["y"].to_numpy()[origins + step] - frame["y"].to_numpy()[origins]
+        spread = np.quantile(errors, DECILES) - np.quantile(errors, 0.5)
+        np.testing.assert_allclose(numbers(forecast)[step - 1, 1:], last + spread, rtol=1e-5)
+
+
+def test_last_known_value_is_the_baseline_where_the_newest_is_missing():
+    frame = one_series()
+    frame.iloc[-2:, 1] = np.nan
+    forecast = untrained().fit(frame).predict()
+    np.testing.assert_array_equal(forecast["forecast"], [frame["y"].iloc[-3]] * H)
+
+
+@pytest.mark.parametrize(
+    "baseline", [EWMA(), EWMA(alpha=0.4), Naive(), HAR(lags=(1, 2, 4))], ids=repr
+)
+@pytest.mark.parametrize("transform", [None, Log()], ids=["plain", "log"])
+def test_untrained_network_forecasts_an_estimator_baseline(panel, baseline, transform):
+    model = untrained(baseline=baseline, transform=transform).fit(panel)
+    alone = clone(baseline).set_params(target="y", horizon=H).fit(panel)
+    expected = alone.predict()["forecast"]
+    np.testing.assert_allclose(model.predict()["forecast"], expected, rtol=1e-9)
+    assert baseline.get_params() == clone(baseline).get_params()  # the one passed stays as it was
+    assert not hasattr(baseline, "cutoff_")
+    days = panel.index.get_level_values("day").unique()[[25, 33]]
+    np.testing.assert_allclose(
+        model.forecast_origins(panel, days)["forecast"],
+        alone.forecast_origins(panel, days)["forecast"],
+        rtol=1e-9,
+    )
+
+
+def test_epoch_zero_is_the_baseline_that_validation_chose():
+    """With validation the baseline is fitted on the training rows alone."""
+    frame = one_series(60)
+    model = make_model(baseline=EWMA(), validation="time", learning_rate=1e-30, max_epochs=1)
+    model.fit(frame)
+    assert model.best_epochs_ == [0]
+    alone = EWMA(target="y", horizon=H).fit(frame.iloc[:48])
+    np.testing.assert_allclose(
+        model.predict()["forecast"], alone.predict(frame)["forecast"], rtol=1e-9
+    )
+
+
+def test_no_baseline_is_the_mean_of_the_training_rows(panel):
+    model = untrained(baseline=None).fit(panel)
+    np.testing.assert_allclose(model.predict()["forecast"], panel["y"].mean())
+
+
+def test_training_moves_away_from_the_baseline(model, panel):
+    assert model.best_epochs_ == [2]
+    last = panel.groupby(level=0)["y"].last().repeat(H)
+    assert not np.allclose(model.predict()["forecast"], last, rtol=1e-4)
+
+
+# --------------------------------------------------------------------------------------- quantiles
+
+
+def wild(model: RecurrentForecaster, scale: float = 30.0) -> RecurrentForecaster:
+    """A copy whose decoder says absurd things."""
+    model = copy.deepcopy(model)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for network in model.networks_:
+            for weight in network.decoder.parameters():
+                weight.normal_(generator=generator).mul_(scale)
+    return model
+
+
+def test_quantiles_never_cross_after_the_back_transform(model, panel):
+    frame = wild(model).forecast_origins(panel, panel.index.get_level_values("day")[[10, 39]])
+    quantiles = numbers(frame)[:, 1:]
+    assert (np.diff(quantiles, axis=1) >= 0).all()
+    assert (quantiles > 0).all()  # through the logarithm
+    assert (frame["forecast"] == frame["q0.5"]).all()
+
+
+def test_predict_quantiles_interpolates_between_trained_levels(model, panel):
+    trained = model.predict(panel)
+    frame = model.predict_quantiles(panel, levels=[0.1, 0.25, 0.5, 0.88])
+    assert list(frame.columns)[3:] == ["forecast", "q0.1", "q0.25", "q0.5", "q0.88"]
+    for level in (0.1, 0.25, 0.5, 0.88):
+        expected = [np.interp(level, DECILES, row[1:]) for row in numbers(trained)]
+        np.testing.assert_allclose(frame[f"q{level:g}"], expected)
+    assert_equal(frame, model.predict_quantiles(levels=[0.1, 0.25, 0.5, 0.88]))
+
+
+@pytest.mark.parametrize("level", [0.05, 0.95, float("nan")])
+def test_predict_quantiles_refuses_levels_outside_of_those_trained(model, level):
+    with pytest.raises(ValueError, match=r"expected levels within those trained, \[0.1, 0.9\]"):
+        model.predict_quantiles(levels=[0.5, level])
+
+
+def test_predict_quantiles_of_a_point_is_refused():
+    point = make_model(head="point").fit(one_series())
+    with pytest.raises(ValueError, match=r"those trained, none \(a point forecast\)"):
+        point.predict_quantiles(levels=[0.5])
+
+
+# ------------------------------------------------------------------------------- score, members
+
+
+def test_score_is_one_minus_the_ratio_to_the_naive_error():
+    panel = make_panel(n=50)
+    train_part = panel[panel.index.get_level_values("day") < "2024-02-05"]  # 35 rows
+    model = make_model().fit(train_part.loc[["s0", "s1"]])
+    longer = panel.copy()
+    longer.iloc[45, 1] = np.nan  # no origin there, no loss for its targets
+    errors, naive = [], []
+    for name in ("s0", "s1", "s2"):
+        y = longer.loc[name, "y"].to_numpy()
+        first = 34 if name != "s2" else L - 1  # s2 is unseen: all its rows count
+        for origin in range(first, 50 - H):
+            if np.isnan(y[origin]):
+                continue
+            until = longer.loc[[name]].iloc[: origin + 1]
+            errors.extend(abs(y[origin + 1 : origin + 1 + H] - model.predict(until)["forecast"]))
+            naive.extend(abs(y[origin + 1 : origin + 1 + H] - y[origin]))
+    # origins of s2 without enough context are the baseline, the naive itself
+    for origin in range(L - 1):
+        y = longer.loc["s2", "y"].to_numpy()
+        error = abs(y[origin + 1 : origin + 1 + H] - y[origin])
+        errors.extend(error)
+        naive.extend(error)
+    with pytest.warns(UserWarning, match="4 origins of 1 series have fewer than lookback=5 rows"):
+        score = model.score(longer)
+    assert score == pytest.approx(1 - np.nanmean(errors) / np.nanmean(naive), rel=1e-6)
+
+
+def test_score_needs_rows_after_the_training_part(model, panel):
+    with pytest.raises(DataError, match="nothing to score.*rows at or after 2024-02-09"):
+        model.score(panel)
+
+
+def test_the_baseline_scores_zero_against_the_naive():
+    panel = make_panel(n=50)
+    model = untrained().fit(panel[panel.index.get_level_values("day") < "2024-02-05"])
+    assert model.score(panel) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_forecast_of_members_is_their_mean(panel):
+    model = make_model(n_members=3, transform=SeriesScaler()).fit(panel)
+    assert len(model.networks_) == len(model.best_epochs_) == 3
+    singles = []
+    for network in model.networks_:
+        single = copy.copy(model)
+        single.networks_ = [network]
+        singles.append(numbers(single.predict()))
+    assert not np.allclose(singles[0], singles[1])
+    np.testing.assert_allclose(numbers(model.predict()), np.mean(singles, axis=0), rtol=1e-6)
+
+
+# -------------------------------------------------------------------------- manners of an estimator
+
+
+def test_fit_returns_self_and_starts_anew(panel):
+    model = make_model()
+    assert model.fit(panel) is model
+    first = model.predict()
+    weights = copy.deepcopy(model.networks_[0].state_dict())
+    assert model.fit(panel) is model
+    assert_equal(model.predict(), first)
+    for name, weight in model.networks_[0].state_dict().items():
+        assert torch.equal(weight, weights[name])
+
+
+def test_clone_gives_an_equal_refit(model, panel):
+    copied = clone(model)
+    with pytest.raises(NotFittedError):
+        copied.predict()
+    assert_equal(copied.fit(panel).predict(), model.predict())
+
+
+def test_a_fit_that_fails_leaves_no_half_fitted_model(panel):
+    model = make_model().fit(panel)
+    with pytest.raises(DataError):
+        model.fit(panel.iloc[:2])
+    with pytest.raises(NotFittedError):
+        model.predict()
+
+
+def test_fit_and_predict_leave_the_panel_as_it_was():
+    panel = make_panel(missing=0.2)
+    before = panel.copy()
+    model = make_model(transform=make_pipeline(Log(["y"]), SeriesScaler(), StandardScaler()))
+    model.fit(panel).predict(panel)
+    model.forecast_origins(panel, panel.loc["s0"].index[-5:])
+    assert_equal(panel, before)
+
+
+def through_pickle(model):
+    return pickle.loads(pickle.dumps(model))
+
+
+def through_joblib(model):
+    buffer = io.BytesIO()
+    joblib.dump(model, buffer)
+    buffer.seek(0)
+    return joblib.load(buffer)
+
+
+@pytest.mark.parametrize("way", [through_pickle, through_joblib, copy.deepcopy])
+@cells
+def test_copies_predict_the_same_to_the_last_bit(way, cell, panel):
+    model = make_model(cell=cell, baseline=EWMA(), transform=SeriesScaler(), n_members=2)
+    model.fit(panel)
+    copied = way(model)
+    assert_equal(copied.predict(), model.predict())
+    assert_equal(copied.predict(panel.iloc[:30]), model.predict(panel.iloc[:30]))
+    assert_equal(copied.fit(panel).predict(), model.predict())
+
+
+def test_html_shows_parameters_but_no_rows_or_names():
+    panel = make_panel().rename(index={"s0": "patient-7341"})
+    panel.loc[("patient-7341", "2024-02-09"), "y"] = 7777.125
+    scale = make_pipeline(Log(), SeriesScaler())
+    model = make_model(transform=scale, baseline=EWMA()).fit(panel)
+    html = model._repr_html_()
+    assert "RecurrentForecaster" in html
+    assert "lookback" in html
+    assert "patient-7341" not in html
+    assert "7777" not in html
+    assert "patient-7341" not in repr(model)
+
+
+def test_fitted_model_keeps_at_most_lookback_rows_of_each_series():
+    scale = make_pipeline(Log(), SeriesScaler())
+
+    def size(n: int) -> int:
+        model = make_model(transform=scale, baseline=EWMA(), max_epochs=1).fit(make_panel(2, n))
+        assert np.diff(model._tail.layout.offsets).tolist() == [L, L]
+        return len(pickle.dumps(model))
+
+    assert abs(size(1200) - size(150)) < 1500  # bytes: a row of one column has 8
+
+
+def test_history_is_a_frame_whose_epoch_zero_is_the_baseline(panel):
+    model = make_model(validation="time", max_epochs=3).fit(panel)
+    assert model.history_.index.tolist() == [0, 1, 2, 3]
+    assert np.isnan(model.history_["train_loss"][0])
+    assert model.history_["val_loss"].notna().all()
+    assert model.interrupted_ is False
+    assert model.cutoff_ == pd.Timestamp("2024-02-09")
+
+
+@pytest.mark.parametrize("method", ["predict", "forecast_origins", "score"])
+def test_methods_before_fit_say_so(method, panel):
+    with pytest.raises(NotFittedError, match="RecurrentForecaster instance is not fitted"):
+        getattr(make_model(), method)(panel)
+
+
+# --------------------------------------------------------------------- missing values, warm-up rows
+
+
+@cells
+def test_holes_train_and_predict_finite_numbers(cell):
+    panel = make_panel(missing=0.4)
+    panel.iloc[:3] = np.nan  # nothing known at the start of s0
+    model = make_model(cell=cell, validation="time", max_epochs=3).fit(panel)
+    assert np.isfinite(model.history_["val_loss"]).all()
+    assert np.isfinite(model.history_["train_loss"][1:]).all()
+    assert np.isfinite(numbers(model.predict())).all()
+    holes = panel.copy()
+    holes.iloc[-4:] = np.nan
+    assert np.isfinite(numbers(model.predict(holes))).all()
+
+
+def test_whether_a_value_was_observed_is_an_input():
+    panel = make_panel(missing=0.4, n=60)
+    model = wild(make_model().fit(panel), 1.0)
+    seen = panel.copy()
+    day = panel.index[-1]
+    filled = panel["x"].ffill()
+    seen.loc[day, "x"] = filled.iloc[-2]
+    hidden = seen.copy()
+    hidden.loc[day, "x"] = np.nan  # the last known value stands in, the same number
+    assert not np.allclose(numbers(model.predict(seen))[-1], numbers(model.predict(hidden))[-1])
+
+
+def test_missing_values_may_be_refused():
+    panel = make_panel()
+    panel.loc[("s1", "2024-01-07"), "x"] = np.nan
+    panel.loc[("s2", "2024-01-03"), "x"] = np.nan
+    model = make_model(missing="raise")
+    with pytest.raises(
+        DataError,
+        match=r"missing values \(column 'x'; series 's1'; first rows: .*2024-01-07.*"
+        r"2024-01-03.*found 2 NaN",
+    ):
+        model.fit(panel)
+    assert len(make_model(missing="raise", past=None).fit(panel).predict()) == 9  # x not used
+    model.fit(make_panel())
+    with pytest.raises(DataError, match=r"missing values \(column 'x'; series 's1'"):
+        model.predict(panel)
+
+
+def test_leading_nan_of_a_transform_are_warm_up_rows():
+    frame = one_series(L)
+    fitted = make_model(transform=LogReturn(["x"])).fit(one_series())
+    with pytest.warns(UserWarning, match="1 origins of 1 series have fewer than lookback=5 rows"):
+        short = fitted.predict(frame)  # L rows, and the first one has no return
+    np.testing.assert_array_equal(short["forecast"], [frame["y"].iloc[-1]] * H)
+    enough = fitted.predict(one_series(L + 1))
+    assert not np.allclose(enough["forecast"], one_series(L + 1)["y"].iloc[-1])
+
+
+def test_warm_up_rows_are_no_training_rows():
+    """The return of the first row, were it filled in, would be one more training origin."""
+    frame = one_series(L + H)
+    model = make_model(transform=LogReturn(["x"]))
+    with pytest.raises(DataError, match=r"at least 9 rows.* behind 1 that transforms use up"):
+        model.fit(frame)
+    make_model().fit(frame)
+
+
+# ------------------------------------------------------------------------- how many rows are enough
+
+
+@pytest.mark.parametrize("validation", ["time", None])
+@pytest.mark.parametrize("transform", [None, LogReturn(["x"])], ids=["plain", "warm-up"])
+@pytest.mark.parametrize("horizon", [1, 4])
+def test_the_error_names_the_number_of_rows_that_is_enough(validation, transform, horizon):
+    def fit(n: int) -> RecurrentForecaster:
+        model = make_model(validation=validation, transform=transform, horizon=horizon)
+        return model.fit(one_series(n))
+
+    with pytest.raises(DataError, match="too few rows") as raised:
+        fit(4)
+    needed = int(re.search(r"at least (\d+) rows", str(raised.value)).group(1))
+    warm_up = 0 if transform is None else 1
+    assert needed >= L + horizon + warm_up
+    if validation is None:
+        assert needed == L + horizon + warm_up
+    with pytest.raises(DataError, match=f"at least {needed} rows.*found {needed - 1} in the long"):
+        fit(needed - 1)
+    assert np.isfinite(numbers(fit(needed).predict())).all()
+
+
+def test_series_that_are_short_beside_a_long_one_are_left_out():
+    panel = make_panel(2)
+    panel = pd.concat([panel.loc[["s0"]], panel.loc[["s1"]].tail(2)])
+    model = make_model().fit(panel)
+    with pytest.warns(UserWarning, match=r"1 origins of 1 series.*first series: 's1'"):
+        frame = model.predict()
+    np.testing.assert_array_equal(frame.loc["s1", "forecast"], [panel.loc["s1", "y"].iloc[-1]] * H)
+
+
+@pytest.mark.parametrize("name", ["a0", "z0"])
+def test_a_series_that_begins_in_the_validation_part_is_no_obstacle(name):
+    """The training part then holds none of its rows, be it the first series or the last."""
+    panel = make_panel(2, 60)
+    late = make_panel(1, 60, seed=5).tail(6).rename(index={"s0": name})
+    both = pd.concat([panel, late])
+    model = make_model(validation="time", transform=SeriesScaler()).fit(both)
+    assert np.isfinite(numbers(model.predict())).all()
+
+
+def test_a_season_without_noise_can_be_fitted():
+    """The naive forecast never errs a whole season ahead, so that step has no spread."""
+    t = np.arange(60)
+    frame = pd.DataFrame({"y": [0.0, 1.0, 3.0] * 20, "x": t * 1.0}, index=pd.RangeIndex(60))
+    forecast = make_model().fit(frame).predict()
+    assert np.isfinite(numbers(forecast)).all()
+    assert forecast["forecast"].iloc[2] == pytest.approx(3.0, abs=0.1)
+
+
+def test_targets_missing_in_the_whole_validation_part_are_named():
+    frame = one_series(60)
+    frame.iloc[45:, 1] = np.nan
+    with pytest.raises(DataError, match=r"too few rows.*column 'y'.*too few known targets"):
+        make_model(validation="time").fit(frame)
+
+
+def test_targets_that_never_follow_each_other_are_named():
+    frame = one_series(60)
+    frame.iloc[:-1, 1] = np.nan
+    with pytest.raises(DataError, match=r"too few rows.*column 'y'.*too few known targets"):
+        make_model().fit(frame)
+
+
+# --------------------------------------------------------------------------------------- bad input
+
+
+def test_empty_frame_is_refused(panel):
+    with pytest.raises(DataError, match="empty frame: expected at least one row"):
+        make_model().fit(panel.iloc[:0])
+
+
+def test_one_row_is_refused():
+    with pytest.raises(DataError, match=r"too few rows.*at least 8 rows.*found 1 in the longest"):
+        make_model().fit(one_series(1))
+
+
+@pytest.mark.parametrize("column", ["x", "y"])
+def test_a_column_without_any_value_is_refused_in_fit(panel, column):
+    with pytest.raises(DataError, match=rf"without any value \(column '{column}'\)"):
+        make_model().fit(panel.assign(**{column: np.nan}))
+
+
+def test_a_column_without_any_value_before_validation_is_refused():
+    frame = one_series(60)
+    frame.iloc[:50, 0] = np.nan
+    with pytest.raises(DataError, match=r"in the training rows \(column 'x'\).*before the valida"):
+        make_model(validation="time").fit(frame)
+
+
+def test_a_past_column_without_any_value_at_predict_is_no_error(model, panel):
+    assert np.isfinite(numbers(model.predict(panel.assign(x=np.nan)))).all()
+
+
+@pytest.mark.parametrize("validation", ["time", None])
+def test_a_constant_target_is_refused(panel, validation):
+    with pytest.raises(DataError, match=r"constant target \(column 'y'\).*use Naive"):
+        make_model(validation=validation).fit(panel.assign(y=3.5))
+
+
+def test_a_target_that_is_not_a_column_is_refused(panel):
+    with pytest.raises(DataError, match=r"target is not a column.*'z'.*found columns \['x', 'y'\]"):
+        make_model(target="z").fit(panel)
+    with pytest.raises(ValueError, match=r"parameter 'target': expected one of the columns"):
+        make_model(target=None).fit(panel)
+
+
+def test_missing_columns_are_named_in_fit_and_predict(model, panel):
+    with pytest.raises(DataError, match=r"columns are missing.*Missing: \['z'\]"):
+        make_model(past=["x", "z"]).fit(panel)
+    with pytest.raises(DataError, match=r"columns are missing \(column 'x'\).*Missing: \['x'\]"):
+        model.predict(panel[["y"]])
+
+
+def test_duplicated_times_are_refused(model, panel):
+    twice = pd.concat([panel, panel.iloc[[7]]]).sort_index()
+    for verb in (make_model().fit, model.predict):
+        with pytest.raises(
+            DataError, match=r"duplicated time \(series 's0'; first rows: .*2024-01-08"
+        ):
+            verb(twice)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinite_values_are_refused(model, panel, value):
+    broken = panel.copy()
+    broken.iloc[50, 0] = value
+    for verb in (make_model().fit, model.predict):
+        with pytest.raises(DataError, match=r"infinite values \(column 'x'; series 's1'"):
+            verb(broken)
+
+
+def test_infinite_values_made_by_a_transform_are_refused(panel):
+    logs = FunctionTransformer(np.log, np.exp, check_inverse=False)
+    with (
+        np.errstate(divide="ignore"),
+        pytest.raises(DataError, match=r"transform made infinite values \(column 'x'"),
+    ):
+        make_model(transform=logs).fit(panel.assign(x=panel["x"].where(panel["x"] > 4, 0.0)))
+
+
+def test_integer_columns_work(panel):
+    whole = panel.round().astype("int64")
+    assert_equal(
+        make_model().fit(whole).predict(), make_model().fit(whole.astype("float64")).predict()
+    )
+
+
+def test_object_columns_are_refused(panel):
+    with pytest.raises(DataError, match=r"column is not numeric \(column 'x'.*found dtype object"):
+        make_model().fit(panel.astype({"x": object}))
+
+
+def test_columns_may_have_names_that_are_no_strings(panel):
+    renamed = panel.rename(columns={"y": 0, "x": 1})
+    model = make_model(target=0, past=[1], transform=SeriesScaler()).fit(renamed)
+    expected = make_model(transform=SeriesScaler()).fit(panel).predict()
+    np.testing.assert_allclose(numbers(model.predict()), numbers(expected), rtol=1e-6)
+
+
+def test_a_series_that_fit_never_saw_gets_a_forecast(model):
+    new = make_panel(1, 12, seed=8).rename(index={"s0": "new"})
+    frame = model.predict(new)
+    assert frame.index.get_level_values(0).unique().tolist() == ["new"]
+    assert np.isfinite(numbers(frame)).all()
+
+
+def test_a_series_too_short_at_predict_gets_the_baseline_with_a_warning(model, panel):
+    short = pd.concat([panel.loc[["s0"]], panel.loc[["s1"]].tail(L - 1)])
+    with pytest.warns(
+        UserWarning,
+        match=r"1 origins of 1 series have fewer than lookback=5 rows.*first series: 's1'"
+        r".*forecast is the baseline",
+    ):
+        frame = model.predict(short)
+    np.testing.assert_allclose(
+        frame.loc["s1", "forecast"], [panel.loc["s1", "y"].iloc[-1]] * H, rtol=1e-9
+    )
+    assert (np.diff(numbers(frame.loc["s1"])[:, 1:], axis=1) > 0).all()
+    assert_close(frame.loc[["s0"]], model.predict(panel.loc[["s0"]]))
+
+
+def test_a_series_without_a_known_target_is_forecast_as_nan_with_a_warning(model, panel):
+    blind = panel.copy()
+    blind.loc["s1", "y"] = np.nan
+    with pytest.warns(UserWarning, match=r"no known target yet \(first series: 's1'\)"):
+        frame = model.predict(blind)
+    assert np.isnan(numbers(frame.loc["s1"])).all()
+    assert np.isfinite(numbers(frame.loc["s0"])).all()
+
+
+# ------------------------------------------------------------------------------------- transforms
+
+
+class Widen(FunctionTransformer):
+    """A transform that adds a column."""
+
+    def __init__(self):
+        super().__init__(lambda panel: panel.assign(more=1.0))
+
+
+class Shorten(FunctionTransformer):
+    """A transform that drops a row."""
+
+    def __init__(self):
+        super().__init__(lambda panel: panel.iloc[1:])
+
+
+@pytest.mark.parametrize(
+    "transform, found",
+    [(Widen(), r"columns \['y', 'x', 'more'\] and 120"), (Shorten(), r"\['y', 'x'\] and 119")],
+    ids=["columns", "rows"],
+)
+def test_a_transform_that_changes_the_shape_is_refused(panel, transform, found):
+    with pytest.raises(
+        DataError,
+        match=rf"changed the shape of the panel: expected columns \['y', 'x'\] and 120.*{found}",
+    ):
+        make_model(transform=transform).fit(panel)
+
+
+def test_returns_of_the_target_are_refused(panel):
+    with pytest.raises(ValueError, match="use Log"):
+        make_model(transform=LogReturn(["y"])).fit(panel)
+
+
+def test_transforms_are_fitted_on_the_training_rows_alone():
+    frame = one_series(60)
+    model = make_model(transform=SeriesScaler(), validation="time").fit(frame)
+    expected = SeriesScaler().fit(frame.iloc[:48][["y", "x"]], frame.iloc[:48][["y"]])
+    pd.testing.assert_frame_equal(
+        model.transform_.transform(frame[["y", "x"]]), expected.transform(frame[["y", "x"]])
+    )
+    changed = frame.copy()
+    changed.iloc[48:] *= 2
+    again = make_model(transform=SeriesScaler(), validation="time").fit(changed)
+    for name in ("location", "gain", "error_scale", "start"):
+        assert torch.equal(getattr(again.networks_[0], name), getattr(model.networks_[0], name))
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        StandardScaler(),
+        make_pipeline(StandardScaler(), StandardScaler()),
+        make_pipeline(Log(["y"]), make_pipeline("passthrough", StandardScaler()), SeriesScaler()),
+        FunctionTransformer(np.log, np.exp, check_inverse=False),
+        Clip(upper=70.0),
+    ],
+    ids=["scaler", "pipeline", "nested", "function", "clip"],
+)
+def test_transforms_of_scikit_learn_work_and_are_undone(panel, transform):
+    model = untrained(transform=transform).fit(panel)
+    last = panel.groupby(level=0)["y"].last().repeat(H)
+    if isinstance(transform, Clip):
+        last = last.clip(upper=70.0)
+    np.testing.assert_allclose(model.predict()["forecast"], last, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "transform, found",
+    [
+        (FunctionTransformer(np.log), r"3\.0\d* for 20\.1"),
+        (ColumnTransformer([("y", StandardScaler(), ["y", "x"])]), "no inverse_transform"),
+        (make_pipeline(Log(), FunctionTransformer(np.sqrt)), r"5\.6\d* for 20\.1"),
+    ],
+    ids=["identity", "none", "in a pipeline"],
+)
+def test_a_transform_that_cannot_be_undone_is_refused_before_training(panel, transform, found):
+    if isinstance(transform, ColumnTransformer):
+        transform.set_params(verbose_feature_names_out=False)
+    with pytest.raises(DataError, match=rf"cannot be undone \(column 'y'\).*found {found}"):
+        make_model(transform=transform).fit(panel)
+
+
+# ------------------------------------------------------------------------------------- parameters
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("context", "history"),
+        ("future", ["holiday"]),
+        ("static", ["age"]),
+        ("normalize", "ewm"),
+        ("season", 7),
+        ("max_gap", 3),
+        ("min_history", 10),
+        ("group", "subject_id"),
+        ("static", pd.DataFrame({"age": [1, 2]})),
+    ],
+    ids=str,
+)
+def test_reserved_parameters_are_refused_by_name(panel, name, value):
+    with pytest.raises(
+        ValueError, match=rf"(?s)parameter '{name}': expected .*Other values are not available yet"
+    ):
+        make_model(**{name: value}).fit(panel)
+
+
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("horizon", 0, "a whole number of at least 1, found 0"),
+        ("horizon", "1D", "a whole number of at least 1, found '1D'"),
+        ("lookback", 2.5, "a whole number of at least 1, found 2.5"),
+        ("n_members", 0, "a whole number of at least 1, found 0"),
+        ("cell", "transformer", "one of .*'lstm'.*found 'transformer'"),
+        ("missing", "drop", "one of .*'mask'.*found 'drop'"),
+        ("past", "x", "a list of columns, found 'x'"),
+        ("baseline", "seasonal", "'last', None or a forecaster, found 'seasonal'"),
+        ("baseline", EWMA, "'last', None or a forecaster, found <class"),
+        (
+            "baseline",
+            SeriesScaler(),
+            "'last', None or an estimator with forecast_origins, found Ser",
+        ),
+        ("head", "median", "one of .*'quantiles'.*found 'median'"),
+        ("head", Point, "one of .*'quantiles'.*found <class"),
+        ("hidden_sizes", 64, "a sequence of layer sizes, found 64"),
+        ("hidden_sizes", (), "at least one layer size"),
+        ("dropout", 1.0, r"a number in \[0, 1\), found 1.0"),
+        ("random_state", -1, "a whole number of at least 0, found -1"),
+        ("random_state", "lucky", "a whole number of at least 0, found 'lucky'"),
+    ],
+)
+def test_parameters_out_of_range_are_refused(panel, name, value, message):
+    with pytest.raises(ValueError, match=f"parameter '{name}': expected {message}"):
+        make_model(**{name: value}).fit(panel)
+
+
+def test_random_state_may_be_an_object_or_none(panel):
+    def fit(random_state) -> np.ndarray:
+        return numbers(make_model(random_state=random_state, max_epochs=1).fit(panel).predict())
+
+    np.testing.assert_array_equal(fit(np.random.RandomState(3)), fit(np.random.RandomState(3)))
+    state = np.random.get_state()[1].copy()
+    assert not np.array_equal(fit(None), fit(None))
+    assert np.array_equal(np.random.get_state()[1], state)
+
+
+def test_constructor_stores_and_does_nothing_else():
+    options = {"horizon": -3, "cell": "nothing", "training": None, "past": ("x",)}
+    model = RecurrentForecaster(**options)
+    assert {name: getattr(model, name) for name in options} == options
+    assert [name for name in vars(model) if name.endswith("_")] == []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clone(model)
