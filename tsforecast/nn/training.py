@@ -77,7 +77,7 @@ class Training(BaseEstimator):
         *,
         max_epochs: int = 50,
         batch_size: int = 64,
-        learning_rate: float = 3e-3,
+        learning_rate: float = 5e-3,
         weight_decay: float = 0.0,
         schedule: Literal["cosine"] | None = "cosine",
         gradient_clip: float | None = 1.0,
