@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+import tsforecast as tsf
 from tsforecast._checks import DataError
 from tsforecast.backtesting.lookahead import check_no_lookahead
 from tsforecast.data.transforms import Clip, Log, LogReturn, SeriesScaler
@@ -916,3 +917,126 @@ def test_constructor_stores_and_does_nothing_else():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         clone(model)
+
+
+class Doubled(TransformerMixin, BaseEstimator):
+    """A user's own transformer: stateless, without set_output."""
+
+    def __init__(self, columns=("y",)):
+        self.columns = columns
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return X.assign(**{name: 2 * X[name] for name in self.columns})
+
+    def inverse_transform(self, X):
+        return X.assign(**{name: X[name] / 2 for name in self.columns})
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [Doubled(), make_pipeline(Doubled(), tsf.Log()), make_pipeline(tsf.Log(), Doubled())],
+    ids=["alone", "first", "last"],
+)
+def test_a_users_own_transformer_works(panel, transform):
+    plain = make_model().fit(panel).predict()
+    doubled = make_model(transform=transform).fit(panel).predict()
+    assert doubled["forecast"].to_numpy() == pytest.approx(plain["forecast"].to_numpy(), rel=0.2)
+
+
+@pytest.mark.parametrize("transform", ["log", tsf.Log, [tsf.Log()]], ids=["name", "class", "list"])
+def test_what_is_no_transformer_is_refused(panel, transform):
+    with pytest.raises(ValueError, match="'transform': expected None, or an instance with fit"):
+        make_model(transform=transform).fit(panel)
+
+
+def test_a_decreasing_transform_is_refused(panel):
+    turned = FunctionTransformer(np.negative, np.negative)
+    with pytest.raises(DataError, match="decreasing one, which would turn quantiles round"):
+        make_model(transform=turned).fit(panel)
+
+
+def test_training_parameters_can_be_set_where_training_is_left_out():
+    model = tsf.RecurrentForecaster(target="y").set_params(training__max_epochs=3, horizon=2)
+    assert (model.training.max_epochs, model.horizon) == (3, 2)
+
+
+def test_origins_before_the_data_give_an_empty_frame(panel):
+    model = make_model().fit(panel)
+    frame = model.forecast_origins(panel, pd.DatetimeIndex(["1990-01-01"]))
+    assert len(frame) == 0
+    assert list(frame.columns) == list(model.predict().columns)
+
+
+def test_time_of_another_kind_than_in_fit_is_refused(panel):
+    model = make_model().fit(panel)
+    abroad = panel.tz_localize("America/New_York", level=1)
+    with pytest.raises(DataError, match="expected dates without a time zone, found dates with"):
+        model.predict(abroad)
+    with pytest.raises(DataError, match="time is of another kind than in fit"):
+        model.score(abroad)
+
+
+def test_one_row_says_how_many_are_needed(panel):
+    with pytest.raises(DataError, match=r"too few rows.*at least \d+ rows"):
+        make_model(validation="time").fit(panel.iloc[:1])
+
+
+def test_warnings_point_at_the_callers_file(panel):
+    model = make_model().fit(panel)
+    with pytest.warns(UserWarning, match="fewer than lookback") as caught:
+        model.predict(panel.groupby(level=0).head(1))
+    assert caught[0].filename == __file__
+
+
+def test_series_left_out_of_training_are_counted_and_named():
+    panel = make_panel(3, 40)
+    short = panel.drop(panel.loc[["s1"]].index[:-4])
+    with pytest.warns(UserWarning, match=r"1 of 3 series are left out of training.*first: s1\)"):
+        make_model().fit(short)
+
+
+def test_reserved_arguments_of_fit_and_predict_are_refused(panel, model):
+    with pytest.raises(ValueError, match="'init_from'.*not available yet"):
+        make_model().fit(panel, init_from=model)
+    with pytest.raises(ValueError, match="'future'.*not available yet"):
+        model.predict(panel, future=panel)
+
+
+@pytest.mark.parametrize("baseline", ["last", None, HAR(lags=(1, 2))], ids=["last", "mean", "har"])
+def test_a_constant_target_is_refused_with_every_baseline(baseline):
+    constant = one_series().assign(y=0.1)
+    with pytest.raises(DataError, match="constant target"):
+        make_model(baseline=baseline).fit(constant)
+
+
+def test_a_tiny_training_part_says_how_many_rows_are_needed():
+    with pytest.raises(DataError, match=r"at least \d+ rows"):
+        make_model(validation="time", validation_size=0.9995).fit(one_series())
+
+
+def test_a_network_as_baseline_gets_its_own_columns(panel):
+    inner = make_model(cell="rnn")
+    frame = make_model(baseline=inner).fit(panel).predict()
+    assert np.isfinite(numbers(frame)).all()
+
+
+def test_a_baseline_of_another_target_is_refused(panel):
+    with pytest.raises(ValueError, match="'baseline': expected a forecaster of 'y'"):
+        make_model(baseline=Naive(target="x")).fit(panel)
+
+
+def test_fits_in_threads_equal_fits_in_turn(panel):
+    from concurrent.futures import ThreadPoolExecutor
+
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
+    with ThreadPoolExecutor(3) as pool:
+        frames = list(
+            pool.map(lambda seed: make_model(random_state=seed).fit(panel).predict(), range(3))
+        )
+    for seed, frame in enumerate(frames):
+        assert_equal(frame, make_model(random_state=seed).fit(panel).predict())
+    assert torch.equal(before, torch.get_rng_state())
+    assert threads == torch.get_num_threads()

@@ -59,6 +59,62 @@ def test_hours_missing_from_the_grid_do_not_change_its_step():
     assert labels(time, 2) == ["2024-01-02 16:00:00", "2024-01-02 17:00:00"]
 
 
+def bars(first: str, last: str, *, hour: float = 9.5, n: int = 7, freq: str = "B"):
+    """Hourly bars of a market: n a day from an hour on."""
+    hours = pd.to_timedelta(hour + np.arange(n), unit="h")
+    days = pd.date_range(first, last, freq=freq)
+    return pd.DatetimeIndex([day + span for day in days for span in hours])
+
+
+def test_bars_of_a_market_go_on_in_its_next_session():
+    week = bars("2024-03-04", "2024-03-08")
+    assert labels(week, 8) == [*map(str, bars("2024-03-11", "2024-03-11")), "2024-03-12 09:30:00"]
+    assert labels(week[:-3], 4)[2:] == ["2024-03-08 15:30:00", "2024-03-11 09:30:00"]
+    assert labels(bars("2024-03-07", "2024-03-08"), 1) == ["2024-03-11 09:30:00"]  # one night
+
+
+def test_half_days_holidays_and_missing_bars_do_not_change_the_sessions():
+    month = bars("2024-02-01", "2024-03-08").delete([3, 4, 5, 6, 30, 77, *range(98, 105)])
+    assert labels(month, 2) == ["2024-03-11 09:30:00", "2024-03-11 10:30:00"]
+
+
+def test_sessions_keep_their_hours_through_the_change_to_summer_time():
+    week = bars("2024-03-04", "2024-03-08").tz_localize("America/New_York")
+    assert labels(week, 1) == ["2024-03-11 09:30:00-04:00"]
+
+
+def test_sessions_on_all_days_of_the_week_go_on_every_day():
+    ward = bars("2024-03-01", "2024-03-08", hour=8, n=12, freq="D")
+    assert labels(ward, 2) == ["2024-03-09 08:00:00", "2024-03-09 09:00:00"]
+
+
+def test_sessions_of_several_series_are_those_that_a_fitted_model_names():
+    week = bars("2024-03-04", "2024-03-08")
+    parts = {name: pd.DataFrame({"y": 1.0}, index=week[cut:]) for name, cut in [("a", 0), ("b", 9)]}
+    fitted = Naive(horizon=2).fit(pd.concat(parts, names=["ticker", "time"]))
+    following = ["2024-03-11 09:30:00", "2024-03-11 10:30:00"] * 2
+    assert fitted.predict().index.get_level_values("time").astype(str).tolist() == following
+    short = parts["a"].iloc[-3:]
+    assert fitted.predict(short).index.astype(str).tolist() == following[:2]
+
+
+def test_sessions_across_midnight_have_no_names():
+    with pytest.raises(
+        DataError, match="found sessions across midnight, 0 days 21:30:00 to 0 days 0"
+    ):
+        next_times(bars("2024-03-04", "2024-03-08", hour=21.5))
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2])
+@pytest.mark.parametrize("days", [2, 3, 10])
+def test_hours_missing_at_random_around_the_clock_leave_a_grid(days, share):
+    hours = pd.date_range("2024-01-01", periods=24 * days, freq="h")
+    for seed in range(20):
+        kept = hours[np.random.default_rng(seed).random(len(hours)) > share]
+        step = kept[-1] - kept[0], next_times(kept, 1)[0] - kept[-1]
+        assert step[1] == pd.Timedelta("1h")
+
+
 @pytest.mark.parametrize(
     ("freq", "expected"),
     [
@@ -203,12 +259,11 @@ def test_step_learned_in_one_unit_serves_another(unit):
     assert fitted.predict(one).index.tolist() == [pd.Timestamp("2024-02-01 01:00")]
 
 
-def test_panel_of_another_kind_of_time_names_its_own_steps():
-    fitted = Naive().fit(pd.DataFrame({"y": range(20)}))
-    days = pd.DataFrame({"y": range(14)}, index=pd.date_range("2024-01-01", periods=14))
-    assert fitted.predict(days).index.tolist() == [pd.Timestamp("2024-01-15")]
-    with pytest.raises(DataError, match="no series with two rows"):
-        fitted.predict(days.set_axis(without_freq(days.index)).iloc[:1])
+def test_a_step_learned_from_another_kind_of_time_is_not_used():
+    days = layout_at(without_freq(pd.date_range("2024-01-01", periods=14)))
+    assert infer_time_step(days, learned=TimeStep(delta=1)).delta == pd.Timedelta("1D")
+    alone = layout_at(days.time[:1])
+    assert infer_time_step(alone, learned=TimeStep(delta=1)).seen == "no series with two rows"
 
 
 def test_model_of_irregular_rows_forecasts_inside_the_panel_only():

@@ -375,6 +375,25 @@ def test_a_cutoff_outside_the_panel_is_refused():
             check_no_lookahead(lambda p: p, panel, cutoff=cutoff)
 
 
+@pytest.mark.parametrize("cutoff", [5, "soon", pd.NaT, pd.Timedelta("3D")])
+def test_a_cutoff_that_is_no_time_of_the_panel_is_refused(cutoff: Any):
+    for subject in (lambda p: p, LastValue()):
+        with pytest.raises(ValueError, match=r"'cutoff': expected times like.*datetime64\[us\]"):
+            check_no_lookahead(subject, make_panel(), cutoff=cutoff)
+
+
+def test_a_window_across_series_is_named_as_a_possible_cause():
+    panel = make_panel()
+    with pytest.raises(LookaheadError, match="runs across series: group by level 0"):
+        check_no_lookahead(lambda p: p.rolling(3, min_periods=1).mean(), panel)
+    check_no_lookahead(
+        lambda p: p.groupby(level=0).rolling(3, min_periods=1).mean().droplevel(0), panel
+    )
+    with pytest.raises(LookaheadError) as caught:
+        check_no_lookahead(lambda p: p - p.mean(), panel.loc["s0"])
+    assert "across series" not in str(caught.value)
+
+
 def test_one_series_and_whole_steps_will_do():
     panel = pd.DataFrame({"x": np.arange(12.0)})
     check_no_lookahead(Log(), panel + 1)
@@ -443,3 +462,9 @@ def test_transforms_never_look_ahead(panel: pd.DataFrame, name: str, seed: int, 
 def test_a_centred_mean_never_passes(panel: pd.DataFrame, seed: int, cutoff: int):
     with pytest.raises(LookaheadError, match=f"column 'a' from {cutoff + 1} on"):
         check_no_lookahead(centred, panel, cutoff=cutoff, random_state=seed)
+
+
+def test_a_column_without_any_value_is_no_obstacle():
+    panel = make_panel().assign(never=np.nan)
+    report = check_no_lookahead(lambda p: p.groupby(level=0).ffill(), panel)
+    assert (report["largest_change"] == 0).all()

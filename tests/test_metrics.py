@@ -267,11 +267,20 @@ def test_a_frame_that_cannot_be_scored_is_refused(change, message):
         ({"metrics": ["mase"]}, "parameter 'scales': .*mase"),
         ({"levels": [0.3]}, r"parameter 'levels': .*\[0.1, 0.5, 0.9\], found \[0.3\]"),
         ({"levels": []}, "parameter 'levels'"),
+        ({"levels": 0.3}, r"parameter 'levels': .*\[0.1, 0.5, 0.9\], found 0.3"),
+        ({"levels": ["q0.1"]}, r"parameter 'levels': .*found \['q0.1'\]"),
+        ({"by": len}, r"parameter 'by': .*found \[<built-in function len>\]"),
+        ({"metrics": len}, r"parameter 'metrics': .*found \[<built-in function len>\]"),
     ],
 )
 def test_unknown_options_are_refused_by_name(options, message):
     with pytest.raises(ValueError, match=message):
         evaluate(make_frame(), **options)
+
+
+def test_a_single_level_need_not_be_in_a_list():
+    frame = make_frame()
+    pd.testing.assert_frame_equal(evaluate(frame, levels=0.5), evaluate(frame, levels=[0.5]))
 
 
 def test_quantile_metrics_by_name_need_quantiles():

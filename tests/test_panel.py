@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from tsforecast._checks import DataError
 from tsforecast.data.panel import (
     Layout,
+    as_cutoffs,
     as_panel,
     forward_fill,
     layout_of,
@@ -101,7 +103,10 @@ def test_the_level_of_the_tickers_may_be_named_by_series():
 
 
 def test_column_levels_without_names_are_refused():
-    with pytest.raises(DataError, match=r"several levels.*'Ticker'.*found levels \[None, None\]"):
+    message = (
+        r"several levels.*'Ticker'.*found levels \[None, None\].*names = \[\"Price\", \"Ticker"
+    )
+    with pytest.raises(DataError, match=message):
         as_panel(two_tickers().rename_axis(columns=[None, None]))
 
 
@@ -193,6 +198,20 @@ def test_a_column_wins_over_an_index_level_of_the_same_name():
 def test_unique_id_and_ds_are_recognised():
     data = long_table().rename(columns={"ticker": "unique_id", "Date": "ds"})
     same(as_panel(data), frame(np.arange(8.0), PAIRS.set_names(["unique_id", "ds"])))
+
+
+def test_columns_named_series_and_time_are_recognised_as_a_pair_only():
+    data = long_table().rename(columns={"ticker": "series", "Date": "time"})
+    same(as_panel(data), frame(np.arange(8.0), PAIRS.set_names(["series", "time"])))
+    with pytest.raises(DataError, match=r"reserved column names \(column 'time'\)"):
+        as_panel(data[["time", "y"]])
+
+
+def test_levels_in_the_order_time_and_series_are_told_from_bad_time():
+    data = frame(np.arange(8.0), PAIRS).swaplevel()
+    with pytest.raises(DataError, match=r"levels are swapped.*\['Date', 'ticker'\].*swaplevel\(\)"):
+        as_panel(data)
+    same(as_panel(data.swaplevel()), frame(np.arange(8.0), PAIRS))
 
 
 def test_wide_prices_lose_the_rows_outside_a_series_life_and_keep_inner_gaps():
@@ -325,15 +344,36 @@ def test_numbers_of_every_type_become_float64_with_nan_for_missing(values):
         (pd.Categorical([1, 2, 3, 4]), "dtype category", "pd.to_numeric"),
         (np.array([1j, 2, 3, 4]), "dtype complex128", "pd.to_numeric"),
         (DAYS, "dtype datetime64", "pass time='y'"),
+        (DAYS - DAYS[0], "dtype timedelta64", "pass time='y'"),
     ],
-    ids=["text", "mixed", "objects", "categories", "complex", "datetimes"],
+    ids=["text", "mixed", "objects", "categories", "complex", "datetimes", "timedeltas"],
 )
 def test_columns_that_are_not_numbers_are_refused_with_advice(values, found, advice):
     with pytest.raises(DataError) as caught:
         as_panel(frame(values))
     message = str(caught.value)
-    assert "column is not numeric (column 'y'; first rows: 2024-01-01 00:00:00 = " in message
+    assert "column is not numeric (column 'y'; first rows: 2024-01-0" in message
     assert found in message and advice in message
+
+
+def test_the_entries_that_are_no_numbers_are_shown_and_not_the_good_ones():
+    text = pd.DataFrame({"y": ["1", "2", "3", "4", "5", "n/a", None, "1,5"]})
+    shown = re.escape("(column 'y'; first rows: 5 = 'n/a', 7 = '1,5'): expected")
+    with pytest.raises(DataError, match=f"{shown}.*pd.to_numeric"):
+        as_panel(text)
+
+
+@pytest.mark.parametrize(
+    "values, advice",
+    [
+        (["AAPL", "MSFT", None], "If it names the series, pass series='y'; else leave it out"),
+        (pd.Categorical(["a", "b", "a"]), "If it names the series, pass series='y'"),
+        (["2024-01-01", "2 January 2024", None], "with pd.to_datetime and pass time='y'"),
+    ],
+)
+def test_text_that_looks_like_series_or_time_is_met_with_advice(values, advice):
+    with pytest.raises(DataError, match=advice):
+        as_panel(pd.DataFrame({"y": values, "x": 1.0}))
 
 
 def test_infinite_values_are_refused_with_column_series_and_rows():
@@ -682,6 +722,34 @@ def test_cutoffs_of_another_zone_are_the_same_instants_and_naive_ones_are_refuse
     assert rows.tolist() == [0, 1, 2, 3]
     with pytest.raises(DataError, match="time zones differ.*Europe/Berlin, found None"):
         layout.origins_at(DAYS)
+
+
+@pytest.mark.parametrize(
+    "time, cutoff", [(DAYS, DAYS[2]), (DAYS, "2024-01-03"), (DAYS - DAYS[0], "2D"), (range(4), 2)]
+)
+def test_a_single_cutoff_is_one_origin(time, cutoff):
+    rows, _ = layout_of(as_panel(frame([1, 2, 3, 4], pd.Index(time)))).origins_at(cutoff)
+    assert rows.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    "time, cutoffs",
+    [
+        *(
+            (DAYS, cutoffs)
+            for cutoffs in (pd.NaT, "monday", 5, 2.5, [DAYS[0], None], DAYS[1] - DAYS[0])
+        ),
+        *((DAYS - DAYS[0], cutoffs) for cutoffs in (pd.NaT, "soon", 5, DAYS[0])),
+        *((range(4), cutoffs) for cutoffs in (pd.NaT, None, "2", 2.5, DAYS[0], [True])),
+    ],
+)
+def test_cutoffs_that_are_no_times_of_the_panel_are_refused(time, cutoffs):
+    time = pd.Index(time)
+    message = (
+        f"'cutoff': expected times like those of the panel, {time.dtype}, the last one {time[3]}"
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        as_cutoffs(cutoffs, time)
 
 
 @settings(max_examples=60, deadline=None)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import TimeSeriesSplit
+from sklearn.preprocessing import StandardScaler
 
 from tsforecast._checks import DataError
 from tsforecast.backtesting.rolling import Backtest, backtest
+from tsforecast.data.datasets import make_prices
 from tsforecast.data.panel import as_panel
 from tsforecast.data.splits import RollingOrigin
 
@@ -173,9 +178,7 @@ def test_every_model_has_the_same_rows_and_nan_where_it_gives_no_forecast():
     picky = frame[frame["model"] == "picky"]
     lacking = (picky["series"] == "c") | (picky["step"] == 1)
     assert (picky["forecast"].isna() == lacking).all()
-    assert (
-        frame.loc[frame["model"].isin(["mean", "naive"]), ["q0.05", "q0.1"]].isna().to_numpy().all()
-    )
+    assert frame.loc[frame["model"] == "mean", ["q0.05", "q0.1"]].isna().to_numpy().all()
 
 
 def test_models_are_cloned_and_the_panel_left_alone():
@@ -285,6 +288,78 @@ def test_models_may_be_one_or_a_list_named_by_class():
         backtest([Mean(), Mean()], panel)
 
 
+def test_a_naive_in_a_list_is_the_naive():
+    Naive = type("Naive", (Mean,), {})
+    frame = backtest([Naive(), Origins()], make_panel(), RollingOrigin(2)).frame
+    assert list(frame["model"].unique()) == ["naive", "Origins"]
+
+
+@pytest.mark.parametrize(
+    "model, advice",
+    [
+        (None, "found None. It has no fit, predict, target, horizon"),
+        ("lstm", "found 'lstm'. It has no fit"),
+        (StandardScaler(), r"found StandardScaler\(\). It has no predict, target, horizon"),
+        (Origins, "Origins'>. It has no target, horizon"),
+        (type("Fixed", (Mean,), {"target": "y", "horizon": 1}), "Fixed'>. Make an instance"),
+    ],
+)
+def test_models_that_are_no_estimators_are_refused(model: Any, advice: str):
+    for models in (model, [model, model], {"good": Mean(), "bad": model}):
+        with pytest.raises(ValueError, match=f"an estimator instance with fit, predict.*{advice}"):
+            backtest(models, make_panel())
+
+
+@pytest.mark.parametrize("splitter", [5, TimeSeriesSplit(3)])
+def test_a_splitter_of_another_kind_is_refused(splitter: Any):
+    with pytest.raises(
+        ValueError, match=r"'splitter': expected a RollingOrigin, found.*RollingOrig"
+    ):
+        backtest(Mean(), make_panel(), splitter)
+
+
+class Doubtful(Mean):
+    """Warns in every fit, of its convergence in those on more than a number of rows."""
+
+    def __init__(self, target: str = "y", horizon: int = H, limit: int = 0) -> None:
+        super().__init__(target, horizon)
+        self.limit = limit
+
+    def fit(self, panel: pd.DataFrame) -> Any:
+        warnings.warn("the weather is bad", stacklevel=2)
+        if len(panel) > self.limit:
+            warnings.warn(f"{len(panel)} rows are many", ConvergenceWarning, stacklevel=2)
+            warnings.warn("and more", ConvergenceWarning, stacklevel=2)
+        return super().fit(panel)
+
+
+def test_doubts_about_convergence_come_once_per_model_and_other_warnings_as_they_are():
+    panel, splitter = make_panel(), RollingOrigin(4, 2)
+    time = panel.index.get_level_values("day")
+    sizes = [int((time <= s.fit_until).sum()) for s in splitter.splits(panel, horizon=H)]
+    models = {"some": Doubtful(limit=sizes[1]), "none": Doubtful(limit=999), "all": Doubtful()}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        backtest(models, panel, splitter)
+    doubts = [w for w in caught if w.category is ConvergenceWarning]
+    told = "fits warn of their convergence, the first:"
+    assert [str(w.message) for w in doubts] == [
+        f"some: 2 of 4 {told} {sizes[2]} rows are many",
+        f"all: 4 of 4 {told} {sizes[0]} rows are many",
+    ]
+    assert {w.filename for w in doubts} == {__file__}
+    others = {(str(w.message), w.category) for w in caught if w not in doubts}
+    assert others == {("the weather is bad", UserWarning)}
+
+
+def test_doubts_that_are_made_errors_stop_the_backtest_at_once():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", ConvergenceWarning)
+        with pytest.raises(ConvergenceWarning, match="rows are many"):
+            backtest(Doubtful(), make_panel(), RollingOrigin(2))
+
+
 @pytest.mark.parametrize("refit", [0, -1, 1.5])
 def test_refit_is_a_flag_or_a_whole_number(refit: Any):
     with pytest.raises(ValueError, match=f"refit.*at least 1, found {re.escape(repr(refit))}"):
@@ -374,6 +449,8 @@ def test_an_error_in_the_first_split_has_no_result(monkeypatch: pytest.MonkeyPat
 
 def test_resume_refuses_another_run():
     panel = make_panel()
+    with pytest.raises(ValueError, match="'resume': expected a Backtest, .*, found 3"):
+        backtest(Mean(), panel, resume=3)
     done = backtest({"mean": Mean()}, panel, RollingOrigin(2, 2))
     with pytest.raises(ValueError, match=r"resume.*'models': \['naive', 'other'\].*found.*'mean'"):
         backtest({"other": Mean()}, panel, RollingOrigin(2, 2), resume=done)
@@ -406,3 +483,30 @@ def test_times_and_cutoffs_keep_the_type_of_the_panel(time: pd.Index):
 def test_nothing_is_shown_without_a_terminal(capsys: pytest.CaptureFixture[str]):
     backtest(clone(Mean()), make_panel(), RollingOrigin(2), verbose=1)
     assert capsys.readouterr() == ("", "")
+
+
+def test_the_automatic_naive_has_the_quantiles_of_its_training_errors():
+    from tsforecast.estimators.baselines import Drift, Naive
+
+    panel = make_prices(3, 260, random_state=0)[["close"]]
+    splitter = RollingOrigin(2, 5)
+    same = {"target": "close", "horizon": 2}
+    given = backtest({"drift": Drift(**same), "naive": Naive(**same)}, panel, splitter).frame
+    automatic = backtest({"drift": Drift(**same)}, panel, splitter)
+    pd.testing.assert_frame_equal(automatic.frame, given)
+    assert automatic.baselines == ("drift", "naive")
+
+
+def test_a_short_series_of_the_automatic_naive_gets_the_errors_of_all():
+    from tsforecast.estimators.baselines import Drift, Naive
+
+    panel = make_prices(3, 60, random_state=0)[["close"]]
+    same = {"target": "close", "horizon": 2}
+    models = {"drift": Drift(**same), "naive": Naive(**same)}
+    given = backtest(models, panel, RollingOrigin(2, 5)).frame
+    automatic = backtest(models["drift"], panel, RollingOrigin(2, 5)).frame
+    columns = [column for column in given if column != "model"]
+    pd.testing.assert_frame_equal(
+        automatic.loc[automatic["model"] == "naive", columns].reset_index(drop=True),
+        given.loc[given["model"] == "naive", columns].reset_index(drop=True),
+    )

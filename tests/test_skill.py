@@ -289,7 +289,8 @@ def test_no_skill_over_a_random_walk():
     assert row["shift"] == row["shift_naive"] == 2
     assert (
         "A shifted copy: 2 steps ahead it lies closest to the series 2 rows earlier, as the naive "
-        "does, and around the naive it has 0.7 % of the outcome's variance." in row["verdict"]
+        "does, and its departures from the naive have 0.7 % of the variance of the outcome's."
+        in row["verdict"]
     )
     assert 0 < row["correction_share"] < 0.02
 
@@ -307,8 +308,9 @@ def test_a_late_forecast_that_leaves_the_naive_is_no_copy():
     row = skill(frame, horizon=1, baselines=["naive", "mean"]).loc["lstm"]
     assert row["shift"] == row["shift_naive"] == 1 and row["correction_share"] > 0.1
     assert row["verdict"].endswith(
-        "1 step ahead it lies closest to the series 1 row earlier, as the naive does; around the "
-        f"naive it has {row['correction_share']:.0%} of the outcome's variance.".replace("%", " %")
+        "1 step ahead it lies closest to the series 1 row earlier, as the naive does; its "
+        f"departures from the naive have {row['correction_share']:.0%} of the variance of the "
+        "outcome's.".replace("%", " %")
     )
     assert "copy" not in row["verdict"]
 
@@ -319,6 +321,13 @@ def test_a_copy_of_the_naive_is_called_identical():
     assert (row["p"], row["p_holm"], row["dm"], row["ratio"]) == (1, 1, 0, 1)
     assert row["correction_share"] == 0
     assert row["verdict"].startswith("lstm: identical to naive in absolute loss at every origin.")
+
+
+def test_of_equal_baselines_the_naive_is_the_best():
+    models = {"drift": last, **MODELS, "lstm": shrink}
+    frame = backtest_frame(random_walk(120), models, horizon=1)
+    table = skill(frame, horizon=1, baselines=["drift", "naive", "mean"])
+    assert table["baseline"].tolist() == ["naive"]
 
 
 def test_few_origins_are_said_to_be_too_few():

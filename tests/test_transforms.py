@@ -174,6 +174,25 @@ def test_columns_that_are_missing_or_no_list_are_named(name):
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_what_is_no_frame_of_numbers_is_refused(name):
+    transform, panel = clone(ALL[name]), panel_of()
+    for data in (panel["x"], panel.to_numpy(), None):
+        with pytest.raises(
+            DataError, match=f"a DataFrame .*, found {type(data).__name__}. Pass as_p"
+        ):
+            transform.fit(data)
+    with pytest.raises(DataError, match="found Series"):
+        transform.fit(panel, panel["x"])
+    with pytest.raises(
+        DataError, match=r"not numeric \(column 'x'\): expected floats, found dtype obj"
+    ):
+        transform.fit(panel.astype({"x": object}))
+    transform.fit(panel[["x"]])
+    with pytest.raises(DataError, match="found Series"):
+        transform.transform(panel["x"])
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_a_transform_must_be_fitted_first(name):
     with pytest.raises(sklearn.exceptions.NotFittedError):
         clone(ALL[name]).transform(panel_of())
@@ -387,3 +406,11 @@ def test_a_column_without_any_value_passes_through():
 def test_choices_of_the_scaler_are_checked_in_fit(option):
     with pytest.raises(ValueError, match=f"'{option}': expected one of .* found 'nonsense'"):
         SeriesScaler().set_params(**{option: "nonsense"}).fit(panel_of())
+
+
+@pytest.mark.parametrize("limits", [{"lower": "a"}, {"upper": [3]}])
+def test_clip_limits_that_are_no_numbers_are_refused(limits):
+    with pytest.raises(
+        ValueError, match=f"'{next(iter(limits))}': expected a number or None, found"
+    ):
+        Clip(**limits).fit(panel_of())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["DataError", "bad_parameter", "choice", "fail", "first", "positive_int"]
+__all__ = ["DataError", "bad_parameter", "callers_level", "choice", "fail", "first", "positive_int"]
 
 _SHOWN = 5
+_LONGEST = 200
 
 
 class DataError(ValueError):
@@ -68,13 +70,27 @@ def bad_parameter(
 ) -> ValueError:
     """Build (not raise) the error for a parameter's value."""
     tail = f" {advice}" if advice else ""
-    return ValueError(f"parameter {name!r}: expected {expected}, found {found!r}.{tail}")
+    shown = repr(found)
+    if "\n" in shown or len(shown) > _LONGEST:  # an estimator, or somebody's rows
+        shown = f"an object of type {type(found).__name__}"
+    return ValueError(f"parameter {name!r}: expected {expected}, found {shown}.{tail}")
 
 
 def choice(name: str, value: object, options: Sequence[object]) -> None:
     """Raise unless ``value`` is one of ``options``."""
     if value not in options:
         raise bad_parameter(name, expected=f"one of {list(options)}", found=value)
+
+
+def callers_level() -> int:
+    """Give the `stacklevel` at which a warning points to the first frame outside this package.
+
+    To be called in the arguments of `warnings.warn`.
+    """
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("tsforecast"):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def positive_int(name: str, value: object, *, least: int = 1) -> int:

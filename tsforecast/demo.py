@@ -183,12 +183,17 @@ def main(arguments: list[str] | None = None) -> None:
         print(result.metrics()[columns].sort_values("crps").round(4).to_string())
         print(*result.verdicts(), sep="\n")
     print(f"\n{conclusion(results)}")
+    print(
+        "The networks also see the daily return, the baselines do not; how far a linear model\n"
+        "comes with the same columns is in tests/benchmarks/RESULTS.md."
+    )
     for question in asked:
         best, row, skilled = best_network(results[question.name])
         model = best if skilled else str(row["baseline"])
         forecasts[question.name] = forecast_next(question, model)
         unit = "percent a day" if question.name == "volatility" else "index points"
-        print(f"\nForecast of {question.name} after the last date, by {model} ({unit}):")
+        print(f"\nForecast of {question.name} after the last date, by {model} ({unit}; weekdays,")
+        print("holidays are not known):")
         print(forecasts[question.name].round(3).to_string())
     draw(asked, results, forecasts).savefig(chosen.figure, dpi=110)
     print(f"\nFigure: {chosen.figure}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -418,17 +419,22 @@ class _Groups:
         return np.asarray(np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0))
 
 
+def _listed(names: Any) -> list[Any]:
+    """A single name, or whatever else was given in its place, becomes a list of one."""
+    return list(names) if isinstance(names, Iterable) and not isinstance(names, str) else [names]
+
+
 def _metric_names(metrics: Sequence[str] | None) -> list[str]:
     if metrics is None:
         return list(METRICS)
-    names = [metrics] if isinstance(metrics, str) else list(metrics)
+    names = _listed(metrics)
     if unknown := [name for name in names if name not in METRICS]:
         raise bad_parameter("metrics", expected=f"some of {list(METRICS)}", found=unknown)
     return names
 
 
 def _by_columns(rows: pd.DataFrame, by: str | Sequence[str] | None) -> list[str]:
-    names = [] if by is None else [by] if isinstance(by, str) else list(by)
+    names = [] if by is None else _listed(by)
     values = {quantile_column(level) for level in quantile_levels(rows.columns)}
     values |= {"model", "forecast", "actual"}
     options = [name for name in rows.columns if name not in values]
@@ -443,13 +449,15 @@ def _chosen_levels(rows: pd.DataFrame, levels: Sequence[float] | None) -> list[f
         common = given[given.any(axis=1)].all(axis=0)
         return [float(level) for level in common.index[common]] if given.any(axis=None) else []
     known = {quantile_column(level): level for level in quantile_levels(rows.columns)}
-    if not len(levels) or any(quantile_column(level) not in known for level in levels):
+    wanted = _listed(levels)
+    columns = [quantile_column(float(level)) for level in wanted if isinstance(level, Real)]
+    if not set(columns) <= set(known) or len(columns) != max(1, len(wanted)):
         raise bad_parameter(
             "levels",
             expected=f"some of the frame's levels {list(known.values())}",
-            found=list(levels),
+            found=levels,
         )
-    return sorted(known[quantile_column(level)] for level in levels)
+    return sorted(known[column] for column in columns)
 
 
 def _row_scales(rows: pd.DataFrame, scales: pd.DataFrame) -> tuple[Floats, Floats]:

@@ -15,6 +15,7 @@ from sklearn.frozen import FrozenEstimator
 from tsforecast._checks import bad_parameter, first
 from tsforecast.data.panel import (
     Floats,
+    as_cutoffs,
     as_panel,
     layout_of,
     time_from_ints,
@@ -114,6 +115,8 @@ def check_no_lookahead(
     tsforecast.backtesting.lookahead.LookaheadError: the function looks ahead (mode 'values'): ...
     """
     panel = as_panel(panel)
+    if cutoff is not None:
+        cutoff = as_cutoffs([cutoff], layout_of(panel).time)[0]
     what, result, run = _prepare(subject, panel, cutoff)
     if cutoff is None:
         cutoff = _default_cutoff(panel, result)
@@ -160,9 +163,12 @@ def check_no_lookahead(
                     advice="Set its random_state.",
                 )
             source = _source(changes, mode, protected, base) if exact else "the number of rows"
+            across = what == "function" and isinstance(panel.index, pd.MultiIndex)
             raise LookaheadError(
                 f"the {what} looks ahead (mode {mode!r}): expected results at or before {cutoff} "
                 f"that ignore later rows, found that {source} moves {difference}. {_ADVICE[mode]}"
+                + across
+                * " Or a window runs across series: group by level 0."
             )
         report.append((mode, difference.moved.size, float(difference.size.max(initial=0)), ""))
     columns = ["mode", "compared", "largest_change", "note"]
@@ -371,6 +377,8 @@ def _names(value: Any) -> list[Any]:
 def _altered(column: Floats, rng: np.random.Generator) -> Floats:
     """Other numbers of the same kind: 0 and 1, whole, positive or any."""
     known = column[~np.isnan(column)]
+    if len(known) == 0:
+        return column
     if np.isin(known, (0.0, 1.0)).all() and not known.all():
         return 1.0 - column
     whole = bool((known == np.rint(known)).all())

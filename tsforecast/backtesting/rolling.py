@@ -6,16 +6,18 @@ panel has a row.  Where a model gives no forecast its row holds NaN.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
 
-from tsforecast._checks import bad_parameter, fail, first, positive_int
+from tsforecast._checks import bad_parameter, callers_level, fail, first, positive_int
 from tsforecast._progress import progress_bar
 from tsforecast.backtesting.skill import Loss, skill
 from tsforecast.data.panel import (
@@ -34,6 +36,8 @@ from tsforecast.metrics import evaluate, quantile_column, quantile_levels
 __all__ = ["Backtest", "backtest"]
 
 NAIVE = "naive"
+_MIN_ERRORS = 100  # for quantiles of a series of its own
+_VERBS = ("fit", "predict", "target", "horizon")
 _KEYS = ["model", "series", "time", "cutoff", "step", "target", "forecast"]
 
 
@@ -114,7 +118,7 @@ def backtest(
         which all must agree. They are cloned. If one has ``forecast_origins(panel, cutoffs)``,
         that is called once per split in place of `predict` at every cutoff. One that is fitted
         already comes as ``sklearn.frozen.FrozenEstimator(model)``. Without a dict the names are
-        those of the classes.
+        those of the classes, and `Naive` is ``"naive"``.
     panel : DataFrame
         A panel, or anything that `as_panel` takes without further names.
     splitter : RollingOrigin, optional
@@ -129,14 +133,15 @@ def backtest(
     Returns
     -------
     Backtest
-        Its models are those given and ``"naive"``, the last value known at the cutoff, unless a
-        model of that name is given.
+        Its models are those given and, unless a model of that name is given, ``"naive"``: the
+        last value known at the cutoff, with the quantiles of its training errors where a model
+        gives quantiles.
 
     Raises
     ------
     ValueError
-        If the models differ in target or horizon, a fitted one has seen rows after the first
-        cutoff, or `resume` comes from another run.
+        If a model lacks a method or attribute, they differ in target or horizon, a fitted one has
+        seen rows after the first cutoff, or `resume` comes from another run.
     DataError
         If the panel is too short for the splitter, or a model's forecast frame is malformed.
 
@@ -145,6 +150,8 @@ def backtest(
     Step k of a cutoff is the k-th row after the series' newest row at or before it, whatever
     the time between them; steps past a series' end are left out. A model is given the rows up to
     `horizon` rows after a split's last cutoff, and in `predict` the rows up to the cutoff alone.
+
+    The `ConvergenceWarning` of single fits are held back and counted in one for each model.
 
     An error or an interrupt leaves the finished splits in the exception's `result`.
 
@@ -170,7 +177,15 @@ def backtest(
     panel = as_panel(panel)
     named = _named(models)
     horizon, target = _agreed(named, panel)
-    splits = (RollingOrigin() if splitter is None else splitter).splits(panel, horizon=horizon)
+    splitter = RollingOrigin() if splitter is None else splitter
+    if not hasattr(splitter, "splits"):
+        raise bad_parameter(
+            "splitter",
+            expected="a RollingOrigin",
+            found=splitter,
+            advice="E.g. RollingOrigin(5): it cuts all series at the same time.",
+        )
+    splits = splitter.splits(panel, horizon=horizon)
     every = len(splits) if refit is False else positive_int("refit", 1 if refit is True else refit)
     _refuse_hindsight(named, splits[0].cutoffs[0])
     truth = _Truth.of(panel, target)
@@ -187,6 +202,7 @@ def backtest(
 
     finished, parts = _kept(resume, splits, truth, names, horizon)
     fitted: dict[str, tuple[int, Any]] = {}
+    doubts: dict[str, list[str]] = {name: [] for name in named}  # one per fit, "" where none
     try:
         total = (len(splits) - len(finished)) * len(named)
         with progress_bar(total=total, description="backtest", verbose=verbose) as bar:
@@ -196,17 +212,18 @@ def backtest(
                 grid = _Grid.of(truth.layout, split.cutoffs, horizon)
                 context = panel[grid.needed(truth.layout)]
                 rows = []
-                if NAIVE not in named:
-                    rows.append(_naive_rows(truth, grid))
                 for name, model in named.items():
                     bar.set_postfix_str(f"{name}, split {number + 1} of {len(splits)}")
                     # a resumed run fits where an uninterrupted one would have
                     fit_at = number - number % every
                     if fitted.get(name, (-1, None))[0] != fit_at:
-                        fitted[name] = fit_at, _fitted(model, panel, splits[fit_at])
+                        fitted[name] = fit_at, _fitted(model, panel, splits[fit_at], doubts[name])
                     frame, marks = _forecasts(fitted[name][1], context, split.cutoffs)
                     rows.append(_model_rows(name, frame, marks, truth, grid))
                     bar.update()
+                if NAIVE not in named:
+                    levels = {level for part in rows for level in quantile_levels(part.columns)}
+                    rows.append(_naive_rows(truth, grid, split, sorted(levels)))
                 parts += rows
                 finished = [*finished, split]
     except BaseException as error:
@@ -218,6 +235,14 @@ def backtest(
                 "backtest(..., resume=result)."
             )
         raise
+    for name, found in doubts.items():
+        if some := [doubt for doubt in found if doubt]:
+            warnings.warn(
+                f"{name}: {len(some)} of {len(found)} fits warn of their convergence, the first: "
+                f"{some[0]}",
+                ConvergenceWarning,
+                stacklevel=callers_level(),
+            )
     return result_of(finished, parts)
 
 
@@ -225,21 +250,36 @@ def _named(models: Any) -> dict[str, Any]:
     if isinstance(models, Mapping):
         if not models or not all(isinstance(name, str) for name in models):
             raise bad_parameter("models", expected="names that are str", found=list(models))
+        _require_verbs(models.values())
         return dict(models)
     listed = models if isinstance(models, list | tuple) else [models]
-    named = {type(_inner(model)).__name__: model for model in listed}
-    if not named or len(named) < len(listed):
+    _require_verbs(listed)
+    names = [_default_name(model) for model in listed]
+    if not names or len(set(names)) < len(names):
         raise bad_parameter(
             "models",
             expected="estimators of different classes, or a dict",
-            found=[type(_inner(model)).__name__ for model in listed],
+            found=names,
             advice="Name them: {'small': ..., 'large': ...}.",
         )
-    return named
+    return dict(zip(names, listed))
 
 
-def _inner(model: Any) -> Any:
-    return model.estimator if isinstance(model, FrozenEstimator) else model
+def _default_name(model: Any) -> str:
+    name = type(model.estimator if isinstance(model, FrozenEstimator) else model).__name__
+    return NAIVE if name == "Naive" else name
+
+
+def _require_verbs(models: Iterable[Any]) -> None:
+    for model in models:
+        absent = [name for name in _VERBS if not hasattr(model, name)]
+        if absent or isinstance(model, type):
+            raise bad_parameter(
+                "models",
+                expected="an estimator instance with fit, predict, target and horizon",
+                found=model,
+                advice=f"It has no {first(absent)}." if absent else "Make an instance of it.",
+            )
 
 
 def _agreed(named: Mapping[str, Any], panel: pd.DataFrame) -> tuple[int, Any]:
@@ -355,16 +395,55 @@ class _Grid:
         return frame
 
 
-def _naive_rows(truth: _Truth, grid: _Grid) -> pd.DataFrame:
+def _naive_rows(truth: _Truth, grid: _Grid, split: Split, levels: list[float]) -> pd.DataFrame:
+    """Last known value, and at the models' levels the quantiles of its training errors."""
     last = np.broadcast_to(truth.known[grid.origins][:, None], grid.rows.shape)
-    return grid.frame(NAIVE, {"forecast": last}, truth)
+    values = {"forecast": last}
+    if levels:
+        spread = _training_quantiles(truth, split, grid.rows.shape[1], levels)  # (S, H, J)
+        for j, level in enumerate(levels):
+            values[quantile_column(level)] = last + spread[grid.series, :, j]
+    return grid.frame(NAIVE, values, truth)
 
 
-def _fitted(model: Any, panel: pd.DataFrame, split: Split) -> Any:
+def _training_quantiles(truth: _Truth, split: Split, horizon: int, levels: list[float]) -> Floats:
+    """Quantiles of the last value's errors over the split's training rows, (S, H, J).
+
+    A series with fewer than 100 errors gets those of all series.
+    """
+    layout = truth.layout
+    codes, time = layout.codes(), cast(Any, layout.time)
+    trained = (time >= split.fit_from) & (time <= split.fit_until)
+    result = np.full((layout.n_series, horizon, len(levels)), np.nan)
+    for step in range(1, min(horizon, layout.n_rows - 1) + 1):
+        inside = (codes[step:] == codes[:-step]) & trained[step:] & trained[:-step]
+        errors = (truth.actual[step:] - truth.known[:-step])[inside]
+        known = np.isfinite(errors)
+        errors, series = errors[known], codes[:-step][inside][known]
+        if len(errors) == 0:
+            continue
+        result[:, step - 1] = np.quantile(errors, levels)
+        many = np.bincount(series, minlength=layout.n_series) >= _MIN_ERRORS
+        if many.any():
+            kept = many[series]
+            own = pd.Series(errors[kept]).groupby(series[kept]).quantile(np.array(levels))
+            result[many, step - 1] = own.to_numpy().reshape(-1, len(levels))
+    return result
+
+
+def _fitted(model: Any, panel: pd.DataFrame, split: Split, doubts: list[str]) -> Any:
+    """Fit on the split; what it warns of its convergence is added to `doubts`."""
     if isinstance(model, FrozenEstimator):
         return model
     time: Any = layout_of(panel).time
-    return clone(model).fit(panel[(time >= split.fit_from) & (time <= split.fit_until)])
+    with warnings.catch_warnings(record=True) as caught:
+        fitted = clone(model).fit(panel[(time >= split.fit_from) & (time <= split.fit_until)])
+    about = [str(w.message) for w in caught if issubclass(w.category, ConvergenceWarning)]
+    doubts.append(about[0] if about else "")
+    for other in caught:
+        if not issubclass(other.category, ConvergenceWarning):
+            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
+    return fitted
 
 
 def _forecasts(model: Any, panel: pd.DataFrame, cutoffs: pd.Index) -> tuple[pd.DataFrame, Ints]:
@@ -486,6 +565,10 @@ def _kept(
     """Give the splits that are finished, and their rows; raise if they are of another run."""
     if resume is None:
         return [], []
+    if not isinstance(resume, Backtest):
+        raise bad_parameter(
+            "resume", expected="a Backtest, the `result` of an interrupted run", found=resume
+        )
     frame = resume.frame
     here = {"models": sorted(names), "horizon": horizon}
     there = {"models": sorted(frame["model"].unique()), "horizon": resume.horizon}
@@ -494,7 +577,10 @@ def _kept(
     known = pd.Index(frame["cutoff"].unique())
     finished = [split for split in splits if split.cutoffs.isin(known).any()]
     same = ["series", "time", "cutoff", "step", "target", "actual"]
-    fresh = [_naive_rows(truth, _Grid.of(truth.layout, s.cutoffs, horizon)) for s in finished]
+    fresh = [
+        _naive_rows(truth, _Grid.of(truth.layout, split.cutoffs, horizon), split, [])
+        for split in finished
+    ]
     whole = bool(finished) and finished == splits[: len(finished)]
     whole = whole and all(
         _assemble(fresh, [NAIVE], truth.layout)[same].equals(

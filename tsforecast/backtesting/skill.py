@@ -360,7 +360,8 @@ def skill(
     losses, forecasts, actual = _side_by_side(rows.assign(loss=values), compared)
     origins = losses[compared].groupby(level="cutoff").mean()
     means = origins.mean()
-    best = str(means[[b for b in compared if b in baselines]].idxmin())
+    ranked = sorted((b for b in compared if b in baselines), key=lambda b: b != NAIVE)
+    best = str(means[ranked].idxmin())  # of equals the first: the naive
     overlap = _overlap(losses.index)
 
     def late(model: str) -> float:
@@ -551,7 +552,7 @@ def _copy_sentence(record: dict[str, Any], claim: Claim, horizon: int) -> list[s
     share, shift = record["correction_share"], record["shift"]
     if math.isnan(share):
         return []
-    moves = f"around the naive it has {_percent(share)} of the outcome's variance"
+    moves = f"its departures from the naive have {_percent(share)} of the variance of the outcome's"
     if not shift == record["shift_naive"] == horizon:
         return [f"{moves.capitalize()}."]
     ahead, back = (f"{horizon} {unit}{'s' * (horizon > 1)}" for unit in ("step", "row"))

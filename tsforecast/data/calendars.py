@@ -12,11 +12,36 @@ import pandas as pd
 from tsforecast._checks import fail, first
 from tsforecast.data.panel import Ints, Layout, time_from_ints, time_to_ints
 
-__all__ = ["TimeStep", "infer_time_step"]
+__all__ = ["Sessions", "TimeStep", "infer_time_step"]
 
 _WEEKDAYS = pd.offsets.BDay()
 _A_DAY = pd.Timedelta(days=1)
 _SHORTEST_DAY = pd.Timedelta(hours=23)
+_NIGHTLY = 6  # so many rows absent at times of day that are never seen are no accident
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """The same times on every day, or on Monday to Friday: the hours of a market or a clinic.
+
+    Attributes
+    ----------
+    times : tuple of Timedelta
+        Times of day, in order, by the clock on the wall.
+    days : pandas offset
+        From one day to the next.
+    """
+
+    times: tuple[pd.Timedelta, ...]
+    days: pd.offsets.BaseOffset
+
+    def __radd__(self, stamp: pd.Timestamp) -> pd.Timestamp:
+        """Give the next time after a time stamp."""
+        wall = stamp.tz_localize(None)
+        day = wall.normalize()
+        later = [day + time for time in self.times if day + time > wall]
+        following = later[0] if later else day + self.days + self.times[0]
+        return following.tz_localize(stamp.tz, ambiguous=False, nonexistent="shift_forward")
 
 
 @dataclass(frozen=True)
@@ -27,14 +52,14 @@ class TimeStep:
     ----------
     delta : Timedelta, int or None
         A constant spacing; an int where time is a whole number.
-    offset : pandas offset or None
-        A calendar: Monday to Friday, month ends, or the `freq` that the index carries.
+    offset : pandas offset, Sessions or None
+        A calendar: Monday to Friday, month ends, sessions, or the `freq` that the index carries.
     seen : str
         What was found instead, where neither is known: for the error message.
     """
 
     delta: pd.Timedelta | int | None = None
-    offset: pd.offsets.BaseOffset | None = None
+    offset: pd.offsets.BaseOffset | Sessions | None = None
     seen: str = ""
 
     def suits(self, time: pd.Index) -> bool:
@@ -80,7 +105,7 @@ class TimeStep:
         if self.offset is None:
             raise fail(
                 "cannot name the next time stamps",
-                expected="a calendar (index.freq), a constant spacing, or Monday to Friday",
+                expected="a calendar (index.freq), a constant spacing, weekdays, or daily sessions",
                 found=self.seen,
                 advice="Put the rows on a grid first, e.g. panel.resample('1h').last(), or give "
                 "the time index a freq.",
@@ -100,8 +125,9 @@ def infer_time_step(layout: Layout, *, learned: TimeStep | None = None) -> TimeS
     """Find the spacing of a panel: its calendar, else a constant, else Monday to Friday.
 
     Rows may be missing from the grid (an hour without a reading, a holiday): the spacing is then
-    the smallest one if it is also the most frequent and divides all others. Month, quarter and
-    year marks are recognised in the longest series.
+    the smallest one if it is also the most frequent and divides all others. Where a part of the
+    day is never seen, night after night, rows go on with the next session (Monday to Friday, if
+    no other day is seen). Month, quarter and year marks are recognised in the longest series.
 
     Parameters
     ----------
@@ -147,7 +173,10 @@ def _spacing(layout: Layout) -> TimeStep:
         if len(sizes) > 1 and smallest == _A_DAY and (layout.time.day_of_week < 5).all():
             return TimeStep(offset=_WEEKDAYS)
     if counts[0] == counts.max() and (sizes % sizes[0] == 0).all():
-        return TimeStep(delta=smallest)
+        sessions = None
+        if len(sizes) > 1 and isinstance(layout.time, pd.DatetimeIndex):
+            sessions = _sessions(layout.time, int(sizes[0]))
+        return sessions or TimeStep(delta=smallest)
     if isinstance(layout.time, pd.DatetimeIndex):
         longest = int(np.argmax(np.diff(layout.offsets)))
         stamps = layout.time[layout.offsets[longest] : layout.offsets[longest + 1]]
@@ -165,6 +194,25 @@ def _spacing_by_wall_clock(layout: Layout) -> TimeStep:
     if isinstance(found.delta, pd.Timedelta) and found.delta % _A_DAY == pd.Timedelta(0):
         return TimeStep(offset=pd.DateOffset(days=found.delta.days))
     return found
+
+
+def _sessions(time: pd.DatetimeIndex, step: int) -> TimeStep | None:
+    """Find the times of day that recur, if there is a night: times of day that never are seen."""
+    wall = time.tz_localize(None).unique()
+    ints, day = time_to_ints(wall), _A_DAY // _as_span(1, wall)
+    times = np.unique(ints % day)
+    breaks = np.diff(times, append=times[0] + day)
+    night = int(np.argmax(breaks))
+    opening = times[(night + 1) % len(times)]
+    nights = len(np.unique((ints - opening) // day)) - 1
+    absent = (breaks[night] // step - 1) * nights
+    if absent < _NIGHTLY or len(ints) < 2 * len(times):
+        return None
+    if night < len(times) - 1:
+        spans = [_as_span(times[at], wall) for at in (night + 1, night)]
+        return TimeStep(seen=f"sessions across midnight, {spans[0]} to {spans[1]} of the day")
+    days = _WEEKDAYS if (wall.day_of_week < 5).all() else pd.offsets.Day()
+    return TimeStep(offset=Sessions(tuple(_as_span(time, wall) for time in times), days))
 
 
 def _calendar_of(time: pd.DatetimeIndex) -> pd.offsets.BaseOffset | None:

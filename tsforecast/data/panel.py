@@ -20,6 +20,7 @@ from tsforecast._checks import bad_parameter, fail, first
 
 __all__ = [
     "Layout",
+    "as_cutoffs",
     "as_panel",
     "forward_fill",
     "layout_of",
@@ -32,8 +33,10 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 RESERVED = frozenset({"series", "time", "cutoff", "step", "target", "model", "forecast", "actual"})
+_CLOCKS = (pd.DatetimeIndex, pd.TimedeltaIndex)
 _QUANTILE_NAME = re.compile(r"q(0?\.\d+|0|1)")
-_KNOWN_PAIRS = (("unique_id", "ds"),)  # the long format of the Nixtla family of libraries
+# the long format of the Nixtla family of libraries, and the names used here
+_KNOWN_PAIRS = (("unique_id", "ds"), ("series", "time"))
 
 
 def as_panel(
@@ -51,8 +54,8 @@ def as_panel(
     data : DataFrame or Series
         One of: a Series or frame indexed by time (one series); a frame whose columns have two
         levels, as yfinance gives for several tickers; a frame indexed by (series, time); a long
-        table with named columns; a long table with ``unique_id`` and ``ds``; a wide table with
-        a column per series.
+        table with named columns; a long table with ``unique_id`` and ``ds``, or ``series`` and
+        ``time``; a wide table with a column per series.
     series, time : hashable, optional
         Names of the columns (or index levels) of a long table that hold series and time. Rows
         of such a table may come in any order.
@@ -123,8 +126,15 @@ def as_panel(
                 advice="Join the levels that name the series into one.",
             )
         names = (data.index.names[0] or "series", data.index.names[1] or "time")
-        ids = data.index.get_level_values(0)
-        return _tidy(data, ids, data.index.get_level_values(1), names, ordered=True)
+        ids, when = (data.index.get_level_values(level) for level in (0, 1))
+        if isinstance(ids, _CLOCKS) and not _is_time(when):
+            raise fail(
+                "index levels are swapped",
+                expected="the levels (series, time), in this order",
+                found=f"{list(names)}: {ids.dtype} and {when.dtype}",
+                advice="Pass data.swaplevel().",
+            )
+        return _tidy(data, ids, when, names, ordered=True)
     return _tidy(data, None, data.index, (None, data.index.name or "time"), ordered=True)
 
 
@@ -155,7 +165,8 @@ def _stack_tickers(data: pd.DataFrame, series: Hashable | None) -> tuple[pd.Data
             "columns have several levels",
             expected="two of them, one named 'Ticker' or named by series=",
             found=f"levels {names}",
-            advice="Pass series=<name of the level that holds the series>.",
+            advice="Pass series=<name of the level that holds the series>; levels without names "
+            'get them by data.columns.names = ["Price", "Ticker"].',
         )
     if data.shape[0] == 0:
         raise _empty()
@@ -269,29 +280,38 @@ def _numeric(column: pd.Series, labels: pd.Index | None) -> Floats:
     if (pd.api.types.is_numeric_dtype(dtype) or dtype.kind == "b") and dtype.kind != "c":
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
     labels = column.index if labels is None else labels
-    if pd.api.types.is_datetime64_any_dtype(dtype):
-        advice = f"If it is the time of the rows, pass time={column.name!r}."
-    else:
-        advice = "Convert it with pd.to_numeric, or choose the numeric columns with columns=[...]."
-    shown = [f"{label} = {value!r}" for label, value in zip(labels[:5], column.iloc[:5])]
+    name, known = column.name, column.notna().to_numpy()
+    words = known & pd.to_numeric(column.astype(object), errors="coerce").isna().to_numpy()
+    advice = "Convert it with pd.to_numeric, or choose the numeric columns with columns=[...]."
+    if dtype.kind in "mM":
+        advice = f"If it is the time of the rows, pass time={name!r}."
+    elif words.any() and (words == known).all():
+        advice = (
+            f"If it names the series, pass series={name!r}; else leave it out with columns=[..]."
+        )
+        dates = pd.to_datetime(column[words][:5], errors="coerce", format="mixed", utc=True)
+        if dates.notna().all():
+            advice = f"If it is the time, convert it with pd.to_datetime and pass time={name!r}."
+    at = np.flatnonzero(words if words.any() else known)
     raise fail(
         "column is not numeric",
         expected="integers, floats or booleans",
         found=f"dtype {dtype}",
         advice=advice,
-        column=column.name,
-        rows=shown,
+        column=name,
+        rows=[f"{labels[i]} = {column.iloc[i]!r}" for i in at[:5]],
     )
+
+
+def _is_time(time: pd.Index) -> bool:
+    return isinstance(time, _CLOCKS) or time.dtype.kind in "iumM"
 
 
 def _as_time(time: pd.Index) -> pd.Index:
     """Check the time of the rows; pyarrow's and nullable types become numpy's."""
     if isinstance(time.dtype, pd.ArrowDtype) and time.dtype.kind in "mM":
         time = pd.DatetimeIndex(time) if time.dtype.kind == "M" else pd.TimedeltaIndex(time)
-    fits = isinstance(time, (pd.DatetimeIndex, pd.TimedeltaIndex)) or pd.api.types.is_integer_dtype(
-        time.dtype
-    )
-    if not fits:
+    if not _is_time(time):
         raise fail(
             "time is of the wrong type",
             expected="datetime, timedelta or whole numbers",
@@ -484,12 +504,12 @@ class Layout:
             passed /= pd.Timedelta(hours=1) / pd.Timedelta(1, unit=self.time.unit)
         return passed
 
-    def origins_at(self, cutoffs: pd.Index | None) -> tuple[Ints, Ints]:
+    def origins_at(self, cutoffs: Any) -> tuple[Ints, Ints]:
         """Newest rows at or before each cutoff.
 
         Parameters
         ----------
-        cutoffs : Index or None
+        cutoffs : Index, time stamp or None
             Times, in order. None: every row is an origin, at its own time.
 
         Returns
@@ -502,7 +522,7 @@ class Layout:
         when = time_to_ints(self.time)
         if cutoffs is None:
             return np.arange(self.n_rows), when
-        marks = time_to_ints(_as_unit_of(cutoffs, self.time))
+        marks = np.sort(time_to_ints(as_cutoffs(cutoffs, self.time)))
         rows = np.stack(
             [
                 start + np.searchsorted(when[start:stop], marks, side="right") - 1
@@ -533,21 +553,30 @@ class Layout:
         return Layout(ids, self.time.take(kept), offsets), kept
 
 
-def _as_unit_of(cutoffs: pd.Index, time: pd.Index) -> pd.Index:
-    """Cutoffs in the type and unit of the panel's time, rounded down."""
-    if isinstance(time, pd.DatetimeIndex):
-        stamps = pd.DatetimeIndex(cutoffs)
-        if (stamps.tz is None) != (time.tz is None):
-            raise fail(
-                "time zones differ",
-                expected=f"cutoffs in the panel's zone, {time.tz}",
-                found=f"{stamps.tz}",
-                advice="Use tz_localize or tz_convert on the cutoffs.",
-            )
-        return stamps.as_unit(time.unit)
-    if isinstance(time, pd.TimedeltaIndex):
-        return cast(pd.Index, pd.TimedeltaIndex(cutoffs).as_unit(time.unit))
-    return cast(pd.Index, pd.Index(cutoffs))
+def as_cutoffs(cutoffs: Any, time: pd.Index) -> pd.Index:
+    """Cutoffs, or a single one, in the type and unit of the panel's time, rounded down."""
+    given = pd.Index(cutoffs if pd.api.types.is_list_like(cutoffs) else [cutoffs]).infer_objects()
+    whole, kind = not isinstance(time, _CLOCKS), given.dtype.kind
+    try:
+        if len(given) and (kind not in "iu" if whole else kind in "iufb"):
+            raise TypeError  # pandas would take 5 for 5 ns after 1970
+        marks: Any = given.astype(np.int64) if whole else type(time)(given)
+    except (TypeError, ValueError):
+        marks = None
+    if marks is None or marks.hasnans:
+        raise bad_parameter(
+            "cutoff",
+            expected=f"times like those of the panel, {time.dtype}, the last one {time.max()}",
+            found=list(given[:5]),
+        ) from None
+    if isinstance(time, pd.DatetimeIndex) and (marks.tz is None) != (time.tz is None):
+        raise fail(
+            "time zones differ",
+            expected=f"cutoffs in the panel's zone, {time.tz}",
+            found=f"{marks.tz}",
+            advice="Use tz_localize or tz_convert on the cutoffs.",
+        )
+    return cast(pd.Index, marks if whole else marks.as_unit(cast(Any, time).unit))
 
 
 def layout_of(panel: pd.DataFrame) -> Layout:

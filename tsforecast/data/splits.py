@@ -44,7 +44,7 @@ class RollingOrigin:
     It is also a scikit-learn splitter: pass it as ``cv=``.  The test rows of a split are then all
     rows up to the end of its block, ``origins_per_split * step`` time stamps after its first
     origin, because a score needs the rows before as context; choose the block at least as long
-    as the horizon.
+    as the horizon.  A score counts origins from the end of fitting on, those in a gap among them.
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ target the inverse is monotone in every step, so that it may be applied to quant
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -54,9 +55,9 @@ class _PanelTransform(  # type: ignore[call-arg]
         -------
         self
         """
-        chosen = self.columns
-        if chosen is None:
-            chosen = list(panel.columns if y is None else y.columns)
+        targets = panel if y is None else y
+        self._require(targets, [])
+        chosen = list(targets.columns) if self.columns is None else self.columns
         if isinstance(chosen, str):
             raise bad_parameter("columns", expected="a list of names", found=chosen)
         self._require(panel, chosen)
@@ -87,6 +88,13 @@ class _PanelTransform(  # type: ignore[call-arg]
         return result
 
     def _require(self, panel: pd.DataFrame, columns: Sequence[Hashable]) -> None:
+        if not isinstance(panel, pd.DataFrame):
+            raise fail(
+                f"{type(self).__name__} needs a panel",
+                expected="a DataFrame with a column for each quantity",
+                found=type(panel).__name__,
+                advice="Pass as_panel(data).",
+            )
         missing = [name for name in columns if name not in panel.columns]
         if missing:
             raise fail(
@@ -95,6 +103,16 @@ class _PanelTransform(  # type: ignore[call-arg]
                 found=f"{list(panel.columns)}",
                 advice=f"Missing: {missing}.",
             )
+        for name in columns:
+            dtype = panel[name].dtype
+            if not isinstance(dtype, np.dtype) or dtype.kind not in "fiu":
+                raise fail(
+                    f"{type(self).__name__} of a column that is not numeric",
+                    expected="floats",
+                    found=f"dtype {dtype}",
+                    advice="Pass as_panel(data).",
+                    column=name,
+                )
 
     def _learn(self, panel: pd.DataFrame, y: pd.DataFrame | None) -> None:
         pass
@@ -214,6 +232,9 @@ class Clip(_PanelTransform):
         self.columns = columns
 
     def _learn(self, panel: pd.DataFrame, y: pd.DataFrame | None) -> None:
+        for name, limit in (("lower", self.lower), ("upper", self.upper)):
+            if limit is not None and not isinstance(limit, Real):
+                raise bad_parameter(name, expected="a number or None", found=limit)
         if self.lower is not None and self.upper is not None and not self.lower < self.upper:
             raise bad_parameter(
                 "lower", expected=f"a number below upper={self.upper}", found=self.lower

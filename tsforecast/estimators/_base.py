@@ -58,6 +58,12 @@ def series_key(layout: Layout, known: pd.Index | None) -> Ints:
     return np.asarray(known.get_indexer(layout.ids), dtype=np.int64)
 
 
+def _kind(time: pd.Index) -> str:
+    if isinstance(time, pd.DatetimeIndex):
+        return "dates without a time zone" if time.tz is None else "dates with a time zone"
+    return "time spans" if isinstance(time, pd.TimedeltaIndex) else "whole numbers"
+
+
 class PanelForecaster(BaseEstimator):
     """Base of forecasters on panels; not used alone.
 
@@ -76,6 +82,7 @@ class PanelForecaster(BaseEstimator):
 
     _time_step: TimeStep
     _tail: Any
+    _time_type: pd.Index
     _series: pd.Index | None
 
     def fit(self, panel: pd.DataFrame, y: None = None) -> Any:
@@ -110,6 +117,7 @@ class PanelForecaster(BaseEstimator):
     def _remember(self, panel: pd.DataFrame, layout: Layout) -> None:
         """Keep what `predict()` and `score` need: tails, series, spacing, the last time."""
         self.cutoff_ = layout.time[int(np.argmax(time_to_ints(layout.time)))]
+        self._time_type = layout.time[:0]
         self._series = layout.ids
         self._tail = self._prepare(panel, layout).tail(self._memory)
         self._time_step = infer_time_step(layout)
@@ -253,7 +261,15 @@ class PanelForecaster(BaseEstimator):
 
     def _prepared(self, panel: pd.DataFrame) -> PreparedRows:
         panel = self._select(as_panel(panel), fitting=False)
-        return self._prepare(panel, layout_of(panel))
+        layout = layout_of(panel)
+        if _kind(layout.time) != _kind(self._time_type):
+            raise fail(
+                "time is of another kind than in fit",
+                expected=_kind(self._time_type),
+                found=_kind(layout.time),
+                advice="Convert it, e.g. with tz_localize, tz_convert or pd.to_datetime.",
+            )
+        return self._prepare(panel, layout)
 
     def _columns(self) -> list[Hashable]:
         """Columns needed, the target first."""
@@ -278,7 +294,9 @@ class PanelForecaster(BaseEstimator):
                 "column without any value",
                 expected="at least one number in every column used",
                 found="only NaN",
-                advice="Leave it out of `past`, or mend the source.",
+                advice="There is nothing to learn from: mend the source."
+                if empty[0] == self.target_
+                else "Leave it out of `past`, or mend the source.",
                 column=empty[0],
             )
         return panel

@@ -7,22 +7,22 @@ from collections.abc import Hashable, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, clone
-from sklearn.pipeline import Pipeline
 from torch import nn
 
-from tsforecast._checks import bad_parameter, choice, fail, positive_int
+from tsforecast._checks import bad_parameter, callers_level, choice, fail, first, positive_int
 from tsforecast.data.panel import (
     Floats,
     Ints,
     Layout,
     forward_fill,
-    layout_of,
     previous_rows,
     time_to_ints,
 )
+from tsforecast.data.pipeline import TargetTransform
 from tsforecast.data.splits import validation_start
 from tsforecast.data.windows import (
     Rows,
@@ -50,10 +50,9 @@ _ONLY = {
     "min_history": None,
     "group": None,
 }
+Bools = npt.NDArray[np.bool_]
 _CHUNK = 1024  # windows per call of the network outside training
 _MOST_VALIDATION_ORIGINS = 4096
-_INVERSE_ROWS = 1_000_000
-_INVERSE_CHECKED = 1000  # rows
 
 
 class RecurrentForecaster(PanelForecaster):
@@ -188,7 +187,9 @@ class RecurrentForecaster(PanelForecaster):
 
     _stop: BaseException | None
 
-    def fit(self, panel: pd.DataFrame, y: None = None) -> RecurrentForecaster:
+    def fit(
+        self, panel: pd.DataFrame, y: None = None, *, init_from: None = None
+    ) -> RecurrentForecaster:
         """Fit transform, baseline and network on the rows of `panel`.
 
         Parameters
@@ -197,6 +198,8 @@ class RecurrentForecaster(PanelForecaster):
             A panel, or anything that `as_panel` takes without further names.
         y : None
             Ignored: the target is a column of the panel.
+        init_from : None
+            Reserved.
 
         Returns
         -------
@@ -211,6 +214,7 @@ class RecurrentForecaster(PanelForecaster):
         KeyboardInterrupt
             After Ctrl-C, with the best weights so far in place. SIGTERM: SystemExit(143).
         """
+        _reserved("init_from", init_from)
         self._check_parameters()
         super().fit(panel, y)
         stop, self._stop = self._stop, None
@@ -218,16 +222,27 @@ class RecurrentForecaster(PanelForecaster):
             raise stop
         return self
 
+    def predict(self, panel: pd.DataFrame | None = None, *, future: None = None) -> pd.DataFrame:
+        """Forecast the next `horizon` rows after the end of each series.
+
+        Parameters
+        ----------
+        panel : DataFrame, optional
+            Rows up to now, of series seen in `fit` or not. Default: the rows of `fit`.
+        future : None
+            Reserved for columns that are known ahead.
+
+        Returns
+        -------
+        DataFrame
+            Index as the panel's; columns ``target, cutoff, step, forecast, q0.1, ...``.
+        """
+        _reserved("future", future)
+        return super().predict(panel)
+
     def _check_parameters(self) -> None:
         for name, only in _ONLY.items():
-            value = getattr(self, name)
-            if not (value is None if only is None else value == only):
-                raise bad_parameter(
-                    name,
-                    expected=f"{only!r}",
-                    found=value,
-                    advice="Other values are not available yet.",
-                )
+            _reserved(name, getattr(self, name), only)
         positive_int("lookback", self.lookback)
         positive_int("n_members", self.n_members)
         choice("cell", self.cell, CELLS)
@@ -246,6 +261,13 @@ class RecurrentForecaster(PanelForecaster):
                 expected="'last', None or an estimator with forecast_origins",
                 found=self.baseline,
             )
+
+    def set_params(self, **params: Any) -> RecurrentForecaster:
+        """Set parameters, as scikit-learn does; ``training__...`` also where `training` is None."""
+        if self.training is None and any(name.startswith("training__") for name in params):
+            self.training = Training()
+        super().set_params(**params)
+        return self
 
     def _training(self) -> Training:
         training = Training() if self.training is None else self.training
@@ -273,19 +295,23 @@ class RecurrentForecaster(PanelForecaster):
             late = time_to_ints(layout.time) >= start
             known_until = layout.starts + np.add.reduceat(~late, layout.starts)
         counts = known_until - layout.starts
+        if not counts.any():
+            raise self._too_short(layout, 0, training)
         _, kept = layout.head(counts)
         self._fit_pipeline(panel.iloc[kept])
 
         rows = self._prepare(panel, layout)
         known = rows.head(counts)
+        warm_up = int((rows.first - layout.starts).max())
         may_learn = self._learnable(known)
         if not may_learn.any():
-            raise self._too_short(rows, training)
+            raise self._too_short(layout, warm_up, training)
+        self._warn_left_out(known.layout, may_learn, layout)
         errors = known.errors(np.flatnonzero(may_learn), self.horizon)  # (n, H)
         if not np.isfinite(errors).any(axis=0).all():
-            raise self._too_short(rows, training)
+            raise self._too_short(layout, warm_up, training)
         error_scale = np.sqrt(np.nanmean(np.square(errors), axis=0))
-        if not error_scale.any():
+        if not (error_scale > 1e-12 * np.nanmax(np.abs(known.target))).any():
             raise fail(
                 "constant target",
                 expected="a target that moves away from its baseline",
@@ -305,7 +331,7 @@ class RecurrentForecaster(PanelForecaster):
         if training.validation is not None:
             origins = self._validation_origins(rows, known_until)
             if len(origins) == 0:
-                raise self._too_short(rows, training)
+                raise self._too_short(layout, warm_up, training)
             validation = _Validation(rows, origins, self.lookback, self.horizon, error_scale)
             stamps = np.unique(time_to_ints(layout.time)[origins], return_inverse=True)[1]
             blocks = stamps // self.horizon  # targets overlap within a horizon
@@ -339,11 +365,9 @@ class RecurrentForecaster(PanelForecaster):
 
     def _fit_pipeline(self, known: pd.DataFrame) -> None:
         """Fit transform and baseline on the training rows, and what fills leading gaps."""
-        self.transform_ = None if self.transform is None else clone(self.transform)
-        if self.transform_ is not None:
-            self.transform_.set_output(transform="pandas")
-            self.transform_.fit(known, known[[self.target_]])
-        values = self._transformed(known).to_numpy()
+        self._chain = TargetTransform(self.transform, known)
+        self.transform_ = self._chain.fitted
+        values = self._chain(known).to_numpy()
         empty = np.isnan(values).all(axis=0)
         if empty.any():
             raise fail(
@@ -353,33 +377,15 @@ class RecurrentForecaster(PanelForecaster):
                 advice="Leave it out of `past`, or give more rows.",
                 column=known.columns[int(np.argmax(empty))],
             )
-        if self.transform_ is not None:
-            self._check_inverse(known, values[:, 0])
         self._fill = np.nanmean(values, axis=0)  # (C,)
         self.baseline_ = None if _is_name(self.baseline) else clone(self.baseline)
         if self.baseline_ is not None:
+            if self.baseline_.target not in (None, self.target_):
+                raise bad_parameter(
+                    "baseline", expected=f"a forecaster of {self.target_!r}", found=self.baseline
+                )
             self.baseline_.set_params(target=self.target_, horizon=self.horizon)
             self.baseline_.fit(known)
-
-    def _check_inverse(self, known: pd.DataFrame, transformed: Floats) -> None:
-        """Refuse a transform whose inverse is missing, or the identity by default."""
-        target = known[self.target_].to_numpy()
-        rows = np.flatnonzero(np.isfinite(target))[:_INVERSE_CHECKED]
-        found = "no inverse_transform"
-        if hasattr(self.transform_, "inverse_transform"):
-            back = self._through(transformed[rows], rows, layout_of(known), inverse=True)
-            wrong = ~np.isclose(back, target[rows])
-            if wrong.mean() <= 0.5:  # Clip changes some values for good
-                return
-            found = f"{back[wrong][0]:g} for {target[rows][wrong][0]:g}"
-        raise fail(
-            "transform cannot be undone",
-            expected="an inverse_transform that gives the target back",
-            found=found,
-            advice="Forecasts would be in another unit: give FunctionTransformer an inverse_func, "
-            "or leave the target out.",
-            column=self.target_,
-        )
 
     def _network(
         self,
@@ -408,7 +414,7 @@ class RecurrentForecaster(PanelForecaster):
             start=head.start(z),
         )
 
-    def _learnable(self, known: Rows) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    def _learnable(self, known: Rows) -> Bools:
         """Training origins: enough context, the whole horizon among the training rows."""
         stop = np.repeat(known.layout.stops, np.diff(known.layout.offsets))
         inside = np.arange(known.layout.n_rows) + self.horizon < stop
@@ -425,17 +431,14 @@ class RecurrentForecaster(PanelForecaster):
         thin = -(-len(origins) // _MOST_VALIDATION_ORIGINS) if len(origins) else 1
         return origins[::thin]
 
-    def _too_short(self, rows: Rows, training: Training) -> ValueError:
-        layout = rows.layout
+    def _too_short(self, layout: Layout, warm_up: int, training: Training) -> ValueError:
         share = training.validation_size if training.validation is not None else 0.0
-        warm_up = int((rows.first - layout.starts).max())
         shortest = warm_up + self.lookback + self.horizon
-        needed = next(
-            n
-            for n in range(shortest, 1000 * shortest)
-            if (early := int(np.ceil(n * (1.0 - share)))) >= shortest
-            and (share == 0.0 or n - early >= self.horizon)
-        )
+        needed = shortest
+        while int(np.ceil(needed * (1.0 - share))) < shortest or (
+            share and needed - int(np.ceil(needed * (1.0 - share))) < self.horizon
+        ):
+            needed += 1
         longest = int(np.diff(layout.offsets).max())
         return fail(
             "too few rows",
@@ -451,19 +454,6 @@ class RecurrentForecaster(PanelForecaster):
             column=self.target_,
         )
 
-    def _transformed(self, panel: pd.DataFrame) -> pd.DataFrame:
-        if self.transform_ is None:
-            return panel
-        result: pd.DataFrame = self.transform_.transform(panel)
-        if list(result.columns) != list(panel.columns) or len(result) != len(panel):
-            raise fail(
-                "transform changed the shape of the panel",
-                expected=f"columns {list(panel.columns)} and {len(panel)} rows",
-                found=f"columns {list(result.columns)} and {len(result)} rows",
-                advice="Make new columns before fit, and name them in `past`.",
-            )
-        return result
-
     def _prepare(self, panel: pd.DataFrame, layout: Layout) -> Rows:
         raw = panel.to_numpy()
         if self.missing == "raise" and np.isnan(raw).any():
@@ -477,7 +467,7 @@ class RecurrentForecaster(PanelForecaster):
                 series=None if layout.ids is None else panel.index[at][0],
                 rows=[str(panel.index[i]) for i in np.flatnonzero(np.isnan(raw[:, column]))[:5]],
             )
-        values = self._transformed(panel).to_numpy()
+        values = self._chain(panel).to_numpy()
         if np.isinf(values).any():
             at, column = np.argwhere(np.isinf(values))[0]
             raise fail(
@@ -504,29 +494,12 @@ class RecurrentForecaster(PanelForecaster):
     def _base(self, panel: pd.DataFrame, layout: Layout, target: Floats) -> Floats:
         """What the baseline says at every row, (N, 1) or (N, H), in the transformed unit."""
         if self.baseline_ is not None:
-            frame = self.baseline_.forecast_origins(panel[[self.target_]], None)
+            frame = self.baseline_.forecast_origins(panel, None)
             steps = frame["forecast"].to_numpy().reshape(layout.n_rows, self.horizon)
-            return self._through(steps, np.arange(layout.n_rows), layout, inverse=False)
+            return self._chain.push(steps, np.arange(layout.n_rows), layout, inverse=False)
         if self.baseline == "last":
             return forward_fill(target, layout)[0][:, None]
         return np.full((layout.n_rows, 1), self._fill[0])
-
-    def _through(self, values: Floats, origins: Ints, layout: Layout, *, inverse: bool) -> Floats:
-        """Push target values (n, ...) of the series at `origins` through the transform."""
-        if self.transform_ is None:
-            return values
-        index = _row_labels(layout)
-        flat = values.reshape(len(values), -1)
-        result = np.empty_like(flat)
-        per_chunk = max(1, _INVERSE_ROWS // max(1, flat.shape[1]))
-        for at in range(0, len(flat), per_chunk):
-            part = flat[at : at + per_chunk]
-            labels = index.take(np.repeat(origins[at : at + per_chunk], part.shape[1]))
-            frame = pd.DataFrame(np.nan, index=labels, columns=self._columns())
-            frame[self.target_] = part.ravel()
-            done = _undo(self.transform_, frame) if inverse else self.transform_.transform(frame)
-            result[at : at + per_chunk] = done.to_numpy()[:, 0].reshape(part.shape)
-        return result.reshape(values.shape)
 
     def _forecast(self, rows: Rows, origins: Ints) -> tuple[Floats, Floats]:
         ready = eligible_origins(rows, self.lookback)[origins]
@@ -547,8 +520,19 @@ class RecurrentForecaster(PanelForecaster):
                 spread[part] = torch.stack([quantiles for _, quantiles in said]).mean(0).numpy()
         base = rows.base[origins]  # (n, 1) or (n, H)
         both = np.concatenate([forecast[:, :, None], spread], axis=2) + base[:, :, None]
-        both = self._through(both, origins, rows.layout, inverse=True)
+        both = self._chain.push(both, origins, rows.layout, inverse=True)
         return both[:, :, 0], both[:, :, 1:].reshape(n, horizon, n_levels)
+
+    def _warn_left_out(self, known: Layout, may_learn: Bools, layout: Layout) -> None:
+        teaching = set(np.asarray(known.names(), dtype=object)[_any(may_learn, known)])
+        short = [name for name in layout.names() if name not in teaching]
+        if short:
+            warnings.warn(
+                f"{len(short)} of {layout.n_series} series are left out of training: they have "
+                f"fewer than lookback {self.lookback} + horizon {self.horizon} rows before the "
+                f"validation part, or no known target there (first: {first(short, shown=3)}).",
+                stacklevel=callers_level(),
+            )
 
     def _warn_short(self, layout: Layout, origins: Ints) -> None:
         which = np.unique(np.searchsorted(layout.offsets, origins, side="right") - 1)
@@ -557,7 +541,7 @@ class RecurrentForecaster(PanelForecaster):
             f"{len(origins)} origins of {len(which)} series have fewer than lookback="
             f"{self.lookback} rows, or no known target yet (first series: {names[which[0]]!r}): "
             "their forecast is the baseline, NaN where there is none.",
-            stacklevel=2,
+            stacklevel=callers_level(),
         )
 
 
@@ -585,26 +569,23 @@ class _Validation:
         return losses
 
 
+def _reserved(name: str, value: object, only: str | None = None) -> None:
+    if not (value is None if only is None else value == only):
+        raise bad_parameter(
+            name,
+            expected=f"{only!r}",
+            found=value,
+            advice="Other values are not available yet.",
+        )
+
+
+def _any(flags: Bools, layout: Layout) -> Bools:
+    """Whether any row of a series is flagged, (N,) -> (S,)."""
+    return np.logical_or.reduceat(flags, layout.starts)
+
+
 def _is_name(baseline: object) -> bool:
     return not isinstance(baseline, BaseEstimator)
-
-
-def _undo(transform: Any, frame: pd.DataFrame) -> pd.DataFrame:
-    """Inverse of a transform, as a frame: scikit-learn's own ones give arrays."""
-    if isinstance(transform, Pipeline):
-        for _, step in reversed(transform.steps):
-            frame = _undo(step, frame)
-        return frame
-    if transform is None or transform == "passthrough":
-        return frame
-    values = transform.inverse_transform(frame)
-    return pd.DataFrame(np.asarray(values), index=frame.index, columns=frame.columns)
-
-
-def _row_labels(layout: Layout) -> pd.Index:
-    if layout.ids is None:
-        return layout.time
-    return pd.MultiIndex.from_arrays([layout.ids.take(layout.codes()), layout.time])
 
 
 def _seeds(random_state: Any, n_members: int) -> list[int]:

@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tsforecast._checks import bad_parameter
+from tsforecast._checks import bad_parameter, fail
 from tsforecast.metrics import quantile_column, quantile_levels, quantile_loss, widest_interval
 
 __all__ = ["cumulative_gain", "plot_backtest", "plot_forecast"]
 
 
-def cumulative_gain(frame: pd.DataFrame, *, against: str = "naive") -> pd.DataFrame:
+def cumulative_gain(frame: Any, *, against: str = "naive") -> pd.DataFrame:
     """Add up over time by how much less each model lost than another.
 
     Parameters
     ----------
-    frame : DataFrame
-        A backtest frame.
+    frame : Backtest or DataFrame
+        A backtest, or its frame.
     against : str
         The model compared with.
 
@@ -28,31 +28,36 @@ def cumulative_gain(frame: pd.DataFrame, *, against: str = "naive") -> pd.DataFr
     DataFrame
         Index cutoff, a column per other model: the running sum, over cutoffs, of the mean loss of
         `against` less the model's, on rows that both have. Rising lines gain, flat ones do not.
-        The loss is the quantile loss where all models give quantiles, else the absolute error.
+        The loss is the quantile loss where all models give quantiles, else the absolute error;
+        ``attrs["loss"]`` is its name.
     """
+    frame = getattr(frame, "frame", frame)
     models = list(frame["model"].unique())
     if against not in models:
         raise bad_parameter("against", expected=f"one of the models {models}", found=against)
     levels = quantile_levels(frame.columns)
     quantiles = frame[[quantile_column(level) for level in levels]]
-    if levels and bool(quantiles.notna().to_numpy().all()):
+    name = "quantile" if levels and bool(quantiles.notna().to_numpy().all()) else "absolute"
+    if name == "quantile":
         loss = quantile_loss(frame, levels)
     else:
         loss = np.abs(frame["actual"].to_numpy() - frame["forecast"].to_numpy())
     keys = ["cutoff", "series", "step", "target"]
     wide = frame.assign(loss=loss).pivot_table(index=keys, columns="model", values="loss").dropna()
     per_cutoff = wide.groupby(level="cutoff").mean()
-    gain = per_cutoff.rsub(per_cutoff[against], axis=0).drop(columns=against)
-    return gain[[model for model in models if model != against]].cumsum()
+    gain: pd.DataFrame = per_cutoff.rsub(per_cutoff[against], axis=0)
+    gain = gain[[model for model in models if model != against]].cumsum()
+    gain.attrs["loss"] = name
+    return gain
 
 
-def plot_backtest(frame: pd.DataFrame, *, against: str = "naive", ax: Any = None) -> Any:
+def plot_backtest(frame: Any, *, against: str = "naive", ax: Any = None) -> Any:
     """Draw `cumulative_gain`: who gained on whom, and when.
 
     Parameters
     ----------
-    frame : DataFrame
-        A backtest frame.
+    frame : Backtest or DataFrame
+        A backtest, or its frame.
     against : str
         The model compared with, the zero line.
     ax : Axes, optional
@@ -67,7 +72,7 @@ def plot_backtest(frame: pd.DataFrame, *, against: str = "naive", ax: Any = None
     for model in gain.columns:
         axes.plot(gain.index, gain[model], label=str(model), linewidth=1.3)
     axes.axhline(0.0, color="0.4", linewidth=0.8)
-    axes.set_ylabel(f"loss saved against {against},\nadded up over cutoffs")
+    axes.set_ylabel(f"{gain.attrs['loss']} loss saved against {against},\nadded up over cutoffs")
     axes.set_xlabel("cutoff")
     axes.legend(frameon=False, fontsize="small", ncols=2)
     return axes
@@ -96,9 +101,24 @@ def plot_forecast(
     Returns
     -------
     Axes
+
+    Raises
+    ------
+    DataError
+        If a time is repeated, or `history` has several columns.
     """
-    axes = _axes(ax)
     time = forecast["time"] if "time" in forecast else forecast.index.get_level_values(-1)
+    _one_per_time("forecast", pd.Index(time))
+    if history is not None:
+        if history.ndim > 1:
+            raise fail(
+                "history has several columns",
+                expected="a Series",
+                found=f"columns {list(history.columns)}",
+                advice="Choose one of them, e.g. history['close'].",
+            )
+        _one_per_time("history", history.index.get_level_values(-1))
+    axes = _axes(ax)
     if history is not None:
         axes.plot(history.index.get_level_values(-1), history, color="0.35", linewidth=1.0)
     (line,) = axes.plot(time, forecast["forecast"], label=label, linewidth=1.6)
@@ -111,6 +131,16 @@ def plot_forecast(
         )
     axes.legend(frameon=False, fontsize="small")
     return axes
+
+
+def _one_per_time(name: str, time: pd.Index) -> None:
+    if time.has_duplicates:
+        raise fail(
+            f"{name} repeats times",
+            expected="one row per time, of one series, model and cutoff",
+            found=f"{time[time.duplicated()][0]} more than once",
+            advice=f"Choose a series with {name}.loc[series], or rows of a backtest frame.",
+        )
 
 
 def _axes(ax: Any) -> Any:

@@ -54,7 +54,9 @@ class Point:
     Parameters
     ----------
     error : {"absolute", "squared", "huber"}
-        The forecast is then the median, the mean, or something between.
+        The forecast is then the median, the mean, or something between, of the transformed
+        target: back through a transform that is not linear, such as a logarithm, a mean does not
+        stay a mean.
     delta : float
         Where Huber's loss turns from squared to absolute, in units of the baseline's training
         error.

@@ -22,7 +22,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
-from tsforecast._checks import bad_parameter, choice, positive_int
+from tsforecast._checks import bad_parameter, callers_level, choice, positive_int
 from tsforecast._progress import progress_bar
 from tsforecast.data.panel import Floats, Ints
 from tsforecast.nn.cells import INITS
@@ -122,6 +122,13 @@ class Training(BaseEstimator):
             raise bad_parameter(
                 "trainer_options", expected="a dict or None", found=self.trainer_options
             )
+        owned = {"max_epochs", "accelerator", "gradient_clip_val"} & set(self.trainer_options or ())
+        if owned:
+            raise bad_parameter(
+                "trainer_options",
+                expected="options that Training has no parameter for",
+                found=sorted(owned),
+            )
 
     def _check(self, name: str, expected: str, fits: Callable[[float], bool]) -> None:
         value = getattr(self, name)
@@ -171,11 +178,15 @@ class Fitted:
     stopped_by: BaseException | None
 
 
+# torch has one generator and one number of threads for the whole process
+_ONE_AT_A_TIME = threading.RLock()
+
+
 @contextlib.contextmanager
 def isolated_randomness(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch for a block and leave its global state as it was."""
+    """Seed torch for a block and leave its global state as it was; one thread at a time."""
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with _ONE_AT_A_TIME, torch.random.fork_rng(devices=devices):
         # torch.manual_seed would move the generators of all devices
         torch.default_generator.manual_seed(seed)
         if devices:
@@ -224,6 +235,9 @@ def train(
     FloatingPointError
         If loss or weights stop being finite.
     """
+    with _quiet_lightning():
+        import pytorch_lightning as pl  # seconds, the first time: not on the bar's clock
+
     device = training.device()
     watch = _Watch(network, validation, training)
     bar = progress_bar(total=training.max_epochs, description="epochs", verbose=verbose)
@@ -242,9 +256,7 @@ def train(
         **(training.trainer_options or {}),
     }
     try:
-        with _quiet_lightning(), bar, _termination_as_exception():
-            import pytorch_lightning as pl
-
+        with _quiet_lightning(), bar, _termination_as_exception(), _one_thread():
             watch.bar = bar
             trainer = pl.Trainer(**options)
             watch.validate(epoch=0, train_loss=float("nan"), learning_rate=float("nan"))
@@ -267,7 +279,7 @@ def train(
             f"The best epoch is the last one ({last}): training may not have converged. "
             "Raise max_epochs.",
             ConvergenceWarning,
-            stacklevel=2,
+            stacklevel=callers_level(),
         )
     return Fitted(watch.history(), best, stopped)
 
@@ -447,6 +459,17 @@ def _termination_as_exception() -> Iterator[None]:
         for number, handler in before.items():
             if handler is not None:  # None: not set from Python
                 signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run torch on one thread: steps this small lose by more, and most so on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager

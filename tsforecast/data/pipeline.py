@@ -1,0 +1,142 @@
+"""The chain of transforms around a target: forward on panels, back on forecasts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+
+from tsforecast._checks import bad_parameter, fail
+from tsforecast.data.panel import Floats, Ints, Layout, layout_of
+
+__all__ = ["TargetTransform"]
+
+_ROWS_AT_ONCE = 1_000_000
+_ROWS_CHECKED = 1000
+
+
+class TargetTransform:
+    """A transformer or Pipeline, fitted on training rows, whose inverse on the target is sound.
+
+    Parameters
+    ----------
+    transform : transformer, Pipeline or None
+        Cloned; its steps may be of this package, of scikit-learn, or the user's own.
+    known : DataFrame
+        Training rows, the target in the first column.
+
+    Raises
+    ------
+    ValueError
+        If `transform` is no transformer instance.
+    DataError
+        If it changes columns or rows, or its inverse does not give the target back, in the same
+        order.
+    """
+
+    def __init__(self, transform: Any, known: pd.DataFrame) -> None:
+        usable = hasattr(transform, "fit") and hasattr(transform, "transform")
+        if isinstance(transform, type) or not (transform is None or usable):
+            raise bad_parameter(
+                "transform",
+                expected="None, or an instance with fit and transform",
+                found=transform,
+                advice="For example transform=tsf.Log().",
+            )
+        self.fitted = None if transform is None else clone(transform)
+        self.columns = list(known.columns)
+        frame, target = known, known.iloc[:, [0]]
+        for step in self._steps():
+            step.fit(frame, target)
+            frame = _checked(step.transform(frame), frame)
+        if self.fitted is not None:
+            self._check_inverse(known, frame.iloc[:, 0].to_numpy())
+
+    def __call__(self, panel: pd.DataFrame) -> pd.DataFrame:
+        """Transform all rows of a panel."""
+        for step in self._steps():
+            panel = _checked(step.transform(panel), panel)
+        return panel
+
+    def push(self, values: Floats, origins: Ints, layout: Layout, *, inverse: bool) -> Floats:
+        """Push target values (n, ...) of the series at `origins` (n,) through, or back."""
+        if self.fitted is None:
+            return values
+        index = layout.time
+        if layout.ids is not None:
+            index = pd.MultiIndex.from_arrays([layout.ids.take(layout.codes()), layout.time])
+        flat = values.reshape(len(values), int(np.prod(values.shape[1:])))
+        result = np.empty_like(flat)
+        per_chunk = max(1, _ROWS_AT_ONCE // max(1, flat.shape[1]))
+        for at in range(0, len(flat), per_chunk):
+            part = flat[at : at + per_chunk]
+            labels = index.take(np.repeat(origins[at : at + per_chunk], part.shape[1]))
+            frame = pd.DataFrame(np.nan, index=labels, columns=self.columns)
+            frame[self.columns[0]] = part.ravel()
+            done = self._undo(frame) if inverse else self(frame)
+            result[at : at + per_chunk] = done.to_numpy()[:, 0].reshape(part.shape)
+        return result.reshape(values.shape)
+
+    def _steps(self) -> list[Any]:
+        steps = _flat(self.fitted)
+        return [step for step in steps if step is not None and step != "passthrough"]
+
+    def _undo(self, frame: pd.DataFrame) -> pd.DataFrame:
+        for step in reversed(self._steps()):
+            frame = _checked(step.inverse_transform(frame), frame)
+        return frame
+
+    def _check_inverse(self, known: pd.DataFrame, transformed: Floats) -> None:
+        """Refuse an inverse that is missing, the identity by default, or decreasing."""
+        target = known.iloc[:, 0].to_numpy()
+        rows = np.flatnonzero(np.isfinite(target) & np.isfinite(transformed))[:_ROWS_CHECKED]
+        if len(rows) == 0:
+            return
+        found = "no inverse_transform"
+        if all(hasattr(step, "inverse_transform") for step in self._steps()):
+            layout = layout_of(known)
+            values = transformed[rows]
+            back = self.push(values, rows, layout, inverse=True)
+            wrong = ~np.isclose(back, target[rows])
+            if wrong.mean() <= 0.5:  # Clip changes some values for good
+                above = values + 0.1 * (values.std() or 1.0)
+                if (self.push(above, rows, layout, inverse=True) >= back).all():
+                    return
+                found = "a decreasing one, which would turn quantiles round"
+            else:
+                found = f"{back[wrong][0]:g} for {target[rows][wrong][0]:g}"
+        raise fail(
+            "transform cannot be undone",
+            expected="an increasing inverse_transform that gives the target back",
+            found=found,
+            advice="Forecasts would be in another unit or order: give FunctionTransformer an "
+            "inverse_func, or leave the target out.",
+            column=known.columns[0],
+        )
+
+
+def _flat(transform: Any) -> list[Any]:
+    if isinstance(transform, Pipeline):
+        return [part for _, step in transform.steps for part in _flat(step)]
+    return [transform]
+
+
+def _checked(result: Any, before: pd.DataFrame) -> pd.DataFrame:
+    """Give a step's result as a frame of the same shape; scikit-learn's own ones give arrays."""
+    shape = np.shape(result)
+    columns = list(getattr(result, "columns", before.columns))
+    if shape != before.shape or columns != list(before.columns):
+        raise fail(
+            "transform changed the shape of the panel",
+            expected=f"columns {list(before.columns)} and {len(before)} rows",
+            found=f"columns {columns} and {shape[0]} rows"
+            if hasattr(result, "columns")
+            else f"an array of shape {shape}",
+            advice="Make new columns before fit, and name them in `past`.",
+        )
+    if isinstance(result, pd.DataFrame):
+        return result
+    return pd.DataFrame(np.asarray(result), index=before.index, columns=before.columns)
