@@ -69,7 +69,8 @@ class PanelForecaster(BaseEstimator):
 
     A subclass has the parameters `target` and `horizon`, and gives
 
-    - ``_fit(panel, layout)``: learn from a checked panel that holds the columns needed,
+    - ``_fit(panel, layout) -> PreparedRows``: learn from a checked panel that holds the columns
+      needed, and give its rows as `_prepare` does,
     - ``_prepare(panel, layout) -> PreparedRows``: rows ready for forecasting, causally,
     - ``_forecast(rows, origins) -> (forecast (n, H), quantiles (n, H, J))``: in the target's own
       unit, where the forecast at an origin uses no later row,
@@ -110,16 +111,16 @@ class PanelForecaster(BaseEstimator):
         self.target_ = target_of(panel, self.target)
         panel = self._select(panel, fitting=True)
         layout = layout_of(panel)
-        self._fit(panel, layout)
-        self._remember(panel, layout)
+        self._remember(self._fit(panel, layout))
         return self
 
-    def _remember(self, panel: pd.DataFrame, layout: Layout) -> None:
+    def _remember(self, rows: PreparedRows) -> None:
         """Keep what `predict()` and `score` need: tails, series, spacing, the last time."""
+        layout = rows.layout
         self.cutoff_ = layout.time[int(np.argmax(time_to_ints(layout.time)))]
         self._time_type = layout.time[:0]
         self._series = layout.ids
-        self._tail = self._prepare(panel, layout).tail(self._memory)
+        self._tail = rows.tail(self._memory)
         self._time_step = infer_time_step(layout)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -310,7 +311,7 @@ class PanelForecaster(BaseEstimator):
     def _memory(self) -> int: ...
 
     @abstractmethod
-    def _fit(self, panel: pd.DataFrame, layout: Layout) -> None: ...
+    def _fit(self, panel: pd.DataFrame, layout: Layout) -> PreparedRows: ...
 
     @abstractmethod
     def _prepare(self, panel: pd.DataFrame, layout: Layout) -> PreparedRows: ...

@@ -114,12 +114,14 @@ class Baseline(PanelForecaster):
     def _steps(self) -> Ints:
         return np.arange(1, self.horizon + 1)
 
-    def _fit(self, panel: pd.DataFrame, layout: Layout) -> None:
+    def _fit(self, panel: pd.DataFrame, layout: Layout) -> KnownRows:
         _check_levels(self._levels)
         y = panel[self.target_].to_numpy()
         self._check_enough(y, layout)
         self._learn(y, layout)
-        self._learn_errors(self._prepare(panel, layout), following(y, layout, self.horizon))
+        rows = self._prepare(panel, layout)
+        self._learn_errors(rows, following(y, layout, self.horizon))
+        return rows
 
     def _prepare(self, panel: pd.DataFrame, layout: Layout) -> KnownRows:
         y = panel[self.target_].to_numpy()

@@ -287,7 +287,7 @@ class RecurrentForecaster(PanelForecaster):
     def _memory(self) -> int:
         return self.lookback
 
-    def _fit(self, panel: pd.DataFrame, layout: Layout) -> None:
+    def _fit(self, panel: pd.DataFrame, layout: Layout) -> Rows:
         training = self._training()
         known_until = layout.stops  # rows of each series that are trained on end here
         if training.validation == "time":
@@ -310,17 +310,7 @@ class RecurrentForecaster(PanelForecaster):
         errors = known.errors(np.flatnonzero(may_learn), self.horizon)  # (n, H)
         if not np.isfinite(errors).any(axis=0).all():
             raise self._too_short(layout, warm_up, training)
-        error_scale = np.sqrt(np.nanmean(np.square(errors), axis=0))
-        if not (error_scale > 1e-12 * np.nanmax(np.abs(known.target))).any():
-            raise fail(
-                "constant target",
-                expected="a target that moves away from its baseline",
-                found="no error in any training row",
-                advice="There is nothing to learn here; use Naive.",
-                column=self.target_,
-            )
-        # a step that the baseline never misses, as in a season without noise, needs a unit too
-        error_scale = np.maximum(error_scale, 1e-3 * error_scale.max())
+        error_scale = self._error_scale(errors, known.target)
         n_origins, batch_size = plan_windows(
             int(may_learn.sum()),
             origins=training.origins,
@@ -362,6 +352,22 @@ class RecurrentForecaster(PanelForecaster):
                 break
         self.history_ = pd.concat(histories).astype({"epoch": int}).set_index("epoch")
         self.interrupted_ = self._stop is not None
+        return rows
+
+    def _error_scale(self, errors: Floats, target: Floats) -> Floats:
+        """Spread of the baseline's training errors (n, H) per step: the unit of what is learned."""
+        scale = np.sqrt(np.nanmean(np.square(errors), axis=0))
+        if not (scale > 1e-12 * np.nanmax(np.abs(target))).any():
+            raise fail(
+                "constant target",
+                expected="a target that moves away from its baseline",
+                found="no error in any training row",
+                advice="There is nothing to learn here; use Naive.",
+                column=self.target_,
+            )
+        # a step that the baseline never misses, as in a season without noise, needs a unit too
+        result: Floats = np.maximum(scale, 1e-3 * scale.max())
+        return result
 
     def _fit_pipeline(self, known: pd.DataFrame) -> None:
         """Fit transform and baseline on the training rows, and what fills leading gaps."""
