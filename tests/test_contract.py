@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
 import tsforecast as tsf
@@ -41,6 +42,7 @@ ESTIMATORS = {
     "ewma": tsf.EWMA(**SAME),
     "random walk": tsf.RandomWalk(**SAME),
     "har": tsf.HAR(**SAME, lags=(1, 3)),
+    "lag ridge": tsf.LagRegressor(**SAME, lags=4),
     "lstm": network(transform=make_pipeline(tsf.Log(), tsf.SeriesScaler())),
     "gru": network(cell="gru", past=["x"], transform=tsf.SeriesScaler("robust", by="all")),
     "rnn": network(cell="rnn", past=["x"], transform=tsf.LogReturn(columns=["x"])),
@@ -52,37 +54,81 @@ ESTIMATORS = {
     ),
     "over mean": network(baseline=None, head="point", layer_norm=True, hidden_sizes=(4, 3)),
     "ensemble": network(n_members=2),
+    "two targets": network(target=["y", "z"], past=["x"]),
+    "two targets of a baseline": tsf.EWMA(target=["y", "z"], horizon=H),
+    "future-known": network(future=["f"], past=["x"], transform=tsf.SeriesScaler()),
+    "static": network(static=["size", "kind"]),
+    "held-out groups": network(
+        group="firm",
+        training=tsf.Training(max_epochs=2, validation="series", validation_size=0.4),
+    ),
+    "running scale": network(transform=tsf.Log(), normalize="ewm", season=3, n_members=2),
+    "seasonal": network(baseline="seasonal", season=(3, 5), normalize=tsf.RunningScale(20)),
+    "short histories": network(min_history=2, max_gap="5D", past=["x"]),
+    "gaussian": network(head="gaussian", transform=tsf.Log(), n_members=2),
+    "student t": network(head="studentt", training=tsf.Training(max_epochs=2, averaging=0.9)),
+    "poisson": network(target="n", head="poisson", baseline=None),
+    "negative binomial": network(target="n", head="negbinomial", baseline=tsf.EWMA(), n_members=2),
+    "qlike": network(head=tsf.Point("qlike"), transform=tsf.Log(), normalize="ewm"),
+    "mean behind a logarithm": network(head=tsf.Point("squared"), transform=tsf.Log()),
+    "bounded": network(transform=tsf.Bounded(0.0, 1e3)),
 }
+# the rest does not scale: counts have no unit, bounds are in one
+SCALING = [name for name in ESTIMATORS if name not in ("poisson", "negative binomial", "bounded")]
 TRANSFORMS = {
     "log": tsf.Log(),
     "log return": tsf.LogReturn(),
     "scaler": tsf.SeriesScaler(),
     "robust scaler": tsf.SeriesScaler("robust", by="all"),
     "clip": tsf.Clip(0.5, 1.5),
+    "bounded": tsf.Bounded(0.0, 1e3),
     "chain": make_pipeline(tsf.Clip(0.01), tsf.Log(), tsf.SeriesScaler()),
 }
 
 
-def make_panel(lengths=(60, 52, 45), missing=0.0, seed=0):
+def make_panel(lengths=(60, 52, 45, 40), missing=0.0, seed=0):
     """Positive series of different length on weekdays, with missing cells."""
     rng = np.random.default_rng(seed)
     frames = []
     for number, length in enumerate(lengths):
         y = np.exp(np.cumsum(0.1 * rng.standard_normal(length)))
-        frame = pd.DataFrame({"y": y, "x": rng.lognormal(size=length)})
+        frame = pd.DataFrame(
+            {
+                "y": y,
+                "x": rng.lognormal(size=length),
+                "z": np.cumsum(rng.standard_normal(length)),
+                "n": rng.poisson(3.0, size=length).astype(float),
+            }
+        )
         frame = frame.mask(rng.random(frame.shape) < missing)
+        frame["f"] = np.sin(np.arange(length))
+        frame["size"] = float(number % 3)
+        frame["kind"] = "ab"[number % 2]
+        frame["firm"] = float(number % 2)  # two series each
         frame.index = pd.MultiIndex.from_product(
             [[f"s{number}"], pd.bdate_range("2020-01-01", periods=length)], names=["id", "day"]
         )
         frames.append(frame)
-    return pd.concat(frames)
+    panel = pd.concat(frames)
+    return panel.assign(kind=panel["kind"].astype("category"))
+
+
+def ahead_of(model, panel):
+    """What `predict` wants to know of the rows ahead: zeros, where it wants anything."""
+    if not getattr(model, "future", None):
+        return {}
+    return {"future": pd.DataFrame({"f": 0.0}, index=model.future_index(panel))}
+
+
+def forecast(model, panel=None):
+    return model.predict(panel, **ahead_of(model, panel))
 
 
 PANEL = make_panel()
 every_estimator = pytest.mark.parametrize("name", ESTIMATORS)
 quietly = pytest.mark.filterwarnings("ignore")
 some_panels = given(
-    lengths=st.lists(st.integers(36, 60), min_size=1, max_size=3),
+    lengths=st.lists(st.integers(36, 60), min_size=2, max_size=4),
     missing=st.sampled_from([0.0, 0.2]),
     seed=st.integers(0, 1000),
 )
@@ -122,7 +168,7 @@ def test_estimator_does_not_look_ahead(name, lengths, missing, seed):
 @some_panels
 @few
 def test_transform_does_not_look_ahead(name, lengths, missing, seed):
-    tsf.check_no_lookahead(TRANSFORMS[name], make_panel(lengths, missing, seed))
+    tsf.check_no_lookahead(TRANSFORMS[name], make_panel(lengths, missing, seed)[["y", "x"]])
 
 
 @quietly
@@ -154,15 +200,18 @@ def test_a_scaler_fitted_on_all_rows_is_caught_in_a_backtest(refit):
 @quietly
 @every_estimator
 def test_forecast_frame_has_the_columns_and_index_of_the_contract(name):
-    frame = clone(ESTIMATORS[name]).fit(PANEL).predict()
+    model = clone(ESTIMATORS[name]).fit(PANEL)
+    frame = forecast(model)
+    targets = model.target if isinstance(model.target, list) else [model.target]
     assert list(frame.columns[:4]) == ["target", "cutoff", "step", "forecast"]
     assert frame.index.names == ["id", "day"]
-    assert list(frame["step"]) == list(range(1, H + 1)) * 3
-    assert (frame["target"] == "y").all()
+    assert list(frame["step"]) == list(range(1, H + 1)) * 4 * len(targets)
+    assert list(frame["target"]) == [name for name in targets for _ in range(H)] * 4
     assert np.isfinite(values(frame)).all()
-    ends = PANEL.reset_index().groupby("id")["day"].max().repeat(H).to_list()
+    ends = PANEL.reset_index().groupby("id")["day"].max().repeat(H * len(targets)).to_list()
     assert frame["cutoff"].to_list() == ends
     assert (frame.index.get_level_values("day") > frame["cutoff"]).all()
+    assert frame.index.unique().equals(model.future_index())
 
 
 @quietly
@@ -178,8 +227,8 @@ def test_quantiles_never_cross(name):
 @every_estimator
 def test_a_series_alone_gets_the_forecast_that_it_gets_inside_the_panel(name):
     model = clone(ESTIMATORS[name]).fit(PANEL)
-    inside = model.predict(PANEL).loc[["s1"]]
-    alone = model.predict(PANEL.loc[["s1"]])
+    inside = forecast(model, PANEL).loc[["s1"]]
+    alone = forecast(model, PANEL.loc[["s1"]])
     np.testing.assert_allclose(values(alone), values(inside), rtol=1e-6, atol=1e-6)
 
 
@@ -187,15 +236,15 @@ def test_a_series_alone_gets_the_forecast_that_it_gets_inside_the_panel(name):
 @every_estimator
 def test_predict_without_a_panel_continues_the_rows_of_fit(name):
     model = clone(ESTIMATORS[name]).fit(PANEL)
-    np.testing.assert_allclose(values(model.predict()), values(model.predict(PANEL)), rtol=1e-6)
+    np.testing.assert_allclose(values(forecast(model)), values(forecast(model, PANEL)), rtol=1e-6)
 
 
 @quietly
 @every_estimator
 def test_order_of_series_and_columns_does_not_matter(name):
-    model = ESTIMATORS[name]
-    turned = pd.concat([PANEL.loc[[s]] for s in ("s2", "s0", "s1")])[["x", "y"]]
-    before, after = (clone(model).fit(panel).predict(panel) for panel in (PANEL, turned))
+    turned = pd.concat([PANEL.loc[[s]] for s in ("s2", "s0", "s3", "s1")])[PANEL.columns[::-1]]
+    models = [clone(ESTIMATORS[name]).fit(panel) for panel in (PANEL, turned)]
+    before, after = (forecast(model, panel) for model, panel in zip(models, (PANEL, turned)))
     pd.testing.assert_frame_equal(before, after)
 
 
@@ -203,7 +252,7 @@ def test_order_of_series_and_columns_does_not_matter(name):
 @every_estimator
 def test_interleaved_series_do_not_matter(name):
     turned = PANEL.sort_index(level="day", kind="stable")
-    before, after = (clone(ESTIMATORS[name]).fit(panel).predict() for panel in (PANEL, turned))
+    before, after = (forecast(clone(ESTIMATORS[name]).fit(panel)) for panel in (PANEL, turned))
     pd.testing.assert_frame_equal(before, after)
 
 
@@ -211,11 +260,14 @@ def test_interleaved_series_do_not_matter(name):
 @every_estimator
 def test_many_origins_equal_predict_on_rows_up_to_each(name):
     model = clone(ESTIMATORS[name]).fit(PANEL)
-    days = pd.DatetimeIndex(["2020-02-14", "2020-02-27"])
+    days = pd.DatetimeIndex(["2020-02-10", "2020-02-21"])
     many = model.forecast_origins(PANEL, days)
     for day in days:
         known = PANEL[PANEL.index.get_level_values("day") <= day]
-        one = model.predict(known)
+        more = ahead_of(model, known)
+        if more:  # what the panel holds ahead
+            more = {"future": PANEL.loc[more["future"].index, ["f"]]}
+        one = model.predict(known, **more)
         part = many[many["cutoff"] == day]
         np.testing.assert_allclose(values(part), values(one), rtol=1e-6, atol=1e-6)
 
@@ -223,22 +275,56 @@ def test_many_origins_equal_predict_on_rows_up_to_each(name):
 @quietly
 @every_estimator
 def test_unseen_series_gets_a_forecast(name):
-    model = clone(ESTIMATORS[name]).fit(PANEL.loc[["s0", "s1"]])
-    assert np.isfinite(values(model.predict(PANEL.loc[["s2"]]))).all()
+    model = clone(ESTIMATORS[name]).fit(PANEL.drop(index="s2"))
+    assert np.isfinite(values(forecast(model, PANEL.loc[["s2"]]))).all()
+
+
+@quietly
+@every_estimator
+def test_short_series_is_left_out_of_fit_and_gets_a_forecast(name):
+    short = pd.concat([PANEL.drop(index="s2"), PANEL.loc[["s2"]].iloc[:1]])
+    model = clone(ESTIMATORS[name]).fit(short)
+    frame = forecast(model)
+    assert len(frame) == len(forecast(model, PANEL))
+    assert np.isfinite(values(frame)).all()
 
 
 @quietly
 @every_estimator
 def test_missing_cells_are_survived(name):
     panel = make_panel(missing=0.2, seed=1)
-    assert np.isfinite(values(clone(ESTIMATORS[name]).fit(panel).predict())).all()
+    assert np.isfinite(values(forecast(clone(ESTIMATORS[name]).fit(panel)))).all()
 
 
 @quietly
 @every_estimator
 def test_same_seed_gives_the_same_forecast_bit_for_bit(name):
-    first, second = (clone(ESTIMATORS[name]).fit(PANEL).predict() for _ in range(2))
+    model = clone(ESTIMATORS[name])
+    first, second = (forecast(fitted) for fitted in (clone(model).fit(PANEL), model.fit(PANEL)))
     pd.testing.assert_frame_equal(first, second, check_exact=True)
+    again = forecast(model.fit(PANEL))  # a second fit of the same object
+    pd.testing.assert_frame_equal(first, again, check_exact=True)
+
+
+@quietly
+@pytest.mark.parametrize("name", SCALING)
+def test_scaling_the_target_scales_the_forecast(name):
+    targets = [c for c in ("y", "z") if c in np.ravel(ESTIMATORS[name].target)]
+    large = PANEL.copy()
+    large[targets] *= 1024.0  # a power of two: no number is rounded anew
+    small, big = (values(forecast(clone(ESTIMATORS[name]).fit(p))) for p in (PANEL, large))
+    scale = np.abs(small[:, 1:]).max()
+    np.testing.assert_allclose(big[:, 1:] / 1024.0, small[:, 1:], rtol=2e-3, atol=2e-3 * scale)
+
+
+@quietly
+@every_estimator
+def test_predict_leaves_the_model_as_it_is(name):
+    model = clone(ESTIMATORS[name]).fit(PANEL)
+    before = forecast(model)
+    forecast(model, PANEL.loc[["s1"]])
+    model.forecast_origins(PANEL)
+    pd.testing.assert_frame_equal(before, forecast(model), check_exact=True)
 
 
 @quietly
@@ -246,8 +332,48 @@ def test_same_seed_gives_the_same_forecast_bit_for_bit(name):
 def test_copies_predict_bit_equal(name):
     model = clone(ESTIMATORS[name]).fit(PANEL)
     for again in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
-        pd.testing.assert_frame_equal(model.predict(), again.predict(), check_exact=True)
-        pd.testing.assert_frame_equal(model.predict(PANEL), again.predict(PANEL), check_exact=True)
+        for panel in (None, PANEL):
+            one, other = forecast(model, panel), forecast(again, panel)
+            pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+@every_estimator
+def test_parameters_come_back_as_they_were_given(name):
+    model = ESTIMATORS[name]
+    parameters = model.get_params(deep=False)
+    twin = type(model)(**parameters)
+    assert all(twin.get_params(deep=False)[key] is value for key, value in parameters.items())
+    assert set(parameters) == set(inspect.signature(type(model).__init__).parameters) - {"self"}
+    assert not [key for key in vars(twin) if key.endswith("_") or key.startswith("_")]
+
+
+@every_estimator
+def test_errors_say_what_was_expected_and_what_was_found(name):
+    model = clone(ESTIMATORS[name])
+    with pytest.raises(NotFittedError):
+        model.predict()
+    target = np.ravel(model.target)[0]
+    with pytest.raises(tsf.DataError, match=f"expected .*'{target}'.* found"):
+        model.fit(PANEL.drop(columns=target))
+    with pytest.raises(tsf.DataError, match="expected .* found"):
+        model.fit(PANEL.assign(**{target: np.nan}))
+    with pytest.raises(ValueError, match="'horizon': expected .* found 0"):
+        clone(model).set_params(horizon=0).fit(PANEL)
+    with pytest.raises(ValueError, match=r"expected .* found .*(category|kind)"):
+        clone(model).set_params(target="kind").fit(PANEL)
+    with pytest.raises(NotFittedError):  # none of these left half a model behind
+        model.predict()
+
+
+@quietly
+@every_estimator
+def test_a_panel_that_lacks_a_column_of_fit_is_refused(name):
+    model = clone(ESTIMATORS[name]).fit(PANEL)
+    target = np.ravel(model.target)[0]
+    with pytest.raises(tsf.DataError, match=f"'{target}'"):
+        model.forecast_origins(PANEL.drop(columns=target))
+    with pytest.raises(tsf.DataError, match="time is of another kind than in fit"):
+        model.forecast_origins(PANEL.set_index(PANEL.index.set_levels(range(60), level=1)))
 
 
 @quietly
@@ -267,7 +393,7 @@ def test_fit_and_predict_are_silent_and_leave_the_world_alone(name, capfd, tmp_p
     model = clone(ESTIMATORS[name])
     before = clone(model).get_params()
     assert model.fit(panel) is model
-    model.predict(panel)
+    forecast(model, panel)
     assert capfd.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
     assert states == (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import sys
@@ -14,7 +15,9 @@ import pandas as pd
 import pytest
 
 from tsforecast.data.datasets import (
+    load_etth1,
     load_exchange_rate,
+    load_m4,
     load_nasdaq,
     load_sp500,
     load_sp500_ohlcv,
@@ -301,6 +304,8 @@ def test_index_without_arch_says_what_to_install(
 
 
 LOCAL = [
+    (load_m4, "finance/M4_Weekly_train.csv.gz", "Mcompetitions/M4-methods"),
+    (load_etth1, "finance/ETTh1.csv.gz", "zhouhaoyi/ETDataset"),
     (load_exchange_rate, "finance/exchange_rate.txt.gz", "laiguokun/"),
     (load_sp500_ohlcv, "finance/sp500_ohlcv_2013_2018.parquet", "CNuge/kaggle-code"),
     (load_sp500_rv, "finance/rv_sp500_bpq2016_1997_2013.csv.gz", "HARModel"),
@@ -408,10 +413,86 @@ def test_realised_variance_is_in_percent_squared() -> None:
     np.testing.assert_allclose(frame["jump"], jump, atol=1e-5)
 
 
+def test_test_rows_of_m4_count_on_where_the_training_rows_end(tmp_path: Path) -> None:
+    (tmp_path / "finance").mkdir()
+    for part, lines in {
+        "train": ["W1,1.5,2.5,3.5", "W10,7.0,,", "W2,4.0,5.0,"],
+        "test": ["W2,6.0,7.0", "W1,4.5,5.5", "W10,8.0,9.0"],
+    }.items():
+        width = lines[0].count(",")
+        header = ",".join(f'"V{i + 1}"' for i in range(width + 1))
+        table = pd.Series([header, *lines]).str.cat(sep="\n")
+        with gzip.open(tmp_path / "finance" / f"M4_Weekly_{part}.csv.gz", "wt") as file:
+            file.write(table)
+    train, test = load_m4("Weekly", tmp_path)
+    for panel in (train, test):
+        assert_valid_panel(panel)
+        assert panel.index.names == ["id", "week"]
+    assert train["value"].loc["W1"].to_dict() == {0: 1.5, 1: 2.5, 2: 3.5}
+    assert test["value"].loc["W1"].to_dict() == {3: 4.5, 4: 5.5}
+    assert train["value"].loc["W2"].to_dict() == {0: 4.0, 1: 5.0}
+    assert test["value"].loc["W2"].to_dict() == {2: 6.0, 3: 7.0}
+    assert test["value"].loc["W10"].to_dict() == {1: 8.0, 2: 9.0}
+
+
+def test_groups_of_m4_that_are_not_offered_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"'group': expected one of \['Weekly', 'Hourly'\]"):
+        load_m4("Daily")  # type: ignore[arg-type]
+
+
+M4 = [("Weekly", 359, 366_912, 13, (80, 2597)), ("Hourly", 414, 353_500, 48, (700, 960))]
+
+
+@needs_files
+@pytest.mark.parametrize(("group", "series", "rows", "horizon", "lengths"), M4)
+def test_m4_has_the_published_size(
+    group: Literal["Weekly", "Hourly"],
+    series: int,
+    rows: int,
+    horizon: int,
+    lengths: tuple[int, int],
+) -> None:
+    train, test = load_m4(group)
+    for panel in (train, test):
+        assert_valid_panel(panel)
+        assert list(panel.columns) == ["value"]
+        assert (panel["value"] >= 10).all()
+        assert panel.index.unique("id").size == series
+    assert len(train) == rows
+    sizes = train.groupby("id").size()
+    assert (sizes.min(), sizes.max()) == lengths
+    assert (test.groupby("id").size() == horizon).all()
+    whole = pd.concat([train, test]).sort_index()
+    np.testing.assert_array_equal(
+        whole.index.get_level_values(1), whole.groupby("id").cumcount().to_numpy()
+    )
+
+
+@needs_files
+def test_transformer_is_hourly_without_a_gap() -> None:
+    panel = load_etth1()
+    assert_valid_panel(panel)
+    assert panel.index.name == "date"
+    assert list(panel.columns) == ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"]
+    expected = pd.date_range("2016-07-01", "2018-06-26 19:00", freq="h")
+    np.testing.assert_array_equal(panel.index, expected)
+    assert panel.notna().all(axis=None)
+    assert panel["OT"].iloc[0] == pytest.approx(30.531, abs=1e-6)
+    assert (panel == 0).sum()["HULL"] == 410
+
+
+def test_every_local_file_has_a_checksum() -> None:
+    names = {line.split()[1] for line in (CARDS / "SHA256SUMS").read_text().splitlines()}
+    assert {name for _, name, _ in LOCAL} <= names
+    assert {
+        f"finance/M4_{g}_{p}.csv.gz" for g in ("Weekly", "Hourly") for p in ("train", "test")
+    } <= names
+
+
 @needs_files
 def test_local_files_have_the_checksums_of_the_cards() -> None:
     lines = (CARDS / "SHA256SUMS").read_text().splitlines()
-    assert len(lines) == len(LOCAL)
+    assert len(lines) == len(LOCAL) + 3  # M4 has four files
     for line in lines:
         expected, name = line.split()
         content = (Path(os.environ["TSFORECAST_DATA"]) / name).read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime as dt
 import io
 import pickle
 import re
@@ -13,67 +14,38 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from small import (
+    NUMBERS,
+    H,
+    L,
+    assert_close,
+    assert_equal,
+    make_model,
+    make_panel,
+    numbers,
+    one_series,
+    untrained,
+)
 
 import tsforecast as tsf
 from tsforecast._checks import DataError
 from tsforecast.backtesting.lookahead import check_no_lookahead
+from tsforecast.data.panel import layout_of
 from tsforecast.data.transforms import Clip, Log, LogReturn, SeriesScaler
 from tsforecast.estimators.baselines import EWMA, Naive
 from tsforecast.estimators.forecaster import RecurrentForecaster
 from tsforecast.estimators.volatility import HAR
 from tsforecast.nn.heads import DECILES, Point, Quantiles
-from tsforecast.nn.training import Training
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-H, L = 3, 5
-NUMBERS = ["forecast", *(f"q{level:g}" for level in DECILES)]
 cells = pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-
-
-def make_panel(
-    n_series: int = 3, n: int = 40, *, seed: int = 0, missing: float = 0.0
-) -> pd.DataFrame:
-    """Positive walks of y, and a second column x; series s0, s1, ... of n rows each."""
-    rng = np.random.default_rng(seed)
-    days = pd.date_range("2024-01-01", periods=n, name="day")
-    parts = {}
-    for i in range(n_series):
-        y = 20 * (i + 1) * np.exp(rng.normal(size=n).cumsum() * 0.05)
-        part = pd.DataFrame({"x": rng.normal(size=n) + 5, "y": y}, index=days)
-        parts[f"s{i}"] = part.mask(rng.random(part.shape) < missing)
-    return pd.concat(parts, names=["ticker"])
-
-
-def one_series(n: int = 40, *, seed: int = 0) -> pd.DataFrame:
-    return make_panel(1, n, seed=seed).droplevel(0)
-
-
-def make_model(**changed) -> RecurrentForecaster:
-    """A tiny model; `max_epochs` and other names of `Training` go there."""
-    names = Training().get_params()
-    training = {"max_epochs": 2, "batch_size": 8, "learning_rate": 0.05, "validation": None}
-    training |= {name: changed.pop(name) for name in list(changed) if name in names}
-    options = {
-        "target": "y",
-        "horizon": H,
-        "lookback": L,
-        "past": ["x"],
-        "hidden_sizes": (4,),
-        "training": Training(**training),
-        "random_state": 0,
-    }
-    return RecurrentForecaster(**options | changed)
-
-
-def untrained(**changed) -> RecurrentForecaster:
-    """Weights move by 1e-30 or so: the forecast is that of epoch 0."""
-    return make_model(max_epochs=1, learning_rate=1e-30, **changed)
 
 
 @pytest.fixture(scope="module")
@@ -87,19 +59,7 @@ def model(panel: pd.DataFrame) -> RecurrentForecaster:
     return make_model(transform=scale, past=["x"]).fit(panel)
 
 
-def numbers(frame: pd.DataFrame) -> np.ndarray:
-    return frame[NUMBERS].to_numpy()
-
-
-def assert_equal(one: pd.DataFrame, two: pd.DataFrame) -> None:
-    pd.testing.assert_frame_equal(one, two, check_exact=True)
-
-
-def assert_close(one: pd.DataFrame, two: pd.DataFrame) -> None:
-    pd.testing.assert_frame_equal(one, two, rtol=1e-6, atol=1e-6)
-
-
-# ------------------------------------------------------------------------------ the forecast frame
+# ------------------------------------------------------------------------------- the forecast frame
 
 
 def test_frame_has_the_index_and_columns_of_the_contract(model, panel):
@@ -151,7 +111,7 @@ def test_predict_without_a_panel_equals_it_with_gaps_and_unequal_ends():
     assert (cutoffs["s0"] - cutoffs["s1"]).days == 7
 
 
-# ------------------------------------------------------------------- what a forecast depends on
+# ----------------------------------------------------------------------- what a forecast depends on
 
 
 @cells
@@ -242,7 +202,7 @@ def test_forecasts_do_not_look_ahead():
     check_no_lookahead(make_model(transform=transform), panel)
 
 
-# ------------------------------------------------------------------------------------ the baseline
+# ------------------------------------------------------------------------------------- the baseline
 
 
 def test_untrained_network_is_the_last_value_with_the_spread_of_its_errors():
@@ -307,7 +267,7 @@ def test_training_moves_away_from_the_baseline(model, panel):
     assert not np.allclose(model.predict()["forecast"], last, rtol=1e-4)
 
 
-# --------------------------------------------------------------------------------------- quantiles
+# ---------------------------------------------------------------------------------------- quantiles
 
 
 def wild(model: RecurrentForecaster, scale: float = 30.0) -> RecurrentForecaster:
@@ -351,7 +311,7 @@ def test_predict_quantiles_of_a_point_is_refused():
         point.predict_quantiles(levels=[0.5])
 
 
-# ------------------------------------------------------------------------------- score, members
+# ----------------------------------------------------------------------------------- score, members
 
 
 def test_score_is_one_minus_the_ratio_to_the_naive_error():
@@ -397,9 +357,7 @@ def test_forecast_of_members_is_their_mean(panel):
     assert len(model.networks_) == len(model.best_epochs_) == 3
     singles = []
     for network in model.networks_:
-        single = copy.copy(model)
-        single.networks_ = [network]
-        singles.append(numbers(single.predict()))
+        singles.append(numbers(alone(model, network).predict()))
     assert not np.allclose(singles[0], singles[1])
     np.testing.assert_allclose(numbers(model.predict()), np.mean(singles, axis=0), rtol=1e-6)
 
@@ -590,6 +548,7 @@ def test_the_error_names_the_number_of_rows_that_is_enough(validation, transform
     assert np.isfinite(numbers(fit(needed).predict())).all()
 
 
+@pytest.mark.filterwarnings("ignore:.*left out of training")
 def test_series_that_are_short_beside_a_long_one_are_left_out():
     panel = make_panel(2)
     panel = pd.concat([panel.loc[["s0"]], panel.loc[["s1"]].tail(2)])
@@ -599,6 +558,7 @@ def test_series_that_are_short_beside_a_long_one_are_left_out():
     np.testing.assert_array_equal(frame.loc["s1", "forecast"], [panel.loc["s1", "y"].iloc[-1]] * H)
 
 
+@pytest.mark.filterwarnings("ignore:.*left out of training")
 @pytest.mark.parametrize("name", ["a0", "z0"])
 def test_a_series_that_begins_in_the_validation_part_is_no_obstacle(name):
     """The training part then holds none of its rows, be it the first series or the last."""
@@ -632,7 +592,7 @@ def test_targets_that_never_follow_each_other_are_named():
         make_model().fit(frame)
 
 
-# --------------------------------------------------------------------------------------- bad input
+# ---------------------------------------------------------------------------------------- bad input
 
 
 def test_empty_frame_is_refused(panel):
@@ -759,7 +719,7 @@ def test_a_series_without_a_known_target_is_forecast_as_nan_with_a_warning(model
     assert np.isfinite(numbers(frame.loc["s0"])).all()
 
 
-# ------------------------------------------------------------------------------------- transforms
+# --------------------------------------------------------------------------------------- transforms
 
 
 class Widen(FunctionTransformer):
@@ -843,29 +803,7 @@ def test_a_transform_that_cannot_be_undone_is_refused_before_training(panel, tra
         make_model(transform=transform).fit(panel)
 
 
-# ------------------------------------------------------------------------------------- parameters
-
-
-@pytest.mark.parametrize(
-    "name, value",
-    [
-        ("context", "history"),
-        ("future", ["holiday"]),
-        ("static", ["age"]),
-        ("normalize", "ewm"),
-        ("season", 7),
-        ("max_gap", 3),
-        ("min_history", 10),
-        ("group", "subject_id"),
-        ("static", pd.DataFrame({"age": [1, 2]})),
-    ],
-    ids=str,
-)
-def test_reserved_parameters_are_refused_by_name(panel, name, value):
-    with pytest.raises(
-        ValueError, match=rf"(?s)parameter '{name}': expected .*Other values are not available yet"
-    ):
-        make_model(**{name: value}).fit(panel)
+# --------------------------------------------------------------------------------------- parameters
 
 
 @pytest.mark.parametrize(
@@ -878,12 +816,18 @@ def test_reserved_parameters_are_refused_by_name(panel, name, value):
         ("cell", "transformer", "one of .*'lstm'.*found 'transformer'"),
         ("missing", "drop", "one of .*'mask'.*found 'drop'"),
         ("past", "x", "a list of columns, found 'x'"),
-        ("baseline", "seasonal", "'last', None or a forecaster, found 'seasonal'"),
-        ("baseline", EWMA, "'last', None or a forecaster, found <class"),
+        ("context", "history", r"one of \['window'\], found 'history'"),
+        ("min_history", 0, "a whole number of at least 1, found 0"),
+        ("future", "x", "a list of columns, found 'x'"),
+        ("static", "x", "a list of columns, found 'x'"),
+        ("normalize", "zscore", r"'ewm', a RunningScale\(...\) or None, found 'zscore'"),
+        ("normalize", tsf.RunningScale, r"'ewm', a RunningScale\(...\) or None, found <class"),
+        ("baseline", "median", r"one of \['last', 'seasonal', None\], found 'median'"),
+        ("baseline", EWMA, r"one of \['last', 'seasonal', None\], found <class"),
         (
             "baseline",
             SeriesScaler(),
-            "'last', None or an estimator with forecast_origins, found Ser",
+            "'last', 'seasonal', None or an estimator with forecast_origins, found Ser",
         ),
         ("head", "median", "one of .*'quantiles'.*found 'median'"),
         ("head", Point, "one of .*'quantiles'.*found <class"),
@@ -998,11 +942,9 @@ def test_series_left_out_of_training_are_counted_and_named():
         make_model().fit(short)
 
 
-def test_reserved_arguments_of_fit_and_predict_are_refused(panel, model):
-    with pytest.raises(ValueError, match="'init_from'.*not available yet"):
+def test_reserved_arguments_of_fit_are_refused(panel, model):
+    with pytest.raises(ValueError, match="'init_from'.*Not available yet"):
         make_model().fit(panel, init_from=model)
-    with pytest.raises(ValueError, match="'future'.*not available yet"):
-        model.predict(panel, future=panel)
 
 
 @pytest.mark.parametrize("baseline", ["last", None, HAR(lags=(1, 2))], ids=["last", "mean", "har"])
@@ -1017,6 +959,7 @@ def test_a_tiny_training_part_says_how_many_rows_are_needed():
         make_model(validation="time", validation_size=0.9995).fit(one_series())
 
 
+@pytest.mark.filterwarnings("ignore:.*fewer than lookback")
 def test_a_network_as_baseline_gets_its_own_columns(panel):
     inner = make_model(cell="rnn")
     frame = make_model(baseline=inner).fit(panel).predict()
@@ -1024,7 +967,7 @@ def test_a_network_as_baseline_gets_its_own_columns(panel):
 
 
 def test_a_baseline_of_another_target_is_refused(panel):
-    with pytest.raises(ValueError, match="'baseline': expected a forecaster of 'y'"):
+    with pytest.raises(ValueError, match=r"'baseline': expected a forecaster of \['y'\]"):
         make_model(baseline=Naive(target="x")).fit(panel)
 
 
@@ -1040,3 +983,566 @@ def test_fits_in_threads_equal_fits_in_turn(panel):
         assert_equal(frame, make_model(random_state=seed).fit(panel).predict())
     assert torch.equal(before, torch.get_rng_state())
     assert threads == torch.get_num_threads()
+
+
+# ---------------------------------------------------------------------------------- several targets
+
+BOTH = {"target": ["y", "x"], "past": None}
+
+
+def rows_of(frame: pd.DataFrame, target: str) -> pd.DataFrame:
+    return frame[frame["target"] == target]
+
+
+def test_several_targets_make_one_long_frame(panel):
+    model = make_model(**BOTH, transform=SeriesScaler()).fit(panel)
+    assert model.targets_ == ["y", "x"]
+    frame = model.predict()
+    assert list(frame.columns) == ["target", "cutoff", "step", *NUMBERS]
+    assert frame["target"].tolist() == (["y"] * H + ["x"] * H) * 3
+    assert frame["step"].tolist() == [1, 2, 3] * 6
+    assert frame.index.get_level_values(0).tolist() == ["s0"] * 6 + ["s1"] * 6 + ["s2"] * 6
+    one = make_model(past=["x"], transform=SeriesScaler()).fit(panel).predict()
+    assert rows_of(frame, "y").index.equals(one.index)
+    assert np.isfinite(numbers(frame)).all()
+    many = model.forecast_origins(panel, panel.loc["s0"].index[[20, 30]])
+    keys = many.reset_index()[["ticker", "cutoff", "target", "step"]]
+    order = keys.assign(target=keys["target"].map({"y": 0, "x": 1}))  # as given, not as spelled
+    assert order.sort_values(list(order)).index.equals(order.index)
+    assert len(many) == 3 * 2 * 2 * H
+
+
+def test_untrained_network_is_the_last_value_of_each_target(panel):
+    frame = untrained(**BOTH).fit(panel).predict()
+    for name in ("y", "x"):
+        expected = Naive(target=name, horizon=H).fit(panel).predict()["forecast"]
+        np.testing.assert_array_equal(rows_of(frame, name)["forecast"], expected)
+    naive = Naive(target=["y", "x"], horizon=H).fit(panel).predict()
+    assert naive.index.equals(frame.index)
+    np.testing.assert_array_equal(naive["forecast"], frame["forecast"])
+
+
+@pytest.mark.parametrize(
+    "transform", [None, make_pipeline(Log(), SeriesScaler())], ids=["-", "log"]
+)
+def test_an_estimator_is_the_baseline_of_each_target(panel, transform):
+    model = untrained(**BOTH, baseline=EWMA(), transform=transform).fit(panel)
+    days = panel.loc["s0"].index[[20, 30]]
+    frame = model.forecast_origins(panel, days)
+    for name in ("y", "x"):
+        alone = EWMA(target=name, horizon=H).fit(panel).forecast_origins(panel, days)
+        np.testing.assert_allclose(rows_of(frame, name)["forecast"], alone["forecast"], rtol=1e-9)
+
+
+def test_one_target_in_a_list_is_one_target(panel):
+    one, listed = (make_model(target=target).fit(panel) for target in ("y", ["y"]))
+    assert_equal(one.predict(), listed.predict())
+
+
+def test_each_target_is_learned_in_its_own_unit(panel):
+    """The loss counts both alike: a target a thousand times as large changes nothing."""
+    frame = make_model(**BOTH).fit(panel).predict()
+    large = make_model(**BOTH).fit(panel.assign(x=1024 * panel["x"])).predict()
+    np.testing.assert_allclose(
+        numbers(rows_of(large, "x")), 1024 * numbers(rows_of(frame, "x")), rtol=1e-4
+    )
+    np.testing.assert_allclose(
+        numbers(rows_of(large, "y")), numbers(rows_of(frame, "y")), rtol=1e-4
+    )
+
+
+def test_targets_do_not_look_ahead_and_forecasts_equal_those_of_truncated_panels():
+    panel = make_panel(missing=0.2)
+    options = {**BOTH, "transform": SeriesScaler(), "normalize": "ewm", "season": 4}
+    check_no_lookahead(make_model(**options), panel)
+    model = make_model(**options).fit(panel)
+    assert_equal(model.predict(), model.predict(panel))
+    days = panel.loc["s0"].index[[25, 35]]
+    many = model.forecast_origins(panel, days)
+    for day in days:
+        until = panel[panel.index.get_level_values("day") <= day]
+        assert_close(many[many["cutoff"] == day], model.predict(until))
+
+
+def test_the_score_of_several_targets_is_the_mean_of_their_scores():
+    panel = make_panel(n=50)
+    known = panel[panel.index.get_level_values("day") < "2024-02-05"]
+    model = make_model(**BOTH, baseline=EWMA(alpha=0.3), learning_rate=1e-30).fit(known)
+    each = [EWMA(target=name, horizon=H, alpha=0.3).fit(known).score(panel) for name in ("y", "x")]
+    assert model.score(panel) == pytest.approx(np.mean(each), rel=1e-6)
+
+
+def test_a_target_not_known_yet_is_nan_and_the_other_its_baseline(panel):
+    model = make_model(**BOTH).fit(panel)
+    with pytest.warns(UserWarning, match="no known target yet"):
+        frame = model.predict(panel.loc[["s0"]].assign(x=np.nan))
+    np.testing.assert_array_equal(
+        rows_of(frame, "y")["forecast"], [panel.loc["s0", "y"].iloc[-1]] * H
+    )
+    assert np.isnan(numbers(rows_of(frame, "x"))).all()
+
+
+@pytest.mark.parametrize("target", [[], ["y", "y"], ["y", "x", "y"]], ids=str)
+def test_targets_must_be_columns_each_once(panel, target):
+    with pytest.raises(ValueError, match="'target': expected a column, or several, each once"):
+        make_model(target=target).fit(panel)
+
+
+def test_a_constant_target_among_several_is_named(panel):
+    with pytest.raises(DataError, match=r"constant target \(column 'x'\)"):
+        make_model(**BOTH).fit(panel.assign(x=3.0))
+
+
+# ------------------------------------------------------------------------------------ running scale
+
+
+@pytest.mark.parametrize("factor, rtol", [(1024.0, 1e-7), (1000.0, 1e-3)])
+@pytest.mark.parametrize("loss_power", [0.0, 0.5])
+def test_forecasts_of_a_running_scale_follow_the_unit_of_the_target(
+    panel, factor, rtol, loss_power
+):
+    def fit(y: pd.Series) -> np.ndarray:
+        scale = tsf.RunningScale(half_life=4, loss_power=loss_power)
+        model = make_model(normalize=scale, past=None).fit(panel.assign(y=y))
+        assert not np.allclose(model.predict()["forecast"], y.groupby(level=0).last().repeat(H))
+        return numbers(model.predict())
+
+    np.testing.assert_allclose(fit(factor * panel["y"]), factor * fit(panel["y"]), rtol=rtol)
+
+
+def test_spread_follows_the_running_scale_of_each_series():
+    """Untrained, a quantile lies as many running scales from the last value in every series."""
+    quiet, wild_one = one_series(seed=1), one_series(seed=2)
+    panel = pd.concat({"quiet": quiet, "wild": wild_one * 50}, names=["ticker"])
+    model = untrained(normalize=tsf.RunningScale(half_life=4), past=None).fit(panel)
+    frame = model.predict()
+    width = frame["q0.9"] - frame["q0.1"]
+    layout = layout_of(panel)
+    scale = tsf.RunningScale(half_life=4)
+    prior = scale.prior(panel["y"].to_numpy(), layout, lag=1)
+    _, unit = scale.run(panel["y"].to_numpy(), layout, prior=prior, lag=1)
+    ratio = width.loc["wild"].to_numpy() / width.loc["quiet"].to_numpy()
+    np.testing.assert_allclose(ratio, unit[-1] / unit[len(quiet) - 1], rtol=1e-6)
+    assert ratio.min() > 10
+
+
+@pytest.mark.parametrize("baseline, lag", [("last", 1), ("seasonal", 4)])
+def test_loss_power_weighs_origins_by_their_running_scale(panel, baseline, lag):
+    scale = tsf.RunningScale(half_life=6, loss_power=1.0)
+    layout, y = layout_of(panel), panel["y"].to_numpy()
+    prior = scale.prior(y, layout, lag=lag)
+    _, unit = scale.run(y, layout, prior=prior, lag=lag)
+    weights = pd.Series(unit / prior, panel.index)
+    flat = tsf.RunningScale(half_life=6, loss_power=0.0)
+
+    def fit(scale: tsf.RunningScale, **options) -> np.ndarray:
+        model = make_model(normalize=scale, past=None, baseline=baseline, season=4)
+        return numbers(model.fit(panel, **options).predict())
+
+    np.testing.assert_allclose(fit(scale), fit(flat, sample_weight=weights), rtol=1e-6)
+    assert not np.allclose(fit(scale), fit(flat), rtol=1e-5)
+
+
+def test_the_half_life_of_ewm_is_three_quarters_of_the_lookback(panel):
+    plain, named = (
+        numbers(make_model(normalize=scale).fit(panel).predict())
+        for scale in ("ewm", tsf.RunningScale(half_life=0.75 * L))
+    )
+    np.testing.assert_array_equal(plain, named)
+
+
+def test_a_running_scale_needs_a_series_that_moves(panel):
+    with pytest.raises(DataError, match="no scale to learn"):
+        make_model(normalize="ewm").fit(panel.assign(y=2.0))
+
+
+# ------------------------------------------------------------------------------------------- season
+
+
+@pytest.mark.parametrize("season", [2, 4, [4, 7]], ids=str)
+@pytest.mark.parametrize("transform", [None, Log()], ids=["plain", "log"])
+def test_untrained_network_on_a_season_is_the_seasonal_naive(season, transform):
+    panel = make_panel(missing=0.15)
+    model = untrained(
+        season=season, baseline="seasonal", horizon=5, transform=transform, past=None
+    ).fit(panel)
+    first = season if isinstance(season, int) else season[0]
+    alone = tsf.SeasonalNaive(season=first, target="y", horizon=5).fit(panel)
+    days = panel.loc["s0"].index[[6, 25, 33]]
+    np.testing.assert_allclose(
+        model.forecast_origins(panel, days)["forecast"],
+        alone.forecast_origins(panel, days)["forecast"],
+        rtol=1e-9,
+    )
+
+
+def test_a_season_longer_than_the_lookback_is_in_reach():
+    """Every series repeats twelve numbers of its own; the window has four rows."""
+    rng = np.random.default_rng(0)
+    parts = {
+        f"s{i}": pd.DataFrame({"y": np.tile(rng.normal(size=12), 6) + 0.02 * rng.normal(size=72)})
+        for i in range(8)
+    }
+    panel = pd.concat(parts, names=["series", "t"])
+    known, last = panel[panel.index.get_level_values(1) < 69], panel.groupby(level=0).tail(3)
+
+    def error(**options) -> float:
+        model = make_model(
+            past=None, lookback=4, head="point", max_epochs=20, learning_rate=0.02, **options
+        )
+        return abs(model.fit(known).predict()["forecast"].to_numpy() - last["y"].to_numpy()).mean()
+
+    assert error(season=12) < 0.3 < 0.6 < error()
+
+
+def test_predict_without_a_panel_looks_back_a_whole_season(panel):
+    options = {"season": 9, "normalize": "ewm", "transform": Log(["y"])}
+    for baseline in ("last", "seasonal"):
+        model = make_model(baseline=baseline, **options).fit(panel)
+        assert np.diff(model._tail.layout.offsets).tolist() == [9] * 3
+        assert_equal(model.predict(), model.predict(panel))
+
+
+def test_a_seasonal_baseline_needs_a_season(panel):
+    with pytest.raises(ValueError, match="'season': expected the rows of a season"):
+        make_model(baseline="seasonal").fit(panel)
+    for season in (1, [4, 1], 2.5, "weekly"):
+        with pytest.raises(ValueError, match="'season': expected a whole number of at least 2"):
+            make_model(season=season).fit(panel)
+
+
+def test_seasons_do_not_look_ahead():
+    panel = make_panel(missing=0.1)
+    check_no_lookahead(make_model(season=[4, 7], baseline="seasonal", normalize="ewm"), panel)
+
+
+# ---------------------------------------------------------------------------- short series and gaps
+
+
+def test_series_shorter_than_the_lookback_learn_and_forecast_with_a_shorter_history():
+    panel = make_panel(6, 6)
+    with pytest.raises(DataError, match="too few rows.*lookback 8"):
+        make_model(lookback=8).fit(panel)
+    model = make_model(lookback=8, min_history=2, max_epochs=4).fit(panel)
+    forecast = model.predict()["forecast"].to_numpy()
+    assert np.isfinite(forecast).all()
+    assert not np.allclose(forecast, panel.groupby(level=0)["y"].last().repeat(H), rtol=1e-4)
+    # all that is there is read, up to the first row
+    changed = panel.copy()
+    changed.iloc[0] *= 1.5
+    moved = abs(model.predict(changed)["forecast"].to_numpy() - forecast) > 1e-6
+    assert moved.reshape(6, H).all(axis=1).tolist() == [True] + [False] * 5
+    with pytest.warns(UserWarning, match=r"6 origins of 6 series have fewer than min_history=2"):
+        first = model.predict(panel.groupby(level=0).head(1))
+    np.testing.assert_allclose(first["forecast"], panel.groupby(level=0)["y"].first().repeat(H))
+
+
+def test_min_history_may_be_longer_than_the_lookback(panel):
+    model = make_model(min_history=12).fit(panel)
+    with pytest.warns(UserWarning, match="have fewer than min_history=12 rows"):
+        model.predict(panel.groupby(level=0).tail(11))
+    assert np.isfinite(numbers(model.predict(panel.groupby(level=0).tail(12)))).all()
+    with pytest.raises(DataError, match=r"at least 15 rows: min_history 12 \+ horizon 3"):
+        make_model(min_history=12).fit(panel.groupby(level=0).head(14))
+
+
+def interrupted(kind: str, n: int = 60) -> pd.DataFrame:
+    """One series with a pause of ninety steps before its last four rows."""
+    steps = np.arange(n) + 90 * (np.arange(n) >= n - 4)
+    time = {
+        "datetime": pd.Timestamp("2024-01-01") + pd.to_timedelta(steps, unit="h"),
+        "timedelta": pd.to_timedelta(steps, unit="h"),
+        "integer": pd.Index(steps),
+    }[kind]
+    return one_series(n).set_axis(time)
+
+
+GAPS = [
+    ("datetime", "6h"),
+    ("datetime", pd.Timedelta(hours=6)),
+    ("timedelta", "6h"),
+    ("timedelta", dt.timedelta(hours=6)),
+    ("integer", 6),
+    ("integer", 6.5),
+]
+
+
+@pytest.mark.parametrize("kind, gap", GAPS, ids=str)
+def test_no_window_reaches_across_a_gap(kind, gap):
+    frame = interrupted(kind)
+    changed = frame.copy()
+    changed.iloc[-6:-4] *= 1.5
+    cutoff = frame.index[[-1]]
+
+    def forecasts(max_gap) -> tuple[np.ndarray, np.ndarray]:
+        model = make_model(max_gap=max_gap, min_history=2).fit(frame)
+        return tuple(numbers(model.forecast_origins(each, cutoff)) for each in (frame, changed))
+
+    np.testing.assert_array_equal(*forecasts(gap))
+    assert not np.allclose(*forecasts(None))
+    largest = 100 if kind == "integer" else "100h"  # a gap that does not occur
+    for one, other in zip(forecasts(largest), forecasts(None)):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_no_horizon_of_training_reaches_across_a_gap():
+    """The jump behind the pause would be the largest error of the baseline by far."""
+    frame = interrupted("integer")
+    frame.iloc[-4:] += 1000.0
+    with_gap = untrained(max_gap=6, min_history=2, past=None).fit(frame)
+    without = untrained(min_history=2, past=None).fit(frame)
+    assert with_gap.networks_[0].error_scale.max() < 30 < without.networks_[0].error_scale.max()
+    assert_equal(with_gap.predict(), with_gap.predict(frame))
+
+
+def test_an_origin_close_behind_a_gap_has_too_little_context():
+    frame = interrupted("datetime")
+    model = make_model(max_gap="6h").fit(frame)  # lookback 5, four rows behind the gap
+    with pytest.warns(UserWarning, match="1 origins of 1 series have fewer than lookback=5"):
+        forecast = model.forecast_origins(frame, frame.index[[-1]])
+    np.testing.assert_array_equal(forecast["forecast"], [frame["y"].iloc[-1]] * H)
+
+
+@pytest.mark.parametrize(
+    "kind, gap, expected",
+    [
+        ("datetime", 6, "a time span such as '2h', found 6"),
+        ("datetime", "soon", "a time span such as '2h', found 'soon'"),
+        ("timedelta", 2.5, "a time span such as '2h', found 2.5"),
+        ("datetime", True, "a time span such as '2h', found True"),
+        ("datetime", "-2h", "a time span such as '2h', found '-2h'"),
+        ("integer", "6h", "a number of steps.*, found '6h'"),
+        ("integer", pd.Timedelta(hours=1), "a number of steps.*, found Timedelta"),
+        ("integer", True, "a number of steps.*, found True"),
+        ("integer", 0, "a number of steps.*, found 0"),
+        ("integer", float("nan"), "a number of steps.*, found nan"),
+    ],
+    ids=str,
+)
+def test_gaps_of_another_kind_than_time_are_refused(kind, gap, expected):
+    with pytest.raises(ValueError, match=f"'max_gap': expected {expected}"):
+        make_model(max_gap=gap).fit(interrupted(kind))
+
+
+def test_gaps_do_not_look_ahead():
+    check_no_lookahead(make_model(max_gap="6h", min_history=2), interrupted("datetime"))
+
+
+# -------------------------------------------------------------------------------------------- heads
+
+
+def counts_panel(n: int = 60, rate: float = 6.0) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    y = rng.poisson(rate, size=(3, n)).astype(float)
+    return pd.concat({f"s{i}": pd.DataFrame({"y": y[i]}) for i in range(3)}, names=["s", "t"])
+
+
+@pytest.mark.parametrize("head", ["gaussian", "studentt", "poisson", "negbinomial"])
+@cells
+def test_distributions_train_and_forecast_in_order(head, cell):
+    model = make_model(past=None, head=head, cell=cell, validation="time", max_epochs=3)
+    model.fit(counts_panel())
+    assert np.isfinite(model.history_["val_loss"]).all()
+    frame = model.predict()
+    assert list(frame.columns) == ["target", "cutoff", "step", *NUMBERS]
+    assert np.isfinite(numbers(frame)).all()
+    assert (np.diff(numbers(frame)[:, 1:], axis=1) >= 0).all()
+    if head in ("poisson", "negbinomial"):
+        quantiles = numbers(frame)[:, 1:]
+        np.testing.assert_allclose(quantiles, np.round(quantiles), atol=1e-9)
+        assert (numbers(frame) >= 0).all()
+
+
+def test_an_untrained_gaussian_is_the_baseline_with_the_spread_of_its_errors():
+    frame = one_series()
+    forecast = untrained(head="gaussian").fit(frame).predict()
+    y = frame["y"].to_numpy()
+    np.testing.assert_allclose(forecast["forecast"], [y[-1]] * H)
+    origins = np.arange(L - 1, len(frame) - H)
+    for step in range(1, H + 1):
+        spread = np.sqrt(np.mean((y[origins + step] - y[origins]) ** 2))
+        expected = stats.norm.ppf(DECILES, loc=y[-1], scale=spread)
+        np.testing.assert_allclose(numbers(forecast)[step - 1, 1:], expected, rtol=1e-5)
+
+
+def test_an_untrained_poisson_has_the_last_count_as_its_rate():
+    panel = counts_panel()
+    frame = untrained(head="poisson", past=None).fit(panel).predict()
+    last = panel["y"].groupby(level=0).last().repeat(H)
+    np.testing.assert_allclose(frame["forecast"], last, rtol=1e-5)
+    expected = [stats.poisson.ppf(DECILES, rate) for rate in last]
+    np.testing.assert_allclose(numbers(frame)[:, 1:], expected, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*fewer than lookback")
+def test_counts_learn_their_mean():
+    panel = counts_panel(120)
+    model = make_model(
+        past=None, head="poisson", max_epochs=25, learning_rate=0.02, lookback=2, batch_size=16
+    ).fit(panel)
+    assert model.forecast_origins(panel)["forecast"].dropna().mean() == pytest.approx(6.0, rel=0.15)
+    assert model.forecast_origins(panel)["forecast"].std() < 0.6 * panel["y"].std()
+
+
+@pytest.mark.parametrize("head", ["poisson", "negbinomial"])
+@pytest.mark.parametrize("option", [{"transform": Log()}, {"normalize": "ewm"}], ids=str)
+def test_counts_are_forecast_as_they_are(head, option):
+    with pytest.raises(ValueError, match="'head': expected a head for transformed.*leave out tran"):
+        make_model(past=None, head=head, **option).fit(counts_panel())
+
+
+@pytest.mark.parametrize("value, shown", [(-1.0, "-1"), (2.5, "2.5")])
+def test_targets_that_are_no_counts_are_refused(value, shown):
+    panel = counts_panel()
+    panel.iloc[7] = value
+    with pytest.raises(
+        DataError,
+        match=rf"no count \(column 'y'; first rows: \('s0', 7\).*found 1 others, e.g. {shown}",
+    ):
+        make_model(past=None, head="poisson").fit(panel)
+
+
+def test_missing_counts_are_no_obstacle():
+    panel = counts_panel()
+    panel[np.random.default_rng(1).random(len(panel)) < 0.3] = np.nan
+    frame = make_model(past=None, head="negbinomial").fit(panel).predict()
+    assert np.isfinite(numbers(frame)).all()
+
+
+@pytest.mark.parametrize("transform", [None, SeriesScaler(), make_pipeline(Log(), SeriesScaler())])
+def test_qlike_needs_the_logarithm_alone(panel, transform):
+    with pytest.raises(ValueError, match=r"'head': expected a positive target and transform=Log"):
+        make_model(head=Point("qlike"), transform=transform).fit(panel)
+
+
+@pytest.mark.filterwarnings("ignore:.*fewer than lookback")
+@pytest.mark.parametrize("normalize", [None, "ewm"])
+def test_qlike_forecasts_the_mean_of_a_variance(normalize):
+    """Of squared normal numbers around a variance of 4: the mean, not the median."""
+    rng = np.random.default_rng(0)
+    panel = pd.DataFrame({"y": 4 * rng.chisquare(4, size=400) / 4})
+    options = {"past": None, "transform": Log(), "baseline": None, "max_epochs": 12}
+    options |= {"normalize": normalize, "lookback": 2, "learning_rate": 0.02, "batch_size": 32}
+
+    def level(head) -> float:
+        model = make_model(head=head, **options).fit(panel)
+        return float(model.forecast_origins(panel.iloc[:-H])["forecast"].median())
+
+    median = 4 * stats.chi2.ppf(0.5, 4) / 4
+    assert level(Point("qlike")) == pytest.approx(4.0, rel=0.1)
+    assert level(Point()) == pytest.approx(median, rel=0.1)
+    assert level(Point("squared")) == pytest.approx(4.0, rel=0.1)
+
+
+# ------------------------------------------------------------------------- means behind a transform
+
+
+@pytest.mark.parametrize("normalize", [None, "ewm"])
+@pytest.mark.parametrize("members", [1, 2])
+def test_the_mean_of_a_gaussian_behind_a_logarithm_is_the_lognormal_mean(panel, normalize, members):
+    noisy = panel.assign(y=panel["y"] * np.exp(np.random.default_rng(1).normal(size=120)))
+    model = make_model(head="gaussian", transform=Log(["y"]), normalize=normalize)
+    model.set_params(n_members=members).fit(noisy)
+    expected = []
+    for network in model.networks_:
+        frame = alone(model, network).predict()
+        sigma = np.log(frame["q0.9"] / frame["q0.5"]) / stats.norm.ppf(0.9)
+        assert sigma.min() > 0.3
+        expected.append(frame["q0.5"] * np.exp(sigma**2 / 2))
+    np.testing.assert_allclose(model.predict()["forecast"], np.mean(expected, axis=0), rtol=1e-6)
+
+
+def test_the_forecast_of_other_heads_behind_a_logarithm_stays_the_median(panel):
+    for head in ("quantiles", "studentt"):
+        frame = make_model(head=head, transform=Log(["y"])).fit(panel).predict()
+        np.testing.assert_allclose(frame["forecast"], frame["q0.5"], rtol=1e-12)
+
+
+def test_squared_error_behind_a_logarithm_is_smeared_over_the_residuals():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"y": np.exp(0.5 * rng.normal(size=300))})
+    y = np.log(frame["y"].to_numpy())
+    origins = np.arange(L - 1, 300 - H)
+    smeared = untrained(past=None, head=Point("squared"), transform=Log()).fit(frame).predict()
+    plain = untrained(past=None, head=Point(), transform=Log()).fit(frame).predict()
+    for step in range(1, H + 1):
+        residuals = y[origins + step] - y[origins]
+        expected = frame["y"].iloc[-1] * np.exp(residuals).mean()  # Duan (1983)
+        assert smeared["forecast"].iloc[step - 1] == pytest.approx(expected, rel=0.05)
+        assert plain["forecast"].iloc[step - 1] == pytest.approx(frame["y"].iloc[-1], rel=1e-9)
+        assert expected > 1.2 * frame["y"].iloc[-1]
+
+
+def test_a_transform_that_is_linear_leaves_the_mean_where_it_is():
+    """The untrained network is the baseline, also where the baseline is off by as much each day."""
+    drift = pd.DataFrame({"y": np.arange(60.0) + 0.1 * np.random.default_rng(0).normal(size=60)})
+    for head in ("gaussian", Point("squared")):
+        model = untrained(past=None, head=head, transform=SeriesScaler()).fit(drift)
+        np.testing.assert_allclose(model.predict()["forecast"], drift["y"].iloc[-1], rtol=1e-6)
+
+
+# ---------------------------------------------------------------------------------------- ensembles
+
+
+def alone(model: RecurrentForecaster, network) -> RecurrentForecaster:
+    """The model with one of its members."""
+    single = copy.copy(model)
+    single._members = copy.copy(model._members)
+    single._members.networks = [network]
+    return single
+
+
+def apart(head) -> RecurrentForecaster:
+    """Three members that say quite different things."""
+    model = make_model(head=head, n_members=3, past=None).fit(counts_panel())
+    for shift, network in zip((-1.5, 0.0, 2.0), model.networks_):
+        with torch.no_grad():
+            network.decoder.bias += shift * 0.3
+    return model
+
+
+def test_distributions_of_members_are_mixed():
+    model = apart("gaussian")
+    frame = model.predict()
+    singles = [alone(model, network).predict() for network in model.networks_]
+    for level in DECILES:
+        below = []
+        for single in singles:
+            mean = single["q0.5"]
+            scale = (single["q0.9"] - mean) / stats.norm.ppf(0.9)
+            below.append(stats.norm.cdf(frame[f"q{level:g}"], mean, scale))
+        np.testing.assert_allclose(np.mean(below, axis=0), level, atol=0.01)
+    averaged = np.mean([numbers(single) for single in singles], axis=0)
+    assert (numbers(frame)[:, 9] - numbers(frame)[:, 1] > averaged[:, 9] - averaged[:, 1]).all()
+    np.testing.assert_allclose(frame["forecast"], averaged[:, 0], rtol=1e-9)  # mean of the means
+
+
+def test_a_mixture_of_counts_is_made_of_counts():
+    model = apart("poisson")
+    frame = model.predict()
+    quantiles = numbers(frame)[:, 1:]
+    np.testing.assert_allclose(quantiles, np.round(quantiles), atol=1e-9)
+    rates = [alone(model, network).predict()["forecast"] for network in model.networks_]
+    np.testing.assert_allclose(frame["forecast"], np.mean(rates, axis=0), rtol=1e-9)
+    for level in (0.1, 0.5, 0.9):
+        q = frame[f"q{level:g}"]
+        at, under = (
+            np.mean([stats.poisson.cdf(value, rate) for rate in rates], axis=0)
+            for value in (q, q - 1)
+        )
+        assert (at >= level - 0.02).all() and (under <= level + 0.02).all()
+
+
+@pytest.mark.parametrize("head", ["quantiles", "gaussian", "point"])
+def test_spread_is_the_standard_deviation_of_the_members(head):
+    model = apart(head)
+    frame = model.predict(spread=True)
+    assert list(frame.columns) == [*model.predict().columns, "spread"]
+    singles = [alone(model, network).predict()["forecast"] for network in model.networks_]
+    np.testing.assert_allclose(frame["spread"], np.std(singles, axis=0), rtol=1e-6)
+    assert (frame["spread"] > 0.01).all()
+    assert_equal(frame.drop(columns="spread"), model.predict())
+
+
+def test_one_member_has_no_spread(model):
+    assert (model.predict(spread=True)["spread"] == 0).all()

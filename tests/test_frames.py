@@ -293,9 +293,9 @@ def test_frame_lays_out_origins_and_steps():
         layout,
         origins,
         cutoffs,
-        target="y",
-        forecast=numbers,
-        quantiles=numbers[:, :, None] + [-1.0, 1.0],
+        targets=["y"],
+        forecast=numbers[:, None],
+        quantiles=numbers[:, None, :, None] + [-1.0, 1.0],
         levels=(0.1, 0.9),
         time_step=infer_time_step(layout),
     )

@@ -8,7 +8,17 @@ import pytest
 import tsforecast as tsf
 
 HEAVY = ("torch", "pandas", "sklearn", "numpy", "pytorch_lightning", "statsmodels", "scipy")
-NEED_TORCH = {"CellStack", "Point", "Quantiles", "RecurrentForecaster", "Training"}
+NEED_TORCH = {
+    "CellStack",
+    "Gaussian",
+    "NegativeBinomial",
+    "Point",
+    "Poisson",
+    "Quantiles",
+    "RecurrentForecaster",
+    "StudentT",
+    "Training",
+}
 
 
 def run(code: str) -> str:

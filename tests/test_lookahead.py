@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tsforecast.backtesting.lookahead import LookaheadError, _altered, _swapped, check_no_lookahead
 from tsforecast.backtesting.rolling import backtest
+from tsforecast.data.asof import align_asof
 from tsforecast.data.panel import as_panel
 from tsforecast.data.splits import RollingOrigin
 from tsforecast.data.transforms import Clip, Log, LogReturn, SeriesScaler
@@ -56,7 +57,7 @@ class LastValue(BaseEstimator):
     horizon = 2
 
     def fit(self, panel: pd.DataFrame) -> Any:
-        self.mean_ = panel.groupby(level=0).mean()
+        self.mean_ = panel.groupby(level=0).mean(numeric_only=True)
         return self
 
     def level(self, panel: pd.DataFrame) -> pd.Series:
@@ -468,3 +469,210 @@ def test_a_column_without_any_value_is_no_obstacle():
     panel = make_panel().assign(never=np.nan)
     report = check_no_lookahead(lambda p: p.groupby(level=0).ffill(), panel)
     assert (report["largest_change"] == 0).all()
+
+
+# ------------------------------------------------- categories, groups, several targets
+
+
+def test_categories_static_columns_and_groups_are_left_as_they_are():
+    class Described(LastValue):
+        static = ("kind", "beds")
+        group = "patient"
+
+        def level(self, panel: pd.DataFrame) -> pd.Series:
+            assert panel["kind"].dtype == "category"
+            later = panel[["beds", "patient"]].groupby(level=0).transform("last").sum(axis=1)
+            return super().level(panel) + later + (panel["kind"] == "b")
+
+    panel = make_panel()
+    number = panel.index.get_level_values(0).str[1:].astype(float)
+    panel = panel.assign(
+        beds=number + 1,
+        kind=pd.Categorical(np.where(number > 0, "a", "b")),
+        patient=number // 2,
+    )
+    report = check_no_lookahead(Described(), panel)
+    assert (report["compared"] > 0).all()
+
+    class Forgets(Described):
+        group = None
+
+    with pytest.raises(LookaheadError, match="column 'patient' from"):
+        check_no_lookahead(Forgets(), panel)
+
+
+def test_a_leak_beside_a_category_is_found_and_named():
+    panel = make_panel().assign(kind=pd.Categorical(["a"] * 93))
+    leaks = lambda p: p.drop(columns="kind").assign(flag=centred(p["flag"]))  # noqa: E731
+    with pytest.raises(LookaheadError, match=r"found that column 'flag' from"):
+        check_no_lookahead(leaks, panel)
+
+
+@pytest.mark.parametrize("leak", [0.0, 1.0], ids=["honest", "leaking"])
+def test_frames_of_several_targets_are_compared_target_by_target(leak: float):
+    class Two(LastValue):
+        def forecast_origins(self, panel: pd.DataFrame, cutoffs: pd.Index) -> pd.DataFrame:
+            close = super().forecast_origins(panel, cutoffs)
+            peek = leak * panel["volume"].groupby(level=0).shift(-1).groupby(level=0).bfill()
+            volume = close.assign(target="volume")
+            ahead = peek.reindex(volume.index).fillna(0.0)
+            return pd.concat([close, volume.assign(forecast=volume["forecast"] + ahead)])
+
+    panel = make_panel()
+    if leak:
+        with pytest.raises(LookaheadError, match="column 'volume' from.*target volume"):
+            check_no_lookahead(Two(), panel)
+    else:
+        report = check_no_lookahead(Two(), panel)
+        one = check_no_lookahead(LastValue(), panel)
+        assert (report["compared"] == 2 * one["compared"]).all()
+
+
+# ------------------------------------------------------------------- when facts become known
+
+
+def earnings(seed: int = 0, n_series: int = 3) -> pd.DataFrame:
+    """Ends of quarters, filed 20 to 60 days later, in no order, with a missing value."""
+    rng = np.random.default_rng(seed)
+    quarters = pd.date_range("2023-03-31", periods=8, freq="QE")
+    pairs = pd.MultiIndex.from_product([[f"s{i}" for i in range(n_series)], quarters])
+    facts = pairs.to_frame(index=False, name=["series", "quarter"])
+    facts["filed"] = facts["quarter"] + pd.to_timedelta(rng.integers(20, 60, len(facts)), "D")
+    facts["eps"] = rng.normal(size=len(facts)).round(3)
+    facts["sales"] = rng.uniform(1, 9, len(facts))
+    facts.loc[5, "eps"] = np.nan
+    return facts.sample(frac=1, random_state=seed)
+
+
+def daily(n_series: int = 3) -> pd.DataFrame:
+    days = pd.bdate_range("2023-01-02", "2025-03-31")
+    index = pd.MultiIndex.from_product(
+        [[f"s{i}" for i in range(n_series)], days], names=["series", "day"]
+    )
+    return as_panel(pd.DataFrame({"close": np.arange(float(len(index)))}, index=index))
+
+
+def by_quarter(panel: pd.DataFrame, facts: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """The careless join: a value enters at the end of its quarter."""
+    flat = panel.reset_index().sort_values("day")
+    stamped = facts[["series", "quarter", *names]].sort_values("quarter")
+    merged = pd.merge_asof(flat, stamped, left_on="day", right_on="quarter", by="series").drop(
+        columns="quarter"
+    )
+    return merged.set_index(["series", "day"]).sort_index()
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("period", [None, "quarter"])
+def test_facts_that_enter_at_their_availability_pass(seed: int, period: str | None):
+    panel, facts = daily(), earnings(seed)
+    if period is None:
+        facts = facts.drop(columns="quarter")
+    join = lambda f: align_asof(panel, f, available="filed", period=period)  # noqa: E731
+    before = facts.copy()
+    report = check_no_lookahead(join, facts, available="filed", random_state=seed)
+    assert list(report.index) == MODES
+    assert (report["compared"] > 0).all() and (report["largest_change"] == 0).all()
+    assert (report["note"] == "").all()
+    pd.testing.assert_frame_equal(facts, before)
+
+
+@pytest.mark.parametrize("n_series", [1, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_join_by_the_stamp_of_the_period_is_caught_with_the_columns_named(
+    seed: int, n_series: int
+):
+    panel, facts = daily(n_series), earnings(seed, n_series)
+    with pytest.raises(LookaheadError) as caught:
+        check_no_lookahead(
+            lambda f: by_quarter(panel, f, ["eps", "sales"]), facts, available="filed"
+        )
+    message = str(caught.value)
+    assert "(mode 'values')" in message and "rows with a later 'filed'" in message
+    assert "column 'sales' from 20" in message
+    assert "by the time at which they became known, as align_asof does" in message
+
+
+def test_only_the_column_that_comes_too_early_is_named():
+    panel, facts = daily(), earnings()
+
+    def half_careless(facts: pd.DataFrame) -> pd.DataFrame:
+        honest = align_asof(panel, facts[["series", "filed", "eps"]], available="filed")
+        return by_quarter(honest, facts, ["sales"])
+
+    with pytest.raises(LookaheadError, match="that column 'sales' from") as caught:
+        check_no_lookahead(half_careless, facts, available="filed")
+    assert "column 'eps'" not in str(caught.value)
+
+
+@pytest.mark.parametrize("function", [len, lambda f: f["filed"].max().year % 7])
+def test_a_later_fact_that_moves_by_being_there_is_caught(function: Any):
+    panel = daily()
+    with pytest.raises(LookaheadError, match="that the number of rows moves"):
+        check_no_lookahead(
+            lambda f: panel * function(f), earnings(), available="filed", cutoff="2024-03-01"
+        )
+
+
+def test_added_facts_are_newer_than_all_others():
+    panel, facts = daily(), earnings()
+    last = facts["filed"].max()
+    with pytest.raises(LookaheadError, match="mode 'append'"):
+        check_no_lookahead(lambda f: panel + (f["filed"].max() > last), facts, available="filed")
+
+
+def test_a_backtest_on_facts_is_checked_by_its_cutoffs():
+    panel, facts = daily(), earnings()
+    splitter = RollingOrigin(2, 30)
+
+    class Added(LastValue):
+        def level(self, panel: pd.DataFrame) -> pd.Series:
+            return (panel["close"] + panel["sales"].fillna(0.0)).groupby(level=0).ffill()
+
+    def frame(join: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[pd.DataFrame], Any]:
+        return lambda f: backtest(Added(), join(f), splitter).frame
+
+    honest = frame(lambda f: align_asof(panel, f, available="filed", period="quarter"))
+    # within the stretch of the backtest, before the last filing
+    cutoff = facts["filed"].max() - pd.Timedelta(days=1)
+    check_no_lookahead(honest, facts, available="filed", cutoff=cutoff)
+    careless = frame(lambda f: by_quarter(panel, f, ["sales"]))
+    with pytest.raises(LookaheadError, match="column 'sales' from"):
+        check_no_lookahead(careless, facts, available="filed", cutoff=cutoff)
+
+
+def test_whole_numbers_among_facts_stay_as_they_may_be_keys():
+    facts = pd.DataFrame({"id": [1, 2, 1, 2], "known": [1, 2, 3, 4], "x": [1.0, 2, 3, 4]})
+    seen = []
+
+    def join(facts: pd.DataFrame) -> pd.DataFrame:
+        seen.append(set(facts["id"]))
+        return pd.DataFrame({"y": np.zeros(5)})
+
+    check_no_lookahead(join, facts, available="known")
+    assert set.union(*seen) == {1, 2}
+
+
+@pytest.mark.parametrize(
+    "subject, facts, error, message",
+    [
+        (LastValue(), earnings(), TypeError, "expected a function from facts.*Wrap it: lambda"),
+        (3, earnings(), TypeError, "expected a function from facts.*found int"),
+        (len, [1], TypeError, "a table of polars, pyarrow or duckdb, found list"),
+        (len, earnings().drop(columns="filed"), ValueError, "'available': expected one of"),
+        (len, earnings().astype({"filed": "str"}), ValueError, "wrong type .column 'filed'"),
+        (lambda f: 1.0, earnings(), TypeError, "found float. Return the rows"),
+        (lambda f: daily().iloc[-3:], earnings(), ValueError, "a result with rows before 20"),
+    ],
+)
+def test_facts_and_functions_that_cannot_be_checked(
+    subject: Any, facts: Any, error: Any, message: str
+):
+    with pytest.raises(error, match=message):
+        check_no_lookahead(subject, facts, available="filed")
+
+
+def test_a_cutoff_before_all_facts_or_after_them_is_refused():
+    for cutoff in ("2020-01-01", "2030-01-01"):
+        with pytest.raises(ValueError, match="cutoff.*expected a time from 2023"):
+            check_no_lookahead(lambda f: daily(), earnings(), available="filed", cutoff=cutoff)

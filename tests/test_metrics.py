@@ -234,6 +234,28 @@ def test_scales_of_several_targets_are_joined_by_target():
     np.testing.assert_allclose(split.xs("z", level="target"), alone / 2)
 
 
+def test_several_targets_are_never_averaged():
+    y, z = make_frame(), make_frame(seed=3).assign(target="z")
+    scores = evaluate(pd.concat([y, z], ignore_index=True), by="step")
+    assert scores.index.names == ["model", "target", "step"]
+    for name, rows in (("y", y), ("z", z)):
+        pd.testing.assert_frame_equal(scores.xs(name, level="target"), evaluate(rows, by="step"))
+
+
+def test_in_sample_rows_are_scored_only_when_asked_for():
+    frame, inside = make_frame(), make_frame(seed=5)
+    both = pd.concat([frame.assign(in_sample=False), inside.assign(in_sample=True)])
+    pd.testing.assert_frame_equal(evaluate(both), evaluate(frame))
+    pd.testing.assert_frame_equal(evaluate(both, in_sample=True), evaluate(inside))
+    with pytest.raises(DataError, match="no in-sample rows.*fitted=True"):
+        evaluate(frame, in_sample=True)
+
+
+def test_metrics_may_be_named_first_and_alone():
+    frame = make_frame()
+    pd.testing.assert_frame_equal(evaluate(frame, "mae"), evaluate(frame, metrics=["mae"]))
+
+
 def test_chosen_metrics_come_in_the_order_asked():
     assert list(evaluate(make_frame(), metrics=["wql", "mae"])) == ["wql", "mae", "n"]
 
@@ -250,7 +272,7 @@ def test_the_frame_is_left_as_it_was():
     [
         (lambda f: f.iloc[:0], "expected rows with a known `actual`, found 0 rows"),
         (lambda f: f.assign(actual=np.nan), "found 48 rows, none of them with an actual"),
-        (lambda f: f.drop(columns=["cutoff", "step"]), "found no column cutoff, step"),
+        (lambda f: f.drop(columns=["cutoff", "step"]), "found no column cutoff among"),
     ],
 )
 def test_a_frame_that_cannot_be_scored_is_refused(change, message):

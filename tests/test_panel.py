@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from decimal import Decimal
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tsforecast._checks import DataError
+from tsforecast.data.calendars import infer_time_step
 from tsforecast.data.panel import (
     Layout,
     as_cutoffs,
@@ -341,12 +347,11 @@ def test_numbers_of_every_type_become_float64_with_nan_for_missing(values):
         (["1", "2", "3", "4"], "dtype str", "pd.to_numeric"),
         (np.array([1, 2, "x", None], dtype=object), "dtype object", "pd.to_numeric"),
         (np.array([1, 2, 3, 4], dtype=object), "dtype object", "pd.to_numeric"),
-        (pd.Categorical([1, 2, 3, 4]), "dtype category", "pd.to_numeric"),
         (np.array([1j, 2, 3, 4]), "dtype complex128", "pd.to_numeric"),
         (DAYS, "dtype datetime64", "pass time='y'"),
         (DAYS - DAYS[0], "dtype timedelta64", "pass time='y'"),
     ],
-    ids=["text", "mixed", "objects", "categories", "complex", "datetimes", "timedeltas"],
+    ids=["text", "mixed", "objects", "complex", "datetimes", "timedeltas"],
 )
 def test_columns_that_are_not_numbers_are_refused_with_advice(values, found, advice):
     with pytest.raises(DataError) as caught:
@@ -366,8 +371,8 @@ def test_the_entries_that_are_no_numbers_are_shown_and_not_the_good_ones():
 @pytest.mark.parametrize(
     "values, advice",
     [
-        (["AAPL", "MSFT", None], "If it names the series, pass series='y'; else leave it out"),
-        (pd.Categorical(["a", "b", "a"]), "If it names the series, pass series='y'"),
+        (["AAPL", "MSFT", None], "If it names the series, pass series='y'; if it sorts them"),
+        (["m", "f", None], r'make it a category, .astype\("category"\), for static=; else leave'),
         (["2024-01-01", "2 January 2024", None], "with pd.to_datetime and pass time='y'"),
     ],
 )
@@ -414,8 +419,13 @@ def test_empty_wide_table_is_refused():
 
 @pytest.mark.parametrize("data", [[1, 2], np.ones((3, 2)), {"y": [1]}, None])
 def test_what_is_no_frame_is_a_type_error(data):
-    with pytest.raises(TypeError, match=f"DataFrame or Series, found {type(data).__name__}"):
+    with pytest.raises(TypeError, match=f"polars, pyarrow or duckdb, found {type(data).__name__}"):
         as_panel(data)
+
+
+def test_a_series_of_polars_is_no_table():
+    with pytest.raises(TypeError, match="found Series. Convert it first"):
+        as_panel(pl.Series("y", [1, 2]))
 
 
 def test_duplicated_time_is_refused_with_series_and_rows():
@@ -585,6 +595,216 @@ def test_time_to_whole_numbers_and_back(kind):
 def test_time_of_pyarrow_and_nullable_types_becomes_plain(time, expected):
     panel = as_panel(pd.DataFrame({"t": time, "y": [1, 2, 3, 4]}), time="t")
     same_index(panel.index, expected.rename("t"))
+
+
+ZONES = [
+    [pd.Timestamp("2024-01-01", tz="UTC"), pd.Timestamp("2024-01-02", tz="Europe/Berlin")],
+    [pd.Timestamp("2024-01-01", tz="UTC"), pd.Timestamp("2024-01-02")],
+    [pd.Timestamp("2024-03-30T12:00+01:00"), pd.Timestamp("2024-03-31T12:00+02:00")],
+]
+
+
+@pytest.mark.parametrize(
+    "stamps, zones", [*zip(ZONES, ["Europe/Berlin, UTC", "None, UTC", r"UTC\+01:00, UTC\+02:00"])]
+)
+def test_mixed_time_zones_are_refused_with_the_zones(stamps, zones):
+    message = f"mixed time zones: expected all times in one zone.*found {zones}.*utc=True.*tz_conv"
+    time = pd.Series(stamps, dtype=object)
+    for data, names in (
+        (pd.DataFrame({"t": time, "y": [1.0, 2.0]}), {"time": "t"}),
+        (frame([1.0, 2.0], pd.Index(time)), {}),
+    ):
+        with pytest.raises(DataError, match=message):
+            as_panel(data, **names)
+
+
+def test_the_way_out_of_mixed_time_zones_works():
+    time = pd.to_datetime(pd.Series(ZONES[0], dtype=object), utc=True).dt.tz_convert("Asia/Tokyo")
+    panel = as_panel(pd.DataFrame({"t": time, "y": [1.0, 2.0]}), time="t")
+    assert list(panel.index) == ZONES[0]
+
+
+@pytest.mark.parametrize("unit, hours", [("h", 1.0), ("30min", 0.5)])
+@pytest.mark.parametrize("day", ["2024-03-31", "2024-10-27"], ids=["spring", "autumn"])
+@pytest.mark.parametrize("known", [True, False], ids=["with freq", "without"])
+def test_hours_and_names_go_on_evenly_when_the_clocks_change(unit, hours, day, known):
+    time = pd.date_range(f"{day} 00:00", periods=9, freq=unit, tz="Europe/Berlin", name="Date")
+    index = time[:6] if known else pd.DatetimeIndex(list(time[:6]))
+    layout = layout_of(as_panel(frame(np.arange(6.0), index)))
+    assert (layout.time.freq is not None) == known
+    np.testing.assert_array_equal(layout.hours(), hours * np.arange(6))
+    step = infer_time_step(layout)
+    ahead = step.after(time_to_ints(layout.time)[-1:], 3, like=layout.time)[0]
+    assert list(time_from_ints(ahead, layout.time)) == list(time[6:])
+
+
+@pytest.mark.parametrize("clock", ["00:00", "02:30", "16:00"])
+@pytest.mark.parametrize("day", ["2024-03-31", "2024-10-27"], ids=["spring", "autumn"])
+def test_days_are_named_by_the_clock_on_the_wall_when_it_changes(clock, day):
+    last = pd.Timestamp(f"{day} {clock}") - pd.Timedelta(days=1)
+    wall = pd.date_range(end=last, periods=5, name="Date")
+    layout = layout_of(as_panel(frame(np.arange(5.0), wall.tz_localize("Europe/Berlin"))))
+    step = infer_time_step(layout)
+    ahead = step.after(time_to_ints(layout.time)[-1:], 3, like=layout.time)[0]
+    names = pd.DatetimeIndex(time_from_ints(ahead, layout.time))
+    skipped = (day, clock) == ("2024-03-31", "02:30")  # there is no such time on that day
+    clocks = [pd.Timestamp(f"2024-01-01 {clock}").time()] * 3
+    assert [stamp.time() for stamp in names][skipped:] == clocks[skipped:]
+    assert (names - names.normalize())[0] == pd.Timedelta(hours=2 if skipped else 0) or not skipped
+    assert list(names.tz_localize(None).normalize()) == list(
+        pd.date_range(pd.Timestamp(day), periods=3)
+    )
+
+
+# ------------------------------------------------------------- other tables, categories, attributes
+
+
+def table() -> pd.DataFrame:
+    """A long table of all types that other libraries have."""
+    return pd.DataFrame(
+        {
+            "ticker": ["B", "A", "A"],
+            "day": pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-01"]).as_unit("us"),
+            "close": [5.0, np.nan, 6.0],
+            "volume": [7, 8, 9],
+            "open": [True, False, True],
+            "sector": pd.Categorical(["tech", "food", "food"]),
+        }
+    )
+
+
+def polars_table() -> pl.DataFrame:
+    plain = pl.from_pandas(table().astype({"sector": "str"}))
+    return plain.with_columns(pl.col("sector").cast(pl.Categorical))
+
+
+OTHERS = {
+    "polars": polars_table,
+    "lazy polars": lambda: polars_table().lazy(),
+    "enum of polars": lambda: polars_table().with_columns(
+        pl.col("sector").cast(pl.Enum(["food", "tech"]))
+    ),
+    "pyarrow": lambda: pa.Table.from_pandas(table()),
+    "duckdb": lambda: (
+        duckdb.connect()
+        .from_arrow(pa.Table.from_pandas(table()))
+        .project("* REPLACE (sector::ENUM('food', 'tech') AS sector)")
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_tables_of_other_libraries_give_the_panel_that_pandas_gives(kind):
+    expected = as_panel(table(), series="ticker", time="day")
+    panel = as_panel(OTHERS[kind](), series="ticker", time="day")
+    assert panel["sector"].dtype == "category"
+    assert panel["sector"].astype("str").tolist() == ["food", "food", "tech"]
+    pd.testing.assert_frame_equal(
+        panel.drop(columns="sector"), expected.drop(columns="sector"), check_index_type=False
+    )
+
+
+@pytest.mark.parametrize("names", [("unique_id", "ds"), ("series", "time")])
+def test_known_names_are_recognised_in_other_tables(names):
+    renamed = polars_table().rename(dict(zip(["ticker", "day"], names)))
+    assert list(as_panel(renamed).index.names) == list(names)
+
+
+def test_columns_of_other_tables_can_be_chosen_and_wide_ones_unfolded():
+    assert list(as_panel(polars_table(), series="ticker", time="day", columns=["volume"])) == [
+        "volume"
+    ]
+    wide = pl.DataFrame({"day": [1, 2], "A": [1.0, None], "B": [3, 4]})
+    panel = as_panel(wide, wide="close", time="day")
+    assert panel["close"].to_dict() == {("A", 1): 1.0, ("B", 1): 3.0, ("B", 2): 4.0}
+
+
+@pytest.mark.parametrize(
+    "values, expected",
+    [
+        (pl.Series([1, None, 3]), [1, np.nan, 3]),
+        (pl.Series([True, None, False]), [1, np.nan, 0]),
+        (pl.Series([Decimal("1.5"), None, Decimal("3")]), [1.5, np.nan, 3]),
+        (pl.Series([1.5, None, 3], dtype=pl.Float32), [1.5, np.nan, 3]),
+    ],
+    ids=["integers", "booleans", "decimals", "float32"],
+)
+@pytest.mark.parametrize("form", ["polars", "pyarrow"])
+def test_numbers_of_other_tables_become_float64_with_nan_for_missing(values, expected, form):
+    data = pl.DataFrame({"t": [1, 2, 3], "y": values})
+    panel = as_panel(data.to_arrow() if form == "pyarrow" else data, time="t")
+    assert panel["y"].dtype == np.float64
+    np.testing.assert_array_equal(panel["y"], expected)
+
+
+@pytest.mark.parametrize("form", ["polars", "pyarrow", "duckdb"])
+def test_dates_without_a_time_of_day_are_midnights(form):
+    data = pl.DataFrame({"day": DAYS, "y": [1.0, 2, 3, 4]}).with_columns(pl.col("day").dt.date())
+    if form != "polars":
+        data = data.to_arrow()
+    if form == "duckdb":
+        data = duckdb.connect().from_arrow(data)
+    assert list(as_panel(data, time="day").index) == list(DAYS)
+
+
+def test_bad_tables_of_other_libraries_meet_the_same_errors():
+    with pytest.raises(DataError, match="empty frame"):
+        as_panel(pl.DataFrame())
+    with pytest.raises(DataError, match="column is not numeric .column 'ticker'.*series='ticker'"):
+        as_panel(polars_table()[:2], time="day")
+    with pytest.raises(DataError, match="columns not found.*'stock'"):
+        as_panel(polars_table(), series="stock", time="day")
+    twice = pl.concat([polars_table(), polars_table()])
+    with pytest.raises(DataError, match="duplicated time"):
+        as_panel(twice, series="ticker", time="day")
+
+
+def test_users_of_pandas_do_not_load_narwhals():
+    code = (
+        "import sys, pandas as pd; from tsforecast.data.panel import as_panel;"
+        "as_panel(pd.DataFrame({'y': [1.0, 2.0]})); print('narwhals' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pd.Categorical(["x", None, "x", "y"], categories=["y", "z", "x"], ordered=True),
+        pd.Categorical([3, 1, 2, 1]),
+    ],
+    ids=["text", "numbers"],
+)
+def test_categories_pass_untouched_and_in_the_order_of_the_rows(values):
+    data = pd.DataFrame({"t": [4, 2, 3, 1], "kind": values, "y": [4, 2, 3, 1]})
+    panel = as_panel(data, time="t")
+    assert panel["kind"].dtype == values.dtype
+    assert list(panel) == ["kind", "y"]
+    expected = data.sort_values("t")["kind"]
+    pd.testing.assert_series_equal(panel["kind"], expected.set_axis(panel.index))
+    same(as_panel(panel), panel)
+
+
+def test_dictionaries_of_pyarrow_in_pandas_are_categories():
+    dtype = pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string()))
+    panel = as_panel(pd.DataFrame({"kind": pd.Series(["b", "a"], dtype=dtype), "y": 1}))
+    assert panel["kind"].dtype == "category"
+    assert panel["kind"].tolist() == ["b", "a"]
+
+
+def test_a_wide_table_of_categories_is_refused():
+    with pytest.raises(DataError, match="not numeric.*found dtype category. Convert it with pd.to"):
+        as_panel(pd.DataFrame({"A": pd.Categorical(["x", "y"])}), wide="kind")
+
+
+def test_what_is_known_when_goes_with_the_panel():
+    data = frame([1, 2, 3, 4]).assign(eps=1.0, dps=2.0)
+    data.attrs["available"] = ["eps", "dps"]
+    assert as_panel(data).attrs["available"] == ["eps", "dps"]
+    assert as_panel(data, columns=["y", "dps"]).attrs["available"] == ["dps"]
+    assert "available" not in as_panel(data, columns=["y"]).attrs
+    assert data.attrs["available"] == ["eps", "dps"]
 
 
 # ------------------------------------------------------------------------------------------ layout

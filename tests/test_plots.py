@@ -74,3 +74,27 @@ def test_what_is_not_one_line_is_refused_before_anything_is_drawn(ax):
     with pytest.raises(DataError, match=r"several columns.*found columns \['close', 'volume'\]"):
         plot_forecast(one, table, ax=ax)
     assert not ax.get_lines()
+
+
+def test_of_several_targets_one_is_drawn_at_a_time(result, ax):
+    frame = result.frame
+    both = pd.concat([frame, frame.assign(target="volume", actual=0.0)], ignore_index=True)
+    with pytest.raises(ValueError, match=r"'target'.*\['open', 'volume'\], found None.*target='op"):
+        plot_backtest(both, ax=ax)
+    with pytest.raises(ValueError, match=r"'target'.*found 'high'"):
+        cumulative_gain(both, target="high")
+    assert not ax.get_lines()
+    pd.testing.assert_frame_equal(cumulative_gain(both, target="open"), cumulative_gain(result))
+    assert result.plot(ax, target="open") is ax
+    assert not cumulative_gain(both, target="volume").equals(cumulative_gain(result))
+    ahead = Naive(**SAME).fit(PRICES).predict().loc[ONE]
+    two = pd.concat([ahead, ahead.assign(target="volume")])
+    with pytest.raises(DataError, match=r"repeats times.*a target with forecast\["):
+        plot_forecast(two, ax=ax)
+
+
+def test_in_sample_rows_are_not_drawn(result):
+    frame = result.frame.assign(in_sample=False)
+    inside = frame.assign(in_sample=True, forecast=0.0)
+    both = pd.concat([frame, inside], ignore_index=True)
+    pd.testing.assert_frame_equal(cumulative_gain(both), cumulative_gain(result))

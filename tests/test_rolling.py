@@ -369,7 +369,7 @@ def test_refit_is_a_flag_or_a_whole_number(refit: Any):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda f: f.drop(columns="forecast"), "columns step and forecast, found no column forec"),
+        (lambda f: f.drop(columns="forecast"), "columns step, forecast, found no column forec"),
         (lambda f: f.assign(step=f["step"] - 1), r"steps 1 to 3, found .* first at step 0"),
         (lambda f: f.assign(cutoff=f["cutoff"] + pd.Timedelta("1s")), "cutoffs as asked"),
         (lambda f: pd.concat([f, f.iloc[:2]]), "one row per series.*found 2 rows that repeat"),
@@ -510,3 +510,295 @@ def test_a_short_series_of_the_automatic_naive_gets_the_errors_of_all():
         automatic.loc[automatic["model"] == "naive", columns].reset_index(drop=True),
         given.loc[given["model"] == "naive", columns].reset_index(drop=True),
     )
+
+
+class Both(BaseEstimator):
+    """Several targets: the last known value plus the training mean; with origins and a quantile."""
+
+    def __init__(self, target: Any = ("y", "x"), horizon: int = H) -> None:
+        self.target = target
+        self.horizon = horizon
+
+    def fit(self, panel: pd.DataFrame) -> Both:
+        self.models_ = [Mean(name, self.horizon).fit(panel) for name in self.target]
+        return self
+
+    def predict(self, panel: pd.DataFrame) -> pd.DataFrame:
+        """In an order of its own, as the target's name counts."""
+        return pd.concat([model.predict(panel) for model in reversed(self.models_)])
+
+
+class BothOrigins(Both):
+    forecast_origins = Origins.forecast_origins
+
+
+@pytest.mark.parametrize("model", [Both(), BothOrigins(), Both(["y", "x"])])
+def test_several_targets_equal_a_backtest_of_each(model: Any):
+    panel, splitter = make_panel(), RollingOrigin(3, 2, gap=1)
+    result = backtest({"both": model}, panel, splitter)
+    metrics = result.metrics()
+    assert list(metrics.index.names) == ["model", "target"]
+    for target in ("y", "x"):
+        alone = Origins(target) if hasattr(model, "forecast_origins") else Mean(target)
+        single = backtest({"both": alone}, panel, splitter)
+        for table, own in ((result.frame, single.frame), (result.scales, single.scales)):
+            mine = table[table["target"] == target].reset_index(drop=True)
+            pd.testing.assert_frame_equal(mine, own)
+        pd.testing.assert_frame_equal(metrics.xs(target, level="target"), single.metrics())
+
+
+def test_rows_of_several_targets_stand_in_the_order_given():
+    frame = backtest({"both": Both(("y", "x"))}, make_panel(), RollingOrigin(2, 2)).frame
+    first = frame[(frame["model"] == "both") & (frame["series"] == "a")].head(2 * H)
+    assert first["target"].tolist() == ["y"] * H + ["x"] * H
+    assert first["step"].tolist() == [1, 2, 3, 1, 2, 3]
+    order = frame.assign(target=frame["target"].map({"y": 0, "x": 1}))
+    order = order.assign(model=frame["model"].map({"both": 0, "naive": 1}))
+    keys = ["model", "series", "cutoff", "target", "step"]
+    assert order[keys].apply(tuple, axis=1).is_monotonic_increasing
+
+
+def test_a_list_of_one_target_equals_its_name():
+    panel, splitter = make_panel(), RollingOrigin(2)
+    listed = backtest({"mean": Both(["y"]), "other": Mean()}, panel, splitter).frame
+    same(listed, backtest({"mean": Mean(), "other": Mean()}, panel, splitter).frame)
+
+
+def test_models_must_agree_in_all_targets():
+    panel = make_panel()
+    with pytest.raises(
+        ValueError, match=r"one target for all, found \{'a': \('y', 'x'\), 'b': 'y'"
+    ):
+        backtest({"a": Both(), "b": Mean()}, panel)
+    with pytest.raises(ValueError, match=r"targets, each once, found \['y', 'y'\]"):
+        backtest(Both(["y", "y"]), panel)
+    with pytest.raises(ValueError, match=r"targets, each once, found \[\]"):
+        backtest(Both([]), panel)
+    with pytest.raises(DataError, match="target is not a column.*a column 'z'"):
+        backtest(Both(["y", "z"]), panel)
+    kinds = panel.assign(x=pd.Categorical(["low"] * len(panel)))
+    with pytest.raises(DataError, match="target is a category.*'x'.*as static= or group= alone"):
+        backtest(Both(), kinds)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            lambda f: f.drop(columns="target"),
+            "columns step, forecast, target, found no column targ",
+        ),
+        (lambda f: f.replace({"target": {"x": "z"}}), "the targets y, x, found .* first of 'z'"),
+        (lambda f: f.assign(target="y"), "one row per series, cutoff, target and step, found"),
+    ],
+)
+def test_a_malformed_frame_of_several_targets_is_refused(change: Any, message: str):
+    class Bad(BothOrigins):
+        def forecast_origins(self, panel: pd.DataFrame, cutoffs: pd.Index) -> pd.DataFrame:
+            return change(super().forecast_origins(panel, cutoffs))
+
+    with pytest.raises(DataError, match=rf"model 'Bad' is malformed: expected .*{message}"):
+        backtest(Bad(), make_panel(), RollingOrigin(2, 2))
+
+
+def test_a_run_of_several_targets_resumes(monkeypatch: pytest.MonkeyPatch):
+    panel, splitter = make_panel(), RollingOrigin(3, 2)
+    whole = backtest(Both(), panel, splitter)
+    last, predict = splitter.splits(panel, horizon=H)[2].cutoffs[0], Both.predict
+
+    def fragile(self: Both, panel: pd.DataFrame) -> pd.DataFrame:
+        if panel.index.get_level_values(1).max() >= last:
+            raise RuntimeError
+        return predict(self, panel)
+
+    monkeypatch.setattr(Both, "predict", fragile)
+    with pytest.raises(RuntimeError) as caught:
+        backtest(Both(), panel, splitter)
+    monkeypatch.undo()
+    resumed = backtest(Both(), panel, splitter, resume=caught.value.result)
+    pd.testing.assert_frame_equal(resumed.frame, whole.frame)
+    with pytest.raises(ValueError, match="resume.*on this panel"):
+        backtest(Both(["x", "y"]), panel, splitter, resume=whole)
+
+
+class Told(Mean):
+    """Forecasts what the column x will be; checks what it is told."""
+
+    future: Any = "x"
+
+    def predict(self, panel: pd.DataFrame, *, future: pd.DataFrame) -> pd.DataFrame:
+        assert list(future.columns) == ["x"]
+        ends, counts = panel.groupby(level=0).tail(1), future.groupby(level=0).size()
+        assert list(counts.index) == list(ends.index.get_level_values(0))
+        assert (counts == self.horizon).all()
+        frame = super().predict(panel)
+        return frame.assign(forecast=future["x"].to_numpy())
+
+
+def test_models_that_only_predict_are_told_the_future_columns():
+    panel = make_panel()
+    frame = backtest({"told": Told()}, panel, RollingOrigin(3, 2)).frame
+    told = frame[frame["model"] == "told"].set_index(["series", "time"])
+    whole = told.groupby(["series", "cutoff"])["step"].transform("size") == H
+    known = panel["x"].reindex(pd.MultiIndex.from_tuples(told.index))
+    assert whole.any() and not whole.all()
+    np.testing.assert_array_equal(told["forecast"], np.where(whole, known, np.nan))
+
+
+def test_a_single_series_is_told_the_future_too():
+    class Alone(Naive2):
+        future = ("x",)
+
+        def predict(self, panel: pd.DataFrame, *, future: pd.DataFrame) -> pd.DataFrame:
+            return super().predict(panel).assign(forecast=future["x"].to_numpy())
+
+    panel = pd.DataFrame({"y": np.zeros(9), "x": np.arange(9.0)})
+    fitted = Alone("y")
+    fitted.cutoff_ = 3
+    for model in (Alone("y"), FrozenEstimator(fitted)):
+        frame = backtest({"told": model}, panel, RollingOrigin(2)).frame
+        told = frame[frame["model"] == "told"]
+        assert (told["forecast"] == told["time"]).all()
+
+
+def test_a_cutoff_without_any_series_that_goes_on_is_all_missing():
+    panel = pd.concat(
+        {
+            "a": pd.DataFrame({"y": 1.0, "x": 2.0}, index=range(0, 20, 2)),
+            "b": pd.DataFrame({"y": 1.0, "x": 2.0}, index=range(1, 20, 2)),
+        },
+        names=["series", "time"],
+    )
+    frame = backtest({"told": Told()}, panel, RollingOrigin(1)).frame
+    assert len(frame) and frame.loc[frame["model"] == "told", "forecast"].isna().all()
+
+
+def test_a_future_column_that_is_not_there_is_refused():
+    with pytest.raises(DataError, match="`future` column of 'Told' is not a column.*'x'"):
+        backtest(Told(), make_panel()[["y"]])
+
+
+class EveryRow(Origins):
+    """As `Origins`, and from every row where no cutoffs are named."""
+
+    def forecast_origins(self, panel: pd.DataFrame, cutoffs: Any) -> pd.DataFrame:
+        if cutoffs is not None:
+            return super().forecast_origins(panel, cutoffs)
+        frames = []
+        for _, rows in panel.groupby(level=0):
+            for stop in range(1, len(rows) + 1):
+                last = self.predict(rows.iloc[:stop])
+                frames.append(last)
+        frame = pd.concat(frames)
+        return frame.assign(**{"q0.1": frame["forecast"] - 1, "q0.9": frame["forecast"] + 1})
+
+
+@pytest.mark.parametrize("refit, fits", [(True, [0, 1, 2, 3]), (3, [0, 3]), (False, [0])])
+def test_fitted_values_are_kept_once_for_each_fit(refit: Any, fits: list[int]):
+    panel, splitter = make_panel(), RollingOrigin(4, 2, train_size=25)
+    plain = backtest({"every": EveryRow()}, panel, splitter, refit=refit)
+    result = backtest({"every": EveryRow()}, panel, splitter, refit=refit, fitted=True)
+    assert list(result.frame.columns[-3:]) == ["actual", "fit_until", "in_sample"]
+    outside = result.frame[~result.frame["in_sample"]]
+    pd.testing.assert_frame_equal(outside.drop(columns=["fit_until", "in_sample"]), plain.frame)
+    inside = result.frame[result.frame["in_sample"]]
+    assert result.frame["in_sample"].is_monotonic_increasing
+    splits = splitter.splits(panel, horizon=H)
+    time = panel.index.get_level_values("day")
+    expected: list[Any] = []
+    for number in fits:
+        split = splits[number]
+        rows = panel["y"][(time >= split.fit_from) & (time <= split.fit_until)]
+        for name, one in rows.groupby(level=0):
+            y = one.droplevel(0)
+            last = y.ffill()
+            for origin in range(len(y) - H):
+                for step in range(1, H + 1):
+                    key = (name, y.index[origin + step], y.index[origin], step, "y")
+                    values = (y.iloc[origin + step], split.fit_until)
+                    if not np.isnan(last.iloc[origin]):
+                        expected.append(("naive", *key, last.iloc[origin], *values))
+                        expected.append(("every", *key, last.iloc[origin] + rows.mean(), *values))
+    columns = ["model", "series", "time", "cutoff", "step", "target", "forecast", "actual"]
+    table = pd.DataFrame(expected, columns=[*columns, "fit_until"])
+    table = table.sort_values(["model", "series", "cutoff", "step", "fit_until"], ignore_index=True)
+    keys = ["model", "series", "cutoff", "step", "fit_until"]
+    same(inside[[*columns, "fit_until"]].sort_values(keys, ignore_index=True), table)
+    # the naive has quantiles at the levels of the model, also in the sample
+    assert inside[["q0.1", "q0.9"]].notna().to_numpy().all()
+
+
+def test_in_sample_rows_are_out_of_every_score_unless_asked_for():
+    panel, splitter = make_panel(), RollingOrigin(3, 2)
+    plain = backtest({"every": EveryRow()}, panel, splitter)
+    result = backtest({"every": EveryRow()}, panel, splitter, fitted=True)
+    pd.testing.assert_frame_equal(result.metrics(), plain.metrics())
+    pd.testing.assert_frame_equal(result.skill(), plain.skill())
+    assert result.verdicts() == plain.verdicts()
+    pd.testing.assert_frame_equal(result.residuals(), plain.residuals())
+    assert repr(result).startswith(repr(plain)[:-1] + ", in_sample=")
+    inside = result.frame[result.frame["in_sample"]].dropna(subset=["actual"])
+    mae = (inside["actual"] - inside["forecast"]).abs().groupby(inside["model"]).mean()
+    scored = result.metrics(in_sample=True)
+    assert scored["mae"].to_dict() == pytest.approx(mae.to_dict())
+    assert scored["mase"].isna().all() and scored["n"].sum() == len(inside)
+    with pytest.raises(ValueError, match="'scales'.*in-sample rows have none"):
+        result.metrics(metrics="mase", in_sample=True)
+    with pytest.raises(DataError, match="no in-sample rows.*fitted=True"):
+        plain.metrics(in_sample=True)
+
+
+def test_models_that_give_no_fitted_values_are_named_in_a_warning():
+    panel, splitter = make_panel(), RollingOrigin(2)
+    known = panel[panel.index.get_level_values(1) <= splitter.splits(panel, horizon=H)[0].fit_until]
+    frozen = FrozenEstimator(EveryRow().fit(known))
+    models = {"every": EveryRow(), "mean": Mean(), "frozen": frozen}
+    with pytest.warns(UserWarning, match="no in-sample forecasts of mean, frozen: .*fitted here"):
+        frame = backtest(models, panel, splitter, fitted=True).frame
+    assert set(frame.loc[frame["in_sample"], "model"]) == {"every", "naive"}
+    until = frame.loc[frame["model"] == "frozen", "fit_until"]
+    assert set(until) == {frozen.cutoff_}
+
+
+@pytest.mark.parametrize("refit", [True, 2])
+def test_a_run_with_fitted_values_resumes_to_the_same_result(
+    refit: Any, monkeypatch: pytest.MonkeyPatch
+):
+    panel, splitter = make_panel(), RollingOrigin(5, 2)
+    models = {"every": EveryRow(), "fragile": Fragile()}
+    options = {"refit": refit, "fitted": True}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        whole = backtest(models, panel, splitter, **options)
+        third = splitter.splits(panel, horizon=H)[3]
+        monkeypatch.setattr(Fragile, "fails_from", third.cutoffs[0])
+        with pytest.raises(RuntimeError) as caught:
+            backtest(models, panel, splitter, **options)
+        monkeypatch.undo()
+        resumed = backtest(models, panel, splitter, **options, resume=caught.value.result)
+        pd.testing.assert_frame_equal(resumed.frame, whole.frame)
+        with pytest.raises(ValueError, match="resume.*'fitted': False.*found.*'fitted': True"):
+            backtest(models, panel, splitter, refit=refit, resume=caught.value.result)
+
+
+def test_fitted_values_of_several_targets_and_of_one_series():
+    class One(BothOrigins):
+        def forecast_origins(self, panel: pd.DataFrame, cutoffs: Any) -> pd.DataFrame:
+            every = pd.DataFrame({"cutoff": panel.index if cutoffs is None else cutoffs})
+            parts = [
+                every.assign(target=name, step=step, forecast=float(k))
+                for k, name in enumerate(self.target)
+                for step in range(1, self.horizon + 1)
+            ]
+            return pd.concat(parts, ignore_index=True)
+
+        def fit(self, panel: pd.DataFrame) -> Any:
+            return self
+
+    panel = pd.DataFrame({"x": np.arange(12.0), "y": -np.arange(12.0)})
+    frame = backtest({"one": One()}, panel, RollingOrigin(2), fitted=True).frame
+    inside = frame[frame["in_sample"] & (frame["model"] == "one")]
+    assert inside.groupby("fit_until")["cutoff"].max().to_dict() == {7: 4, 8: 5}
+    assert (inside["forecast"] == (inside["target"] == "x")).all()
+    assert (inside["actual"].abs() == inside["time"]).all()
+    assert ((inside["actual"] <= 0) == (inside["target"] == "y")).all()

@@ -445,6 +445,67 @@ def test_rows_that_cannot_be_paired_are_refused():
         skill(frame[apart], horizon=2, baselines=["naive", "mean"])
 
 
+def two_targets(networks, n=200, **options):
+    """One backtest frame of prices and volumes, and the single frames."""
+    models = {**MODELS, **networks}
+    frames = {
+        name: backtest_frame(
+            random_walk(n, seed=seed, persistence=0.8), models, horizon=2, **options
+        ).assign(target=name)
+        for seed, name in enumerate(["price", "volume"])
+    }
+    return pd.concat(frames.values(), ignore_index=True), frames
+
+
+def test_several_targets_are_tested_one_by_one():
+    both, single = two_targets({"lstm": shrink, "gru": last})
+    table = skill(both, 2, baselines=["naive", "mean"])
+    assert list(table.index) == [
+        ("lstm", "price"),
+        ("lstm", "volume"),
+        ("gru", "price"),
+        ("gru", "volume"),
+    ]
+    assert table.index.names == ["model", "target"]
+    for name, frame in single.items():
+        alone = skill(frame, 2, baselines=["naive", "mean"])
+        mine = table.xs(name, level="target")
+        same = [column for column in table if column not in ("p_holm", "verdict")]
+        pd.testing.assert_frame_equal(mine[same], alone[same])
+
+
+def test_p_values_are_adjusted_for_models_and_targets():
+    both, _ = two_targets({"lstm": shrink, "gru": lambda y, s: 0.5 * y[-1]})
+    table = skill(both, 2, baselines=["naive", "mean"])
+    np.testing.assert_allclose(table["p_holm"], holm(table["p"]))
+    assert table["verdict"].str.contains("after Holm over 2 models x 2 targets,").all()
+    one, _ = two_targets({"lstm": shrink})
+    table = skill(one, 2, baselines=["naive", "mean"])
+    assert table["verdict"].str.contains("after Holm over 2 targets,").all()
+
+
+def test_the_verdict_names_the_target_where_there_are_several():
+    both, single = two_targets({"lstm": shrink})
+    sentences = skill(both, 2, baselines=["naive", "mean"])["verdict"]
+    assert [text.split(":")[0] for text in sentences] == ["lstm on price", "lstm on volume"]
+    alone = skill(single["price"], 2, baselines=["naive", "mean"])["verdict"].item()
+    assert alone.startswith("lstm: ")
+
+
+def test_only_baselines_give_an_empty_table_of_several_targets():
+    both, _ = two_targets({})
+    table = skill(both, 2, baselines=["naive", "mean"])
+    assert len(table) == 0 and table.index.names == ["model", "target"]
+
+
+def test_in_sample_rows_are_left_out():
+    frame = backtest_frame(random_walk(120), {**MODELS, "lstm": shrink}, horizon=2)
+    inside = frame.assign(in_sample=True, forecast=frame["actual"])
+    both = pd.concat([frame.assign(in_sample=False), inside], ignore_index=True)
+    options = {"horizon": 2, "baselines": ["naive", "mean"]}
+    pd.testing.assert_frame_equal(skill(both, **options), skill(frame, **options))
+
+
 def test_no_warning_and_no_change_to_the_frame():
     frame = backtest_frame(random_walk(60), {**MODELS, "lstm": last}, horizon=2)
     frame["actual"] = 1.0

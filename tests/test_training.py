@@ -217,6 +217,19 @@ def test_a_learnable_season_leaves_the_baseline():
     assert model.history_["val_loss"][best] < 0.5 * model.history_["val_loss"][0]
 
 
+def test_series_may_be_held_out_for_validation():
+    panel = pd.concat({f"s{i}": waves() for i in range(5)}, names=["series"])
+    model = forecaster(validation="series", max_epochs=4, learning_rate=0.05, schedule=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(panel)
+    assert model.best_epochs_[0] > 0
+    # the same sines on both sides: what is learned on one holds on the other
+    np.testing.assert_allclose(
+        model.history_["val_loss"][4], model.history_["train_loss"][4], atol=0.2
+    )
+
+
 def test_without_validation_the_last_epoch_counts_and_nothing_is_warned():
     network, fitted, _ = run(None, max_epochs=4)
     assert fitted.best_epoch == 4
@@ -236,7 +249,7 @@ def test_best_epoch_before_the_last_one_draws_no_warning():
         run([1.0, 0.5, 0.6], max_epochs=2)
 
 
-# --------------------------------------------------------------------------------------- the steps
+# ---------------------------------------------------------------------------------------- the steps
 
 
 def test_cosine_schedule_falls_to_zero_over_the_epochs():
@@ -292,6 +305,102 @@ def test_a_batch_without_any_target_is_skipped():
     assert network.level.item() == pytest.approx(0.1, rel=1e-3)  # one step of Adam
 
 
+class Weighted(Level):
+    """The weight of each target comes with it."""
+
+    def loss(self, x, z, weight):
+        return (z - self.level).abs() ** self.power, weight
+
+
+def test_losses_count_by_their_weights_within_a_batch_and_over_an_epoch():
+    batches = [([1.0, 3.0], [3.0, 1.0]), ([7.0], [0.5]), ([100.0], [0.0])]
+
+    class Batches(Epochs):
+        def __iter__(self):
+            for targets, weights in batches:
+                yield torch.zeros(1), torch.tensor(targets), torch.tensor(weights)
+
+    network = Weighted()
+    norms = []
+
+    def look(trainer):
+        if network.level.grad is not None:
+            norms.append(float(network.level.grad))
+
+    fitted = train(
+        network,
+        Batches([1.0] * 3),
+        None,
+        Training(
+            max_epochs=1,
+            learning_rate=1e-9,
+            gradient_clip=None,
+            trainer_options={"callbacks": [callback(on_train_batch_end=look)]},
+        ),
+    )
+    assert fitted.history["train_loss"][1] == pytest.approx((3 * 1 + 1 * 9 + 0.5 * 49) / 4.5)
+    # the gradient of a batch is that of its weighted mean, whatever the sum of its weights
+    assert norms[:2] == pytest.approx([-2 * (3 * 1 + 1 * 3) / 4, -2 * 7])
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.99])
+def test_averaging_keeps_the_running_mean_of_the_weights_over_steps(decay):
+    network, levels = Level(), []
+    callbacks = [callback(on_train_batch_end=lambda trainer: levels.append(network.level.item()))]
+    run(
+        None,
+        network=network,
+        max_epochs=4,
+        targets=[5.0, -3.0, 8.0],
+        averaging=decay,
+        trainer_options={"callbacks": callbacks},
+    )
+    assert len(levels) == 12
+    mean = 0.0
+    for step, level in enumerate(levels, start=1):
+        share = min(decay, (1 + step) / (10 + step))  # the first steps soon weigh little
+        mean = share * mean + (1 - share) * level
+    assert network.level.item() == pytest.approx(mean, rel=1e-5)
+    assert abs(mean - levels[-1]) > 1e-3
+
+
+def test_averaged_weights_are_what_is_validated_and_restored():
+    losses = [1.0, 0.5, 0.2, 0.6, 0.7, 0.8]
+    plain, _, seen = run(losses, schedule=None)
+    averaged, fitted, means = run(losses, schedule=None, averaging=0.9)
+    assert fitted.best_epoch == 2
+    assert averaged.level.item() == means.seen[2]
+    assert plain.level.item() == seen.seen[2]
+    for mean, level in zip(means.seen[1:], seen.seen[1:]):
+        assert 0 < mean < level  # it lags behind a weight that grows
+
+
+def test_an_untrained_network_comes_back_from_averaging_too():
+    network, fitted, _ = run([0.5, 0.9, 0.8, 0.85, 0.9, 0.95], averaging=0.9)
+    assert fitted.best_epoch == 0
+    assert network.level.item() == 0.0
+
+
+def test_an_interrupt_keeps_the_averaged_weights_so_far():
+    network, fitted, script = run(
+        [1.0, 0.2, 0.6], trainer_options=interrupt_in_epoch(3), averaging=0.9
+    )
+    assert isinstance(fitted.stopped_by, KeyboardInterrupt)
+    assert network.level.item() == script.seen[1]
+
+
+def test_a_forecaster_is_trained_with_averaged_weights():
+    panel = walk()
+    options = {"max_epochs": 3, "learning_rate": 0.05}
+    plain, averaged = forecaster(**options), forecaster(averaging=0.9, **options)
+    spread = [
+        model.fit(panel).networks_[0].decoder.weight.abs().max().item()
+        for model in (plain, averaged)
+    ]
+    assert 0 < spread[1] < spread[0]  # it started at zero and lags behind
+    assert same(weights(averaged), weights(clone(averaged).fit(panel)))
+
+
 def test_history_is_a_frame_by_epoch_and_member():
     model = forecaster().set_params(n_members=2).fit(walk())
     assert list(model.history_.columns) == [
@@ -307,7 +416,7 @@ def test_history_is_a_frame_by_epoch_and_member():
     assert (model.history_["seconds"] > 0).all()
 
 
-# ------------------------------------------------------------------------------ what is not finite
+# ------------------------------------------------------------------------------- what is not finite
 
 
 def test_training_loss_that_is_not_finite_stops_with_advice():
@@ -336,7 +445,7 @@ def test_weights_that_are_not_finite_stop_training_without_validation():
         run(None, network=Level(3.0, power=0), weight_decay=1e40, max_epochs=1)
 
 
-# ------------------------------------------------------------------------------------- interrupts
+# --------------------------------------------------------------------------------------- interrupts
 
 
 def interrupt_in_epoch(number: int) -> dict:
@@ -661,13 +770,16 @@ def test_a_terminal_shows_a_bar_if_verbose_and_nothing_if_not(tmp_path):
         ("origins", "many", "a whole number of at least 1, found 'many'"),
         ("schedule", "step", r"one of \['cosine', None\], found 'step'"),
         ("init", "zeros", r"one of .*'keras'.*, found 'zeros'"),
-        ("validation", "series", r"one of \['time', None\], found 'series'"),
+        ("validation", "rows", r"one of \['time', 'series', None\], found 'rows'"),
         ("accelerator", "tpu", r"one of .*'cpu'.*, found 'tpu'"),
         ("learning_rate", 0, "a number above 0, found 0"),
         ("learning_rate", float("nan"), "a number above 0, found nan"),
         ("learning_rate", "fast", "a number above 0, found 'fast'"),
         ("weight_decay", -0.1, "0 or more, found -0.1"),
         ("gradient_clip", 0.0, "a number above 0, or None, found 0.0"),
+        ("averaging", 0, r"a number in \(0, 1\), or None, found 0"),
+        ("averaging", 1.0, r"a number in \(0, 1\), or None, found 1.0"),
+        ("averaging", "ema", r"a number in \(0, 1\), or None, found 'ema'"),
         ("validation_size", 1.0, r"a share in \(0, 1\), found 1.0"),
         ("validation_size", None, r"a share in \(0, 1\), found None"),
         ("trainer_options", ["logger"], r"a dict or None, found \['logger'\]"),

@@ -17,8 +17,9 @@ from sklearn.preprocessing import RobustScaler, StandardScaler
 from sklearn.utils import estimator_html_repr
 
 from tsforecast._checks import DataError
-from tsforecast.data.panel import as_panel
-from tsforecast.data.transforms import Clip, Log, LogReturn, SeriesScaler
+from tsforecast.data.panel import as_panel, layout_of
+from tsforecast.data.pipeline import TargetTransform
+from tsforecast.data.transforms import Bounded, Clip, Log, LogReturn, SeriesScaler
 
 NAN = np.nan
 SCALERS = {
@@ -26,7 +27,7 @@ SCALERS = {
     for method in ("standard", "robust")
     for by in ("series", "all")
 }
-INVERTIBLE: dict[str, Any] = {"log": Log(), **SCALERS}
+INVERTIBLE: dict[str, Any] = {"log": Log(), "bounded": Bounded(0.0, 1e4), **SCALERS}
 ALL: dict[str, Any] = {**INVERTIBLE, "clip": Clip(2.0, 50.0), "return": LogReturn()}
 
 
@@ -324,6 +325,98 @@ def test_clip_agrees_with_pandas(lower, upper):
 def test_clip_limits_in_the_wrong_order_are_refused():
     with pytest.raises(ValueError, match="'lower': expected a number below upper=1, found 2"):
         Clip(2, 1).fit(panel_of())
+
+
+# ----------------------------------------------------------------------------------------- Bounded
+
+
+def saturation(values):
+    return pd.DataFrame({"spo2": values})
+
+
+def test_bounded_without_eps_is_the_scaled_logit():
+    panel = panel_of()
+    expected = np.log((panel + 1.0) / (5e3 - panel))
+    result = Bounded(-1.0, 5e3, eps=0).fit_transform(panel)
+    pd.testing.assert_frame_equal(result, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("eps", [1e-6, 0.01, 0.2])
+def test_values_at_a_bound_are_finite_and_come_back_as_they_were(eps):
+    panel = saturation([100.0, 50.0, 99.0, NAN, 100.0])
+    bounded = Bounded(50, 100, eps=eps).fit(panel)
+    z = bounded.transform(panel)
+    np.testing.assert_allclose(z["spo2"].iloc[:2], [np.log(1 / eps - 1), -np.log(1 / eps - 1)])
+    back = bounded.inverse_transform(z)
+    pd.testing.assert_frame_equal(back, panel, rtol=1e-9)
+    assert back["spo2"].max() <= 100 and back["spo2"].min() >= 50
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.floats(-1e6, 1e6),
+    st.floats(1e-3, 1e6),
+    st.sampled_from([0.0, 1e-9, 0.01, 0.3]),
+    st.lists(st.floats(allow_nan=False), min_size=2, max_size=20),
+)
+def test_bounded_never_leaves_its_bounds_and_never_turns_quantiles_round(low, width, eps, values):
+    high = low + width
+    bounded = Bounded(low, high, eps=eps).fit(saturation([low + 0.5 * width]))
+    back = bounded.inverse_transform(saturation(sorted(values)))["spo2"]
+    assert back.between(low, high).all()
+    assert (back.diff().iloc[1:] >= 0).all()
+
+
+def test_bounded_is_accepted_on_a_target_that_is_at_its_bound_most_of_the_time():
+    panel = saturation([100.0] * 8 + [97.0, 95.0])
+    transform = TargetTransform(Bounded(50, 100), panel)
+    fan = transform.push(
+        np.array([[[3.0, 4.0, 9.0]]]), np.array([9]), layout_of(panel), inverse=True
+    )
+    assert fan.max() == 100 and (np.diff(fan) > 0).all()
+
+
+@pytest.mark.parametrize(
+    "eps, values, found",
+    [(0.01, [97.0, 101.0, -2.0], "2 that are not, e.g. 101"), (0, [97.0, 100.0, 0.0], "e.g. 100")],
+)
+def test_values_out_of_bounds_name_column_series_and_rows(eps, values, found):
+    index = pd.MultiIndex.from_product([["P1"], [0, 1, 2]], names=["patient", "hours"])
+    panel = saturation(values).set_axis(index)
+    bounds = r"\[0, 100\]" if eps else r"\(0, 100\)"
+    advice = r"put Clip\(0, 100\) before" + ("." if eps else " and take eps=0.01.")
+    with pytest.raises(
+        DataError,
+        match=r"out of bounds \(column 'spo2'; series 'P1'; first rows: \('P1', 1\), \('P1', 2\)\)"
+        f": expected numbers in {bounds}, or NaN, found .*{found}.*{advice}",
+    ):
+        Bounded(0, 100, eps=eps).fit_transform(panel)
+    with pytest.raises(DataError, match="first rows: 1, 2"):
+        Bounded(0, 100, eps=eps).fit_transform(panel.droplevel("patient"))
+
+
+def test_a_clip_before_takes_what_is_out_of_bounds_to_the_bound():
+    panel = saturation([97.0, 101.0, -2.0])
+    chain = make_pipeline(Clip(0, 100), Bounded(0, 100))
+    back = chain.inverse_transform(chain.fit_transform(panel))
+    np.testing.assert_allclose(back["spo2"], [97.0, 100.0, 0.0], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "parameters, message",
+    [
+        ({"low": 100, "high": 50}, "'low': expected a number below high=50, found 100"),
+        ({"low": 1, "high": 1}, "'low': expected a number below high=1, found 1"),
+        ({"low": None, "high": 1}, "'low': expected a finite number, found None"),
+        ({"low": 0, "high": np.inf}, "'high': expected a finite number, found inf"),
+        ({"low": 0, "high": True}, "'high': expected a finite number, found True"),
+        ({"low": 0, "high": 1, "eps": 0.5}, r"'eps': expected a number in \[0, 0.5\), found 0.5"),
+        ({"low": 0, "high": 1, "eps": "small"}, "'eps': .* found 'small'"),
+    ],
+)
+def test_bounds_that_make_no_sense_are_refused_in_fit(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        Bounded(**parameters).fit(panel_of())
 
 
 # ------------------------------------------------------------------------------------ SeriesScaler

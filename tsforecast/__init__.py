@@ -13,25 +13,38 @@ __version__ = "0.1.0"
 
 _HOME = {
     "DataError": "tsforecast._checks",
+    "align_asof": "tsforecast.data.asof",
+    "calendar_features": "tsforecast.data.calendars",
+    "describe_panel": "tsforecast.data.describe",
     "as_panel": "tsforecast.data.panel",
+    "load_etth1": "tsforecast.data.datasets",
     "load_exchange_rate": "tsforecast.data.datasets",
+    "load_m4": "tsforecast.data.datasets",
     "load_nasdaq": "tsforecast.data.datasets",
     "load_sp500": "tsforecast.data.datasets",
     "load_sp500_ohlcv": "tsforecast.data.datasets",
     "load_sp500_rv": "tsforecast.data.datasets",
     "make_prices": "tsforecast.data.datasets",
     "make_vitals": "tsforecast.data.datasets",
+    "RunningScale": "tsforecast.data.running",
     "RollingOrigin": "tsforecast.data.splits",
+    "Bounded": "tsforecast.data.transforms",
     "Clip": "tsforecast.data.transforms",
     "Log": "tsforecast.data.transforms",
     "LogReturn": "tsforecast.data.transforms",
     "SeriesScaler": "tsforecast.data.transforms",
     "CellStack": "tsforecast.nn.cells",
+    "Gaussian": "tsforecast.nn.heads",
+    "NegativeBinomial": "tsforecast.nn.heads",
     "Point": "tsforecast.nn.heads",
+    "Poisson": "tsforecast.nn.heads",
     "Quantiles": "tsforecast.nn.heads",
+    "StudentT": "tsforecast.nn.heads",
     "Training": "tsforecast.nn.training",
     "Backtest": "tsforecast.backtesting.rolling",
     "backtest": "tsforecast.backtesting.rolling",
+    "evaluate": "tsforecast.metrics",
+    "skill": "tsforecast.backtesting.skill",
     "LookaheadError": "tsforecast.backtesting.lookahead",
     "check_no_lookahead": "tsforecast.backtesting.lookahead",
     "RecurrentForecaster": "tsforecast.estimators.forecaster",
@@ -40,6 +53,7 @@ _HOME = {
     "Naive": "tsforecast.estimators.baselines",
     "RandomWalk": "tsforecast.estimators.baselines",
     "SeasonalNaive": "tsforecast.estimators.baselines",
+    "LagRegressor": "tsforecast.estimators.regression",
     "HAR": "tsforecast.estimators.volatility",
     "garman_klass": "tsforecast.estimators.volatility",
     "plot_backtest": "tsforecast.insight.plots",
@@ -54,15 +68,23 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.backtesting.lookahead import check_no_lookahead as check_no_lookahead
     from tsforecast.backtesting.rolling import Backtest as Backtest
     from tsforecast.backtesting.rolling import backtest as backtest
+    from tsforecast.backtesting.skill import skill as skill
+    from tsforecast.data.asof import align_asof as align_asof
+    from tsforecast.data.calendars import calendar_features as calendar_features
+    from tsforecast.data.datasets import load_etth1 as load_etth1
     from tsforecast.data.datasets import load_exchange_rate as load_exchange_rate
+    from tsforecast.data.datasets import load_m4 as load_m4
     from tsforecast.data.datasets import load_nasdaq as load_nasdaq
     from tsforecast.data.datasets import load_sp500 as load_sp500
     from tsforecast.data.datasets import load_sp500_ohlcv as load_sp500_ohlcv
     from tsforecast.data.datasets import load_sp500_rv as load_sp500_rv
     from tsforecast.data.datasets import make_prices as make_prices
     from tsforecast.data.datasets import make_vitals as make_vitals
+    from tsforecast.data.describe import describe_panel as describe_panel
     from tsforecast.data.panel import as_panel as as_panel
+    from tsforecast.data.running import RunningScale as RunningScale
     from tsforecast.data.splits import RollingOrigin as RollingOrigin
+    from tsforecast.data.transforms import Bounded as Bounded
     from tsforecast.data.transforms import Clip as Clip
     from tsforecast.data.transforms import Log as Log
     from tsforecast.data.transforms import LogReturn as LogReturn
@@ -73,13 +95,19 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.estimators.baselines import RandomWalk as RandomWalk
     from tsforecast.estimators.baselines import SeasonalNaive as SeasonalNaive
     from tsforecast.estimators.forecaster import RecurrentForecaster as RecurrentForecaster
+    from tsforecast.estimators.regression import LagRegressor as LagRegressor
     from tsforecast.estimators.volatility import HAR as HAR
     from tsforecast.estimators.volatility import garman_klass as garman_klass
     from tsforecast.insight.plots import plot_backtest as plot_backtest
     from tsforecast.insight.plots import plot_forecast as plot_forecast
+    from tsforecast.metrics import evaluate as evaluate
     from tsforecast.nn.cells import CellStack as CellStack
+    from tsforecast.nn.heads import Gaussian as Gaussian
+    from tsforecast.nn.heads import NegativeBinomial as NegativeBinomial
     from tsforecast.nn.heads import Point as Point
+    from tsforecast.nn.heads import Poisson as Poisson
     from tsforecast.nn.heads import Quantiles as Quantiles
+    from tsforecast.nn.heads import StudentT as StudentT
     from tsforecast.nn.training import Training as Training
 
 

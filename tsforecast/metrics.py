@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tsforecast._checks import bad_parameter, fail
+from tsforecast._checks import bad_parameter, fail, first
 
 __all__ = [
     "METRICS",
+    "as_forecasts",
     "evaluate",
     "pinball_loss",
     "qlike",
@@ -21,6 +23,7 @@ __all__ = [
     "quantile_levels",
     "quantile_loss",
     "quantiles_given",
+    "sample_rows",
     "scored_rows",
     "smape",
     "widest_interval",
@@ -41,8 +44,12 @@ METRICS = (
     "qlike",
 )
 _COLUMNS = ("model", "series", "time", "cutoff", "step", "target", "forecast", "actual")
+_KEYS = ("series", "time", "cutoff", "step", "target", "actual")  # the same for all models
+_PATH = ["model", "series", "target", "cutoff"]  # the rows of one forecast
 _SCALED = ("mase", "rmsse")
 _QUANTILE = ("wql", "crps", "coverage", "width")
+# what other toolkits append to a model's name: -lo-80, -hi-80, -median, -q-10, _ql0.1
+_SUFFIX = re.compile(r"[-_](?:(lo|hi)[-_](\d+(?:\.\d+)?)|median|ql?[-_]?(\d*\.?\d+))")
 
 
 def quantile_column(level: float) -> str:
@@ -202,13 +209,281 @@ def smape(actual: npt.ArrayLike, forecast: npt.ArrayLike) -> Floats:
     return np.asarray(np.divide(error, size, out=np.zeros(error.shape), where=size != 0))
 
 
-def scored_rows(frame: pd.DataFrame) -> pd.DataFrame:
+def as_forecasts(
+    frame: pd.DataFrame, columns: Mapping[str, Hashable | Sequence[str]] | None = None
+) -> pd.DataFrame:
+    """Bring forecasts of any toolkit into the flat form of a backtest frame.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        One row per model, series, cutoff and time (long), or one per series, cutoff and time with
+        a column of forecasts per model (wide).
+    columns : mapping of str to column name, optional
+        Our names to those of the frame; names that are alike need no entry. Ours are ``series,
+        time, cutoff, step, target, forecast, actual, model`` and the quantile columns ``q0.1``
+        and so on. The entry `model` is the column that names the model of a long frame, or the
+        list of the forecast columns of a wide one, whose quantiles are then found by name:
+        ``LSTM-lo-80``, ``LSTM-hi-80``, ``LSTM-median``, ``LSTM-q-10``, ``LSTM_ql0.1``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``model, series, time, cutoff, step, target, forecast, q..., actual``, then those
+        not named; a frame that has ours already is returned as it is. What is lacking is derived
+        where that is sound: one `series` is 0, `target` is ``"value"``, `forecast` is the median,
+        and `step` is the rank of the time among those of the same forecast, which is right if no
+        row before the last was dropped.
+
+    Raises
+    ------
+    DataError
+        If columns are missing, time and cutoff do not fit, rows are repeated, or one model lacks
+        rows that another has.
+    ValueError
+        If `columns` cannot be read.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> wide = pd.DataFrame({"unique_id": "A", "ds": [3, 4], "cutoff": 2, "y": [1.0, 2.0],
+    ...                      "LSTM": [1.5, 1.5], "LSTM-lo-80": [0.0, 0.5]})
+    >>> names = {"series": "unique_id", "time": "ds", "actual": "y", "model": ["LSTM"]}
+    >>> as_forecasts(wide, names)[["model", "series", "time", "step", "forecast", "q0.1"]]
+      model series  time  step  forecast  q0.1
+    0  LSTM      A     3     1       1.5   0.0
+    1  LSTM      A     4     2       1.5   0.5
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise bad_parameter("frame", expected="a pandas DataFrame", found=frame)
+    if columns is None and all(name in frame for name in _COLUMNS):
+        return frame
+    named, models = _read_columns(columns or {})
+    theirs = set(named.values())
+    levels = [name for name in frame.index.names if name in theirs or name in _COLUMNS]
+    frame = frame.reset_index([name for name in levels if name not in frame])
+    if not frame.columns.is_unique:
+        twice = list(frame.columns[frame.columns.duplicated()])
+        raise fail(
+            "repeated column names",
+            expected="each name once",
+            found=f"{twice} more than once",
+            advice="Rename or drop the copies.",
+        )
+    own = [*_COLUMNS, *map(quantile_column, quantile_levels(frame.columns))]
+    named = {name: name for name in own if name in frame and name not in theirs} | named
+    if models is None:
+        tables = [{"forecast": named.get("q0.5", "forecast"), **named}]
+    else:
+        keys = {name: column for name, column in named.items() if name in _KEYS}
+        tables = [{**keys, **_columns_of(model, frame)} for model in models]
+    _require_columns(frame, tables, wide=models is not None)
+    taken = {column for table in tables for column in table.values()}
+    rest = [name for name in frame if name not in taken and name not in own]
+    parts = [
+        frame[rest].assign(**{name: frame[column] for name, column in table.items()})
+        for table in tables
+    ]
+    if models is not None:
+        parts = [part.assign(model=model) for part, model in zip(parts, models)]
+    rows = pd.concat(parts, ignore_index=True)
+    rows = rows if "series" in rows else rows.assign(series=0)
+    rows = rows if "target" in rows else rows.assign(target="value")
+    _check_rows(rows)
+    if "step" not in rows:
+        rank = rows.groupby(_PATH, observed=True)["time"].rank(method="dense")
+        rows["step"] = rank.astype(np.int64)
+    quantiles = [quantile_column(level) for level in quantile_levels(rows.columns)]
+    ours = [*_COLUMNS[:-1], *quantiles, _COLUMNS[-1]]
+    return rows[[*ours, *(name for name in rest if name not in ours)]]
+
+
+def _read_columns(
+    columns: Mapping[str, Hashable | Sequence[str]],
+) -> tuple[dict[str, Any], list[str] | None]:
+    """Our names to theirs, and the models of a wide frame."""
+    if not isinstance(columns, Mapping):
+        raise bad_parameter("columns", expected="a mapping of our names to yours", found=columns)
+    named: dict[str, Any] = {}
+    for name, theirs in columns.items():
+        level = quantile_levels([name])
+        if name not in _COLUMNS and not level:
+            raise bad_parameter(
+                "columns",
+                expected=f"keys among {', '.join(_COLUMNS)} and quantiles such as 'q0.1'",
+                found=name,
+                advice="The keys are our names, the values yours.",
+            )
+        if name != "model" and not isinstance(theirs, Hashable):
+            raise bad_parameter("columns", expected=f"one column for {name!r}", found=theirs)
+        named[quantile_column(level[0]) if level else name] = theirs
+    models = named.get("model")
+    if not isinstance(models, list | tuple):
+        return named, None
+    del named["model"]
+    texts = [name for name in models if isinstance(name, str)]
+    if not texts or len(set(texts)) < len(models):
+        raise bad_parameter(
+            "columns",
+            expected="under 'model' the names of forecast columns, each once",
+            found=list(models),
+        )
+    if own := [name for name in named if name == "forecast" or quantile_levels([name])]:
+        raise bad_parameter(
+            "columns",
+            expected="no forecasts or quantiles beside a list of models, which names them",
+            found=own,
+            advice="Quantiles are found by name, e.g. 'LSTM-lo-80' for 'LSTM'.",
+        )
+    return named, texts
+
+
+def _columns_of(model: str, frame: pd.DataFrame) -> dict[str, Any]:
+    """The forecast and quantile columns of a model in a wide frame."""
+    found: dict[str, Any] = {}
+    for column in frame.columns:
+        if not isinstance(column, str) or not column.startswith(model):
+            continue
+        match = _SUFFIX.fullmatch(column, len(model))
+        if match is None:
+            continue
+        side, percent, quantile = match.groups()
+        if side:
+            level = 0.5 + (-0.5 if side == "lo" else 0.5) * float(percent) / 100
+        elif quantile:
+            level = float(quantile) if float(quantile) < 1 else float(quantile) / 100
+        else:
+            level = 0.5
+        if 0 < level < 1:
+            found[quantile_column(round(level, 9))] = column
+    return {**found, "forecast": model if model in frame else found.get("q0.5", model)}
+
+
+def _require_columns(frame: pd.DataFrame, tables: list[dict[str, Any]], *, wide: bool) -> None:
+    needed = ["time", "cutoff", "actual", *([] if wide else ["model"])]
+    wanted = [(name, table.get(name, name)) for table in tables for name in {*needed, *table}]
+    lacking = {column: name for name, column in sorted(wanted) if column not in frame}
+    if not lacking:
+        return
+    advice = "Name yours, e.g. columns={'time': 'ds', 'actual': 'y'}."
+    if "cutoff" in lacking.values():
+        advice = (
+            "The cutoff is the time of the last row that a forecast knew. Name its column, "
+            "columns={'cutoff': ...}, or add it: frame.assign(cutoff=...)."
+        )
+    elif {"model", "forecast"} & set(lacking.values()):
+        advice = (
+            "Name the column of models, columns={'model': 'name', 'forecast': 'mean'}, or the "
+            "forecast columns, columns={'model': ['LSTM', 'ETS']}."
+        )
+    raise fail(
+        "not a frame of forecasts",
+        expected=f"columns for {', '.join([*needed, 'forecast'])}",
+        found=f"no column {first(lacking)} among {first(frame.columns, shown=20)}",
+        advice=advice,
+    )
+
+
+def _check_rows(rows: pd.DataFrame) -> None:
+    """Raise unless each model has one forecast of each row, after its cutoff."""
+    for name in ("time", "cutoff"):
+        if pd.api.types.is_object_dtype(rows[name]) or pd.api.types.is_string_dtype(rows[name]):
+            raise fail(
+                "time is text",
+                expected="dates, time spans or numbers",
+                found=f"{rows[name].dtype}",
+                advice=f"Convert it: frame[{name!r}] = pd.to_datetime(frame[{name!r}]).",
+                column=name,
+            )
+    empty = rows[[*_PATH, "time"]].isna().any()
+    if empty.any():
+        raise fail(
+            "a key is missing",
+            expected="model, series, cutoff and time in every row",
+            found=f"rows without {first(empty.index[empty])}",
+            advice="Drop those rows, or mend the source.",
+        )
+    try:
+        early = rows["time"] <= rows["cutoff"]
+    except TypeError:
+        raise fail(
+            "time and cutoff are of different kinds",
+            expected="both dates (of one time zone), or both numbers",
+            found=f"time {rows['time'].dtype}, cutoff {rows['cutoff'].dtype}",
+            advice="Convert one of them.",
+        ) from None
+    if early.any():
+        raise fail(
+            "forecasts of rows that were known",
+            expected="times after the cutoff, the last row that the forecast knew",
+            found=f"{int(early.sum())} rows at or before it",
+            advice="If the cutoff is the first row forecast, use the one before it.",
+            rows=list(rows.index[early]),
+        )
+    repeated = rows.duplicated([*_PATH, "time"])
+    if repeated.any():
+        raise fail(
+            "rows are repeated",
+            expected="one row per model, series, cutoff and time",
+            found=f"{int(repeated.sum())} repeated rows",
+            advice="Keep one forecast of each; name the column of the series if there are several.",
+            rows=list(rows.index[repeated]),
+        )
+    counts = rows.groupby("model", observed=True).size()
+    union = len(rows[[*_PATH[1:], "time"]].drop_duplicates())
+    lacking = counts[counts < union]
+    if len(lacking):
+        raise fail(
+            "models have unequal rows",
+            expected=f"a row of every model at all {union} of series, cutoff and time",
+            found=", ".join(f"{n} of {name!r}" for name, n in lacking.items()),
+            advice="Keep the rows that all have, or give the others with an empty forecast.",
+        )
+
+
+def sample_rows(frame: pd.DataFrame, *, in_sample: bool = False) -> pd.DataFrame:
+    """Return the out-of-sample rows of a backtest frame, or the in-sample ones.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        The flat backtest frame. All its rows are out of sample unless a column `in_sample` says
+        otherwise.
+    in_sample : bool
+        Which rows.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The same columns.
+
+    Raises
+    ------
+    DataError
+        If in-sample rows are asked for and there is no column of that name.
+    """
+    if "in_sample" in frame:
+        chosen: pd.DataFrame = frame[frame["in_sample"].to_numpy(dtype=bool) == in_sample]
+        return chosen
+    if in_sample:
+        raise fail(
+            "no in-sample rows",
+            expected="a backtest that keeps them",
+            found="a frame without the column in_sample",
+            advice="Run backtest(..., fitted=True).",
+        )
+    return frame
+
+
+def scored_rows(frame: pd.DataFrame, *, in_sample: bool = False) -> pd.DataFrame:
     """Return the rows of a backtest frame whose outcome is known.
 
     Parameters
     ----------
     frame : pandas.DataFrame
         The flat backtest frame.
+    in_sample : bool
+        The in-sample rows instead of the others.
 
     Returns
     -------
@@ -218,16 +493,9 @@ def scored_rows(frame: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If a column is missing, or no row has an ``actual``.
+        If no row has an ``actual``.
     """
-    missing = [name for name in _COLUMNS if name not in frame]
-    if missing:
-        raise fail(
-            "not a backtest frame",
-            expected=f"the columns {', '.join(_COLUMNS)}",
-            found=f"no column {', '.join(missing)}",
-            advice="Pass the `frame` of a backtest, with its columns.",
-        )
+    frame = sample_rows(frame, in_sample=in_sample)
     known = frame["actual"].notna()
     if not known.any():
         raise fail(
@@ -260,13 +528,15 @@ def quantiles_given(frame: pd.DataFrame) -> pd.DataFrame:
 
 def evaluate(
     frame: pd.DataFrame,
+    metrics: str | Sequence[str] | None = None,
     *,
+    columns: Mapping[str, Hashable | Sequence[str]] | None = None,
     by: str | Sequence[str] | None = None,
     scales: pd.DataFrame | None = None,
-    metrics: Sequence[str] | None = None,
     levels: Sequence[float] | None = None,
+    in_sample: bool = False,
 ) -> pd.DataFrame:
-    """Score every model of a backtest frame.
+    """Score every model of a backtest frame, ours or that of another toolkit.
 
     Parameters
     ----------
@@ -274,16 +544,22 @@ def evaluate(
         Flat: ``model, series, time, cutoff, step, target, forecast, q..., actual``. Rows without
         an actual are left out. A model that lacks a forecast on some row scores NaN there, as a
         score on chosen rows compares with nothing.
+    metrics : str or sequence of str, optional
+        Some of ``METRICS``; default all, with NaN where quantiles or scales are missing.
+    columns : mapping of str to column name, optional
+        Our names to those of the frame, where they differ, and the models of a wide frame:
+        ``{"series": "unique_id", "time": "ds", "actual": "y", "model": ["ETS", "LSTM"]}``. See
+        `as_forecasts`.
     by : str or sequence of str, optional
         Columns to split by besides the model: ``"series"``, ``"step"``, ``"cutoff"``,
-        ``"target"``, ``"time"``, or a column of your own.
+        ``"target"``, ``"time"``, or a column of your own. Several targets are always split.
     scales : pandas.DataFrame, optional
         Columns ``series, cutoff, mae, mse`` (and ``target``, if there are several): mean absolute
         and mean squared one-row difference of the rows known when the model was fitted.
-    metrics : sequence of str, optional
-        Some of ``METRICS``; default all, with NaN where quantiles or scales are missing.
     levels : sequence of float, optional
         Quantile levels to score; default those that every model with quantiles gives.
+    in_sample : bool
+        Score the in-sample rows of ``backtest(..., fitted=True)`` alone, instead of the others.
 
     Returns
     -------
@@ -297,7 +573,7 @@ def evaluate(
     DataError
         If the frame or ``scales`` cannot be used.
     ValueError
-        If ``by``, ``metrics`` or ``levels`` names something unknown.
+        If ``by``, ``metrics``, ``levels`` or ``columns`` names something unknown.
 
     Notes
     -----
@@ -339,16 +615,19 @@ def evaluate(
     >>> evaluate(frame, metrics=["mae", "rmse"]).round(3).loc["naive"].to_dict()
     {'mae': 1.5, 'rmse': 1.581, 'n': 2.0}
     """
-    rows = scored_rows(frame)
+    rows = scored_rows(as_forecasts(frame, columns), in_sample=in_sample)
     names = _metric_names(metrics)
     keys = ["model", *_by_columns(rows, by)]
+    if "target" not in keys and len(rows["target"].unique()) > 1:
+        keys.insert(1, "target")  # prices and volumes have no common mean
     chosen = _chosen_levels(rows, levels)
     if metrics is not None and scales is None and (scaled := set(_SCALED) & set(names)):
         raise bad_parameter(
             "scales",
             expected=f"a frame of series, cutoff, mae, mse for {', '.join(sorted(scaled))}",
             found=scales,
-            advice="Pass the backtest's `scales`, or leave these metrics out.",
+            advice="Pass the backtest's `scales`, or leave these metrics out; in-sample rows have "
+            "none.",
         )
     if metrics is not None and not chosen and (quantile := set(_QUANTILE) & set(names)):
         raise bad_parameter(
@@ -360,39 +639,39 @@ def evaluate(
 
     groups = _Groups(rows, keys)
     interval = widest_interval(chosen)
-    columns: dict[str, Any] = dict.fromkeys(names, np.nan)
+    scores: dict[str, Any] = dict.fromkeys(names, np.nan)
     actual = rows["actual"].to_numpy(dtype=float)
     forecast = rows["forecast"].to_numpy(dtype=float)
     error = np.abs(actual - forecast)
-    if "mae" in columns:
-        columns["mae"] = groups.mean(error)
-    if "rmse" in columns:
-        columns["rmse"] = np.sqrt(groups.mean(error**2))
-    if scales is not None and set(_SCALED) & set(columns):
+    if "mae" in scores:
+        scores["mae"] = groups.mean(error)
+    if "rmse" in scores:
+        scores["rmse"] = np.sqrt(groups.mean(error**2))
+    if scales is not None and set(_SCALED) & set(scores):
         mae, mse = _row_scales(rows, scales)
         units = _Groups(rows, [*keys, *(c for c in ("series", "target") if c not in keys)])
-        if "mase" in columns:
-            columns["mase"] = groups.mean_of_units(units, units.mean(error / mae))
-        if "rmsse" in columns:
-            columns["rmsse"] = groups.mean_of_units(units, np.sqrt(units.mean(error**2 / mse)))
-    if "smape" in columns:
-        columns["smape"] = groups.mean(smape(actual, forecast))
-    if chosen and {"wql", "crps"} & set(columns):
+        if "mase" in scores:
+            scores["mase"] = groups.mean_of_units(units, units.mean(error / mae))
+        if "rmsse" in scores:
+            scores["rmsse"] = groups.mean_of_units(units, np.sqrt(units.mean(error**2 / mse)))
+    if "smape" in scores:
+        scores["smape"] = groups.mean(smape(actual, forecast))
+    if chosen and {"wql", "crps"} & set(scores):
         loss = groups.mean(quantile_loss(rows, chosen))
         size = groups.mean(np.abs(actual))
         both = {"wql": np.divide(loss, size, out=np.full(len(loss), np.nan), where=size > 0)}
-        columns |= {k: v for k, v in {**both, "crps": loss}.items() if k in columns}
-    if interval and {"coverage", "width"} & set(columns):
+        scores |= {k: v for k, v in {**both, "crps": loss}.items() if k in scores}
+    if interval and {"coverage", "width"} & set(scores):
         low, high = (rows[quantile_column(level)].to_numpy(dtype=float) for level in interval)
         inside = ((low <= actual) & (actual <= high)).astype(float)
         inside[np.isnan(low + high)] = np.nan
         both = {"coverage": groups.mean(inside), "width": groups.mean(high - low)}
-        columns |= {k: v for k, v in both.items() if k in columns}
-    if "qlike" in columns:
-        columns["qlike"] = groups.mean(qlike(actual, forecast))
-    scores = pd.DataFrame({**columns, "n": groups.size}, index=groups.index)
-    scores.attrs["interval"] = round(interval[1] - interval[0], 9) if interval else float("nan")
-    return scores
+        scores |= {k: v for k, v in both.items() if k in scores}
+    if "qlike" in scores:
+        scores["qlike"] = groups.mean(qlike(actual, forecast))
+    table = pd.DataFrame({**scores, "n": groups.size}, index=groups.index)
+    table.attrs["interval"] = round(interval[1] - interval[0], 9) if interval else float("nan")
+    return table
 
 
 class _Groups:
@@ -424,7 +703,7 @@ def _listed(names: Any) -> list[Any]:
     return list(names) if isinstance(names, Iterable) and not isinstance(names, str) else [names]
 
 
-def _metric_names(metrics: Sequence[str] | None) -> list[str]:
+def _metric_names(metrics: str | Sequence[str] | None) -> list[str]:
     if metrics is None:
         return list(METRICS)
     names = _listed(metrics)

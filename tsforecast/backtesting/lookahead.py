@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +17,9 @@ from tsforecast.data.panel import (
     Floats,
     as_cutoffs,
     as_panel,
+    as_time,
     layout_of,
+    pandas_frame,
     time_from_ints,
     time_to_ints,
 )
@@ -41,12 +43,20 @@ _ADVICE: dict[Mode, str] = {
 }
 
 
+_FACTS_ADVICE = "Join facts by the time at which they became known, as align_asof does."
+
+
 class LookaheadError(AssertionError):
     """Something known only later moved a result; the message says which column and from when."""
 
 
 def check_no_lookahead(
-    subject: Any, panel: pd.DataFrame, *, cutoff: Any = None, random_state: int | None = 0
+    subject: Any,
+    panel: pd.DataFrame,
+    *,
+    cutoff: Any = None,
+    available: Hashable | None = None,
+    random_state: int | None = 0,
 ) -> pd.DataFrame:
     """Show that nothing after a cutoff moves what is given at or before it.
 
@@ -65,10 +75,16 @@ def check_no_lookahead(
         by time: a whole evaluation, such as ``lambda p: backtest(model, p, splitter).frame``, or
         features.
     panel : DataFrame
-        A panel, or anything that `as_panel` takes without further names.
+        A panel, or anything that `as_panel` takes without further names. With `available`, any
+        frame of facts.
     cutoff : time stamp, optional
         Default: about two thirds of the time stamps, or the middle one of the cutoffs in a
-        function's result.
+        function's result. With `available`, the last time of the result before two thirds of the
+        facts' stamps.
+    available : hashable, optional
+        The rows are facts, such as earnings or laboratory values, and this column says when each
+        became known: those known after the cutoff are changed. The subject is then a function
+        from facts to a frame with a column `cutoff` or indexed by time.
     random_state : int, optional
         For the changes.
 
@@ -92,7 +108,8 @@ def check_no_lookahead(
     Results must be equal to the last bit where values are altered or removed, and to 1e-6 of
     their largest where the number of rows changes. Columns that the subject names in its
     parameter `future` are left as they are for the `horizon` rows that it may know, those in
-    `static` everywhere. Values that are positive, whole or 0 and 1 stay so.
+    `static` and `group`, and categories, everywhere. Values that are positive, whole or 0 and 1
+    stay so. Of facts only floats are altered and removed: whole numbers may be keys.
 
     What it cannot see: an estimator without ``forecast_origins`` is only ever given the rows up
     to a cutoff, so that the check is trivial. Where a function's cutoffs move with the length of
@@ -113,14 +130,28 @@ def check_no_lookahead(
     >>> check_no_lookahead(lambda p: p / p.max(), panel)
     Traceback (most recent call last):
     tsforecast.backtesting.lookahead.LookaheadError: the function looks ahead (mode 'values'): ...
+
+    Earnings may be used from their filing on, not from the end of their quarter on:
+
+    >>> facts = pd.DataFrame({"quarter": [2, 4, 6], "filed": [3, 6, 8], "eps": [1.0, 2.0, 3.0]})
+    >>> features = lambda f: f.set_index("quarter")[["eps"]].reindex(range(9)).ffill()
+    >>> check_no_lookahead(features, facts, available="filed")
+    Traceback (most recent call last):
+    tsforecast.backtesting.lookahead.LookaheadError: ... column 'eps' from 8 on moves ...
     """
-    panel = as_panel(panel)
+    time: Any
+    if available is None:
+        panel = as_panel(panel)
+        time = layout_of(panel).time
+    else:
+        panel, time = _facts(subject, panel, available)
     if cutoff is not None:
-        cutoff = as_cutoffs([cutoff], layout_of(panel).time)[0]
+        cutoff = as_cutoffs([cutoff], time)[0]
     what, result, run = _prepare(subject, panel, cutoff)
-    if cutoff is None:
+    if cutoff is None and available is None:
         cutoff = _default_cutoff(panel, result)
-    time: Any = layout_of(panel).time
+    elif cutoff is None:
+        cutoff = _cutoff_before_facts(time, result)
     later = np.asarray(time > cutoff)
     if later.all() or not later.any():
         raise bad_parameter(
@@ -139,7 +170,11 @@ def check_no_lookahead(
             advice="Choose a later cutoff.",
         )
     moves = "cutoff" in base.index.names and what == "function"
-    changes = _Changes.of(subject, panel, later, random_state)
+    rng = np.random.default_rng(random_state)
+    if available is None:
+        changes = _Changes.of_panel(subject, panel, later, rng)
+    else:
+        changes = _Changes.of_facts(panel, time, available, later, rng)
     report: list[tuple[Mode, int, float, str]] = []
     for mode in _ADVICE:
         try:
@@ -163,12 +198,14 @@ def check_no_lookahead(
                     advice="Set its random_state.",
                 )
             source = _source(changes, mode, protected, base) if exact else "the number of rows"
-            across = what == "function" and isinstance(panel.index, pd.MultiIndex)
+            rows, advice = "later rows", _ADVICE[mode]
+            if available is not None:
+                rows, advice = f"rows with a later {available!r}", _FACTS_ADVICE
+            elif what == "function" and isinstance(panel.index, pd.MultiIndex):
+                advice += " Or a window runs across series: group by level 0."
             raise LookaheadError(
                 f"the {what} looks ahead (mode {mode!r}): expected results at or before {cutoff} "
-                f"that ignore later rows, found that {source} moves {difference}. {_ADVICE[mode]}"
-                + across
-                * " Or a window runs across series: group by level 0."
+                f"that ignore {rows}, found that {source} moves {difference}. {advice}"
             )
         report.append((mode, difference.moved.size, float(difference.size.max(initial=0)), ""))
     columns = ["mode", "compared", "largest_change", "note"]
@@ -176,6 +213,36 @@ def check_no_lookahead(
 
 
 Run = Callable[[pd.DataFrame], Any]
+
+
+def _facts(subject: Any, facts: Any, available: Hashable) -> tuple[pd.DataFrame, pd.Index]:
+    """Check facts and the function of them; give the time at which each row became known."""
+    if hasattr(subject, "fit") or not callable(subject):
+        raise TypeError(
+            "expected a function from facts to a frame, as available= is given, found "
+            f"{type(subject).__name__}. Wrap it: lambda facts: ... align_asof(panel, facts, "
+            "available=...) ..."
+        )
+    facts = pandas_frame(facts)
+    if available not in facts:
+        raise bad_parameter("available", expected=f"one of {list(facts.columns)}", found=available)
+    return facts, as_time(pd.Index(facts[available]), column=available)
+
+
+def _cutoff_before_facts(time: pd.Index, result: Any) -> Any:
+    """Give the last time of the result before a fact, to see most of what comes too early."""
+    stamps = time.unique().sort_values()
+    mark = stamps[2 * len(stamps) // 3]
+    index = _protected(result, time.max(), time).index
+    times: Any = index.get_level_values("cutoff" if "cutoff" in index.names else -1)
+    before = times[times < mark]
+    if len(before) == 0:
+        raise bad_parameter(
+            "subject",
+            expected=f"a result with rows before {mark}, when a fact became known",
+            found=result,
+        )
+    return before.max()
 
 
 def _prepare(subject: Any, panel: pd.DataFrame, cutoff: Any) -> tuple[str, Any, Run]:
@@ -316,59 +383,105 @@ class _Difference:
 
 @dataclass(frozen=True)
 class _Changes:
-    """A panel, and what stands in its later rows instead."""
+    """A panel, or facts, and what stands in its later rows instead."""
 
     original: pd.DataFrame
+    time: pd.Index  # (N,), of facts when each became known
+    columns: list[Any]  # F, those of numbers
     free: dict[Mode, Cells]  # (N, F), the cells that may change
     instead: dict[Mode, Floats]  # (N, F)
-    later: Cells  # (N,), rows after the cutoff
-    cut: Cells  # (N,), those of them that truncation takes away
+    shorter: pd.DataFrame
+    longer: pd.DataFrame
 
     @classmethod
-    def of(
-        cls, subject: Any, panel: pd.DataFrame, later: Cells, random_state: int | None
+    def of_panel(
+        cls, subject: Any, panel: pd.DataFrame, later: Cells, rng: np.random.Generator
     ) -> _Changes:
-        rng = np.random.default_rng(random_state)
         layout = layout_of(panel)
         # how many rows after the cutoff, from 1
         count = np.cumsum(later)
         before = np.concatenate([[0], count])[layout.starts]
         ahead = np.where(later, count - np.repeat(before, np.diff(layout.offsets)), 0)
-        static = panel.columns.isin(_names(getattr(subject, "static", None)))
-        future = panel.columns.isin(_names(getattr(subject, "future", None)))
+        numbers = panel.select_dtypes("float64")
+        fixed = [*_names(subject, "static"), *_names(subject, "group")]
+        future = numbers.columns.isin(_names(subject, "future"))
         reach = subject.horizon if future.any() else 0
         allowed = (ahead > 0) & (ahead <= reach)
-        free = later[:, None] & ~static & ~(allowed[:, None] & future)
-        values = panel.to_numpy()
-        columns = values.T
-        known = ~np.isnan(values)
-        swapped = np.stack([_swapped(column, rng) for column in columns], axis=1)
-        swap = (rng.random(values.shape) < 0.5) | (ahead == 1)[:, None]
+        free = later[:, None] & ~numbers.columns.isin(fixed) & ~(allowed[:, None] & future)
         return cls(
             panel,
-            {"values": free & known, "missing": free & swap},
-            {
-                "values": np.stack([_altered(column, rng) for column in columns], axis=1),
-                "missing": swapped,
-            },
-            later,
-            later & ~allowed,
+            layout.time,
+            list(numbers),
+            *_drawn(numbers.to_numpy(), free, ahead == 1, rng),
+            shorter=panel[~(later & ~allowed)],
+            longer=_appended(panel, later & (ahead >= reach)),
+        )
+
+    @classmethod
+    def of_facts(
+        cls,
+        facts: pd.DataFrame,
+        time: Any,
+        available: Hashable,
+        later: Cells,
+        rng: np.random.Generator,
+    ) -> _Changes:
+        columns = [name for name in facts if pd.api.types.is_float_dtype(facts[name].dtype)]
+        values = facts[columns].to_numpy(dtype=np.float64, na_value=np.nan)
+        free = np.broadcast_to(later[:, None], values.shape)
+        last = np.argsort(time, kind="stable")[-_APPENDED:]
+        last = last[later[last]]
+        again = facts.iloc[last].copy()
+        again[available] = time[last] + (time.max() - time[~later].max())
+        counted = isinstance(facts.index, pd.RangeIndex)
+        return cls(
+            facts,
+            time,
+            columns,
+            *_drawn(values, free, time == time[later].min(), rng),
+            shorter=facts[~later],
+            longer=pd.concat([facts, again], ignore_index=counted),
         )
 
     def panel(self, mode: Mode) -> pd.DataFrame:
         if mode == "truncate":
-            return self.original[~self.cut]
+            return self.shorter
         if mode == "append":
-            return _appended(self.original, self.later)
+            return self.longer
         return self.partly(mode, self.free[mode])
 
     def partly(self, mode: Mode, cells: Cells) -> pd.DataFrame:
         """Change these cells only."""
-        values = np.where(cells, self.instead[mode], self.original.to_numpy())
-        return pd.DataFrame(values, index=self.original.index, columns=self.original.columns)
+        changed = self.original.copy()
+        values = changed[self.columns].to_numpy(dtype=np.float64, na_value=np.nan)
+        changed[self.columns] = np.where(cells, self.instead[mode], values)
+        return changed
 
 
-def _names(value: Any) -> list[Any]:
+def _drawn(
+    values: Floats, free: Cells, next_rows: Cells, rng: np.random.Generator
+) -> tuple[dict[Mode, Cells], dict[Mode, Floats]]:
+    """Draw other values and another missing pattern for the free cells.
+
+    The missing pattern changes in half of them, and surely in the `next_rows` after the cutoff.
+    """
+    columns, known = values.T, ~np.isnan(values)
+    swapped = _stacked([_swapped(column, rng) for column in columns], values)
+    swap = (rng.random(values.shape) < 0.5) | next_rows[:, None]
+    altered = _stacked([_altered(column, rng) for column in columns], values)
+    return (
+        {"values": free & known, "missing": free & swap},
+        {"values": altered, "missing": swapped},
+    )
+
+
+def _stacked(columns: list[Floats], like: Floats) -> Floats:
+    return np.stack(columns, axis=1) if columns else like
+
+
+def _names(subject: Any, parameter: str) -> list[Any]:
+    """Columns that an estimator names in one of its parameters."""
+    value = getattr(subject, parameter, None)
     if value is None:
         return []
     return [value] if isinstance(value, str) else list(value)
@@ -402,7 +515,7 @@ def _swapped(column: Floats, rng: np.random.Generator) -> Floats:
 def _appended(panel: pd.DataFrame, later: Cells) -> pd.DataFrame:
     """Repeat the last rows of each series after its end, with the same time between them.
 
-    A series that ended at or before the cutoff stays as it is: its new rows might not be later.
+    A series whose last row is not `later` stays as it is: its new rows might not be later either.
     """
     layout = layout_of(panel)
     when = time_to_ints(layout.time)
@@ -418,23 +531,22 @@ def _appended(panel: pd.DataFrame, later: Cells) -> pd.DataFrame:
     if layout.ids is not None:
         ids = layout.ids.take(layout.codes()[source])
         index = pd.MultiIndex.from_arrays([ids, index], names=panel.index.names)
-    return pd.DataFrame(panel.to_numpy()[source], index=index, columns=panel.columns)
+    return panel.iloc[source].set_axis(index)
 
 
 def _source(
     changes: _Changes, mode: Mode, protected: Callable[[pd.DataFrame], pd.DataFrame], base: Any
 ) -> str:
     """Name the columns that move the result, each with the first time that does."""
-    when = time_to_ints(layout_of(changes.original).time)
-    stamps = time_from_ints(np.unique(when), layout_of(changes.original).time)
-    position = np.searchsorted(np.unique(when), when)
+    stamps = changes.time.unique().sort_values()
+    position = stamps.get_indexer(pd.Index(changes.time))
 
     def moved(cells: Cells) -> bool:
         other = protected(changes.partly(mode, cells))
         return bool(_Difference.of(base, other, exact=True).moved.any())
 
     found = []
-    for j, name in enumerate(changes.original.columns):
+    for j, name in enumerate(changes.columns):
         cells = np.zeros_like(changes.free[mode])
         cells[:, j] = changes.free[mode][:, j]
         if not cells.any() or not moved(cells):

@@ -1,7 +1,9 @@
 """The run of a backtest: fit on the past, forecast at many cutoffs, set it beside what happened.
 
-All models of a backtest have the same rows: one for every series, cutoff and step at which the
-panel has a row.  Where a model gives no forecast its row holds NaN.
+All models of a backtest have the same rows: one for every series, cutoff, target and step at which
+the panel has a row.  Where a model gives no forecast its row holds NaN.
+
+Letters of shapes: N rows of the panel, S series, n origins, K targets, H steps, J quantile levels.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from sklearn.frozen import FrozenEstimator
 
 from tsforecast._checks import bad_parameter, callers_level, fail, first, positive_int
 from tsforecast._progress import progress_bar
+from tsforecast.backtesting.residuals import ljung_box, residuals
 from tsforecast.backtesting.skill import Loss, skill
 from tsforecast.data.panel import (
     Floats,
@@ -28,10 +31,11 @@ from tsforecast.data.panel import (
     forward_fill,
     layout_of,
     previous_rows,
+    time_from_ints,
     time_to_ints,
 )
 from tsforecast.data.splits import RollingOrigin, Split
-from tsforecast.metrics import evaluate, quantile_column, quantile_levels
+from tsforecast.metrics import evaluate, quantile_column, quantile_levels, sample_rows
 
 __all__ = ["Backtest", "backtest"]
 
@@ -48,15 +52,19 @@ class Backtest:
     Attributes
     ----------
     frame : DataFrame
-        Flat, sorted by model, series, cutoff and step; columns ``model, series, time, cutoff,
-        step, target, forecast, q..., actual``. The quantile columns of a model that gives none,
-        and the `actual` of a row without a value, are NaN. In a panel of one series without a
-        name, ``series`` is 0.
+        Flat, sorted by model, series, cutoff, target (in the order given) and step; columns
+        ``model, series, time, cutoff, step, target, forecast, q..., actual``. The quantile
+        columns of a model that gives none, and the `actual` of a row without a value, are NaN. In
+        a panel of one series without a name, ``series`` is 0.
+
+        With ``fitted=True`` also ``fit_until``, the last training time of the fit that a row
+        comes from, and ``in_sample``. The in-sample rows, sorted likewise, stand after all
+        others; scores, tests and pictures leave them out unless asked by `in_sample=True`.
     horizon : int
         Rows ahead.
     scales : DataFrame
-        Columns ``series, cutoff, mae, mse``: mean absolute and mean squared error of the last
-        known value, one row ahead, over the split's training rows. The same for all models.
+        Columns ``series, cutoff, target, mae, mse``: mean absolute and mean squared error of the
+        last known value, one row ahead, over the split's training rows. The same for all models.
     baselines : tuple of str
         Models that are baselines; ``"naive"`` is always one.
     """
@@ -72,31 +80,54 @@ class Backtest:
         *,
         metrics: Sequence[str] | None = None,
         levels: Sequence[float] | None = None,
+        in_sample: bool = False,
     ) -> pd.DataFrame:
-        """Score every model; see `tsforecast.metrics.evaluate`."""
-        return evaluate(self.frame, by=by, scales=self.scales, metrics=metrics, levels=levels)
+        """Score every model, or its in-sample rows alone; see `tsforecast.metrics.evaluate`.
+
+        In-sample rows have no scales: ``mase`` and ``rmsse`` are NaN.
+        """
+        return evaluate(
+            self.frame,
+            metrics,
+            by=by,
+            scales=None if in_sample else self.scales,
+            levels=levels,
+            in_sample=in_sample,
+        )
+
+    def residuals(self, *, in_sample: bool = False) -> pd.DataFrame:
+        """Give actual less forecast, row by row; see `tsforecast.backtesting.residuals`."""
+        return residuals(self.frame, in_sample=in_sample)
+
+    def ljung_box(self, lags: int = 10, step: int = 1) -> pd.DataFrame:
+        """Test the residuals of a step for autocorrelation, series by series.
+
+        See `tsforecast.backtesting.residuals.ljung_box`.
+        """
+        return ljung_box(self.frame, lags, step)
 
     def skill(self, *, loss: Loss = "auto", alpha: float = 0.05) -> pd.DataFrame:
         """Test every model against the baselines; see `tsforecast.backtesting.skill.skill`."""
-        return skill(
-            self.frame, horizon=self.horizon, baselines=self.baselines, loss=loss, alpha=alpha
-        )
+        return skill(self.frame, self.horizon, baselines=self.baselines, loss=loss, alpha=alpha)
 
     def verdicts(self, *, loss: Loss = "auto", alpha: float = 0.05) -> list[str]:
         """Say in a sentence or two for each model whether it is better than the baselines."""
         return [str(verdict) for verdict in self.skill(loss=loss, alpha=alpha)["verdict"]]
 
-    def plot(self, ax: Any = None) -> Any:
-        """Draw forecasts and outcomes; see `tsforecast.insight.plots.plot_backtest`."""
+    def plot(self, ax: Any = None, *, target: str | None = None) -> Any:
+        """Draw who gained on whom; see `tsforecast.insight.plots.plot_backtest`."""
         from tsforecast.insight.plots import plot_backtest
 
-        return plot_backtest(self.frame, ax=ax)
+        return plot_backtest(self.frame, target=target, ax=ax)
 
     def __repr__(self) -> str:
-        counts = self.frame[["series", "cutoff"]].nunique()
+        frame = sample_rows(self.frame)
+        counts = frame[["series", "cutoff"]].nunique()
+        within = len(self.frame) - len(frame)
         return (
-            f"Backtest(models={list(self.frame['model'].unique())}, horizon={self.horizon}, "
-            f"series={counts['series']}, cutoffs={counts['cutoff']}, rows={len(self.frame)})"
+            f"Backtest(models={list(frame['model'].unique())}, horizon={self.horizon}, "
+            f"series={counts['series']}, cutoffs={counts['cutoff']}, rows={len(frame)}"
+            f"{f', in_sample={within}' if 'in_sample' in frame else ''})"
         )
 
 
@@ -106,6 +137,7 @@ def backtest(
     splitter: RollingOrigin | None = None,
     *,
     refit: bool | int = True,
+    fitted: bool = False,
     resume: Backtest | None = None,
     verbose: int = 0,
 ) -> Backtest:
@@ -114,17 +146,26 @@ def backtest(
     Parameters
     ----------
     models : estimator, or dict of str to estimator, or list of estimators
-        With ``fit(panel)``, ``predict(panel)`` and the attributes `target` and `horizon`, on
-        which all must agree. They are cloned. If one has ``forecast_origins(panel, cutoffs)``,
-        that is called once per split in place of `predict` at every cutoff. One that is fitted
-        already comes as ``sklearn.frozen.FrozenEstimator(model)``. Without a dict the names are
-        those of the classes, and `Naive` is ``"naive"``.
+        With ``fit(panel)``, ``predict(panel)`` and the attributes `target` (a name, or a list of
+        several) and `horizon`, on which all must agree. They are cloned. If one has
+        ``forecast_origins(panel, cutoffs)``, that is called once per split in place of `predict`
+        at every cutoff. One that only predicts and has an attribute `future` is called as
+        ``predict(panel, future=...)`` with the next `horizon` rows of these columns, for the
+        series that have them all. One that is fitted already comes as
+        ``sklearn.frozen.FrozenEstimator(model)``. Without a dict the names are those of the
+        classes, and `Naive` is ``"naive"``.
     panel : DataFrame
         A panel, or anything that `as_panel` takes without further names.
     splitter : RollingOrigin, optional
         Default: ``RollingOrigin()``.
     refit : bool or int
         True: fit at every split. False: once, at the first one. k: at every k-th.
+    fitted : bool
+        Keep also the in-sample forecasts, once for each fit: those from every training row whose
+        whole horizon is in the training rows, where the model gives one. They come from
+        ``forecast_origins(training_rows, None)``; models without it, or that come fitted, are
+        left out with a warning. They take memory: about as many rows as fits times training
+        rows times horizon, for each model and target.
     resume : Backtest, optional
         The finished splits of an interrupted run with the same arguments; they are kept.
     verbose : int
@@ -143,7 +184,8 @@ def backtest(
         If a model lacks a method or attribute, they differ in target or horizon, a fitted one has
         seen rows after the first cutoff, or `resume` comes from another run.
     DataError
-        If the panel is too short for the splitter, or a model's forecast frame is malformed.
+        If the panel is too short for the splitter or lacks a column that a model names, or a
+        model's forecast frame is malformed.
 
     Notes
     -----
@@ -176,7 +218,7 @@ def backtest(
     """
     panel = as_panel(panel)
     named = _named(models)
-    horizon, target = _agreed(named, panel)
+    horizon, targets = _agreed(named, panel)
     splitter = RollingOrigin() if splitter is None else splitter
     if not hasattr(splitter, "splits"):
         raise bad_parameter(
@@ -188,20 +230,21 @@ def backtest(
     splits = splitter.splits(panel, horizon=horizon)
     every = len(splits) if refit is False else positive_int("refit", 1 if refit is True else refit)
     _refuse_hindsight(named, splits[0].cutoffs[0])
-    truth = _Truth.of(panel, target)
+    truth = _Truth.of(panel, targets)
     names = list(dict.fromkeys([*named, NAIVE]))
     is_baseline = [n for n in names if n == NAIVE or getattr(named[n], "is_baseline", False)]
+    with_values = _with_fitted_values(named) if fitted else []
 
     def result_of(finished: list[Split], parts: list[pd.DataFrame]) -> Backtest:
         return Backtest(
-            _assemble(parts, names, truth.layout),
+            _assemble(parts, names, truth, fitted=fitted),
             horizon,
             _scales(truth, finished, horizon),
             tuple(is_baseline),
         )
 
-    finished, parts = _kept(resume, splits, truth, names, horizon)
-    fitted: dict[str, tuple[int, Any]] = {}
+    finished, parts = _kept(resume, splits, truth, names, horizon, fitted=fitted)
+    fits: dict[str, tuple[int, Any]] = {}
     doubts: dict[str, list[str]] = {name: [] for name in named}  # one per fit, "" where none
     try:
         total = (len(splits) - len(finished)) * len(named)
@@ -211,20 +254,29 @@ def backtest(
                     continue
                 grid = _Grid.of(truth.layout, split.cutoffs, horizon)
                 context = panel[grid.needed(truth.layout)]
-                rows = []
+                new = []
                 for name, model in named.items():
                     bar.set_postfix_str(f"{name}, split {number + 1} of {len(splits)}")
                     # a resumed run fits where an uninterrupted one would have
                     fit_at = number - number % every
-                    if fitted.get(name, (-1, None))[0] != fit_at:
-                        fitted[name] = fit_at, _fitted(model, panel, splits[fit_at], doubts[name])
-                    frame, marks = _forecasts(fitted[name][1], context, split.cutoffs)
-                    rows.append(_model_rows(name, frame, marks, truth, grid))
+                    if fits.get(name, (-1, None))[0] != fit_at:
+                        fits[name] = fit_at, _fitted(model, panel, splits[fit_at], doubts[name])
+                    frame, marks = _forecasts(fits[name][1], context, split.cutoffs, horizon)
+                    rows = _model_rows(name, frame, marks, truth, grid)
+                    frozen = isinstance(model, FrozenEstimator)
+                    until = model.cutoff_ if frozen else splits[fit_at].fit_until
+                    new.append(rows.assign(fit_until=until, in_sample=False))
                     bar.update()
+                levels = None
                 if NAIVE not in named:
-                    levels = {level for part in rows for level in quantile_levels(part.columns)}
-                    rows.append(_naive_rows(truth, grid, split, sorted(levels)))
-                parts += rows
+                    levels = sorted({q for part in new for q in quantile_levels(part.columns)})
+                    rows = _naive_rows(truth, grid, split, levels)
+                    new.append(rows.assign(fit_until=split.fit_until, in_sample=False))
+                if fitted and number % every == 0:
+                    explained = {name: fits[name][1] for name in with_values}
+                    within = panel[_is_training(panel, split)]
+                    new += _in_sample_rows(explained, within, split, targets, horizon, levels)
+                parts += new
                 finished = [*finished, split]
     except BaseException as error:
         if finished:
@@ -282,13 +334,16 @@ def _require_verbs(models: Iterable[Any]) -> None:
             )
 
 
-def _agreed(named: Mapping[str, Any], panel: pd.DataFrame) -> tuple[int, Any]:
-    """Find the horizon and the target that all models have."""
+def _agreed(named: Mapping[str, Any], panel: pd.DataFrame) -> tuple[int, tuple[Any, ...]]:
+    """Find the horizon and the targets that all models have."""
     only = panel.columns[0] if panel.shape[1] == 1 else None
     found: dict[str, dict[str, Any]] = {"horizon": {}, "target": {}}
     for name, model in named.items():
         found["horizon"][name] = getattr(model, "horizon", None)
         target = getattr(model, "target", None)
+        several = list(target) if isinstance(target, list | tuple) else [target]
+        # a list of one equals its name; lists are compared, and shown, as tuples
+        target = tuple(several) if len(several) != 1 else several[0]
         found["target"][name] = only if target is None else target
     for what, values in found.items():
         if len(set(values.values())) > 1 or None in values.values():
@@ -299,15 +354,58 @@ def _agreed(named: Mapping[str, Any], panel: pd.DataFrame) -> tuple[int, Any]:
                 advice=f"Give every model the same `{what}`.",
             )
     target = next(iter(found["target"].values()))
-    if target not in panel.columns:
-        raise fail(
-            "target is not a column",
-            expected=f"a column {target!r}",
-            found=f"columns {list(panel.columns)}",
-            advice="Name one of them as the models' target.",
-            column=target,
+    targets = target if isinstance(target, tuple) else (target,)
+    if len({str(name) for name in targets}) < max(1, len(targets)):
+        raise bad_parameter("models", expected="targets, each once", found=list(targets))
+    _require_columns(panel, targets, "the models' target")
+    for name in targets:
+        if isinstance(panel[name].dtype, pd.CategoricalDtype):
+            raise fail(
+                "target is a category",
+                expected="a column of numbers",
+                found="the dtype category",
+                advice="Categories may be used as static= or group= alone.",
+                column=name,
+            )
+    for name, model in named.items():
+        _require_columns(panel, _future_of(model), f"a `future` column of {name!r}")
+    return positive_int("horizon", next(iter(found["horizon"].values()))), targets
+
+
+def _future_of(model: Any) -> list[Any]:
+    """Columns that the model knows ahead."""
+    future = getattr(model, "future", None)
+    if future is None:
+        return []
+    return list(future) if isinstance(future, list | tuple) else [future]
+
+
+def _require_columns(panel: pd.DataFrame, names: Iterable[Any], what: str) -> None:
+    for name in names:
+        if name not in panel.columns:
+            raise fail(
+                f"{what} is not a column",
+                expected=f"a column {name!r}",
+                found=f"columns {list(panel.columns)}",
+                advice=f"Name one of them as {what}.",
+                column=name,
+            )
+
+
+def _with_fitted_values(named: Mapping[str, Any]) -> list[str]:
+    """The models whose in-sample forecasts can be had; warns of the others."""
+    lacking = [
+        name
+        for name, model in named.items()
+        if isinstance(model, FrozenEstimator) or not hasattr(model, "forecast_origins")
+    ]
+    if lacking:
+        warnings.warn(
+            f"no in-sample forecasts of {first(lacking)}: expected a model that is fitted here and "
+            "has `forecast_origins`. The others have theirs.",
+            stacklevel=callers_level(),
         )
-    return positive_int("horizon", next(iter(found["horizon"].values()))), target
+    return [name for name in named if name not in lacking]
 
 
 def _refuse_hindsight(named: Mapping[str, Any], first_cutoff: Any) -> None:
@@ -335,39 +433,51 @@ def _refuse_hindsight(named: Mapping[str, Any], first_cutoff: Any) -> None:
 
 @dataclass(frozen=True)
 class _Truth:
-    """The target's N rows as flat arrays, and the last value known at each of them."""
+    """The targets of a panel's rows as arrays, and the last values known at each row."""
 
     layout: Layout
-    target: Any
-    actual: Floats  # (N,)
-    known: Floats  # (N,)
-    known_at: Ints  # (N,), the row that `known` comes from
+    targets: tuple[str, ...]
+    actual: Floats  # (K, N)
+    known: Floats  # (K, N)
+    known_at: Ints  # (K, N), the row that `known` comes from
 
     @classmethod
-    def of(cls, panel: pd.DataFrame, target: Any) -> _Truth:
+    def of(cls, panel: pd.DataFrame, targets: tuple[Any, ...]) -> _Truth:
         layout = layout_of(panel)
-        actual = panel[target].to_numpy()
-        return cls(layout, target, actual, *forward_fill(actual, layout))
+        actual = np.stack([panel[target].to_numpy(dtype=np.float64) for target in targets])
+        known, known_at = zip(*(forward_fill(values, layout) for values in actual))
+        return cls(layout, tuple(map(str, targets)), actual, np.stack(known), np.stack(known_at))
 
 
 @dataclass(frozen=True)
 class _Grid:
-    """The n origins of some cutoffs and the rows of the panel after them."""
+    """Some n origins and the rows of the panel after them."""
 
     origins: Ints  # (n,), sorted by series and cutoff
     series: Ints  # (n,)
     marks: Ints  # (n,), positions among the cutoffs
     cutoffs: pd.Index
     rows: Ints  # (n, H)
-    inside: Any  # (n, H), whether the series has that row
+    kept: Any  # (n, H), whether a forecast of that row is kept
 
     @classmethod
     def of(cls, layout: Layout, cutoffs: pd.Index, horizon: int) -> _Grid:
+        """The origins of some cutoffs, and all rows that their series have after them."""
         origins, when = layout.origins_at(cutoffs)
         series = np.searchsorted(layout.offsets, origins, side="right") - 1
         marks = np.searchsorted(time_to_ints(cutoffs), when)
         rows = origins[:, None] + np.arange(1, horizon + 1)
         return cls(origins, series, marks, cutoffs, rows, rows < layout.stops[series][:, None])
+
+    @classmethod
+    def within(cls, layout: Layout, horizon: int) -> _Grid:
+        """Every row as an origin; forecasts are kept where the whole horizon is in the panel."""
+        stamps, marks = np.unique(time_to_ints(layout.time), return_inverse=True)
+        origins, series = np.arange(layout.n_rows), layout.codes()
+        rows = origins[:, None] + np.arange(1, horizon + 1)
+        whole = rows[:, -1:] < layout.stops[series][:, None]
+        cutoffs = time_from_ints(stamps, layout.time)
+        return cls(origins, series, marks, cutoffs, rows, np.repeat(whole, horizon, axis=1))
 
     def needed(self, layout: Layout) -> Any:
         """Which rows are up to the last forecast row of their series, shape (N,)."""
@@ -375,51 +485,100 @@ class _Grid:
         np.maximum.at(last, self.series, self.rows[:, -1])
         return np.arange(layout.n_rows) <= np.repeat(last, np.diff(layout.offsets))
 
+    def find(self, series: Ints, marks: Ints) -> Ints:
+        """Positions of some origins among the n, -1 where there is none."""
+        width = len(self.cutoffs)
+        keys, wanted = self.series * width + self.marks, series * width + marks
+        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        return np.where((series >= 0) & (marks >= 0) & (keys[at] == wanted), at, -1)
+
     def frame(self, name: str, values: Mapping[str, Floats], truth: _Truth) -> pd.DataFrame:
-        """Backtest rows of a model from its values, each of shape (n, H)."""
-        at, k = np.nonzero(self.inside)
-        rows = self.rows[at, k]
+        """Backtest rows of a model from its values, each of shape (n, K, H)."""
+        n, horizon = self.rows.shape
+        shape = (n, len(truth.targets), horizon)
+        at, k, h = np.nonzero(np.broadcast_to(self.kept[:, None, :], shape))
+        rows = self.rows[at, h]
         layout = truth.layout
         ids = pd.Index([0]) if layout.ids is None else layout.ids
         columns = {
             "series": ids.take(self.series[at]),
             "time": layout.time.take(rows),
             "cutoff": self.cutoffs.take(self.marks[at]),
-            "step": k + 1,
-            **{column: table[at, k] for column, table in values.items()},
-            "actual": truth.actual[rows],
+            "step": h + 1,
+            "target": pd.Index(truth.targets).take(k),
+            **{column: table[at, k, h] for column, table in values.items()},
+            "actual": truth.actual[k, rows],
         }
         frame = pd.DataFrame(columns, index=pd.RangeIndex(len(at)))
         frame.insert(0, "model", name)
-        frame.insert(5, "target", str(truth.target))
         return frame
 
 
 def _naive_rows(truth: _Truth, grid: _Grid, split: Split, levels: list[float]) -> pd.DataFrame:
     """Last known value, and at the models' levels the quantiles of its training errors."""
-    last = np.broadcast_to(truth.known[grid.origins][:, None], grid.rows.shape)
+    horizon = grid.rows.shape[1]
+    last = np.repeat(truth.known[:, grid.origins].T[:, :, None], horizon, axis=2)
     values = {"forecast": last}
     if levels:
-        spread = _training_quantiles(truth, split, grid.rows.shape[1], levels)  # (S, H, J)
+        spread = np.stack(
+            [
+                _training_quantiles(truth.layout, actual, known, split, horizon, levels)
+                for actual, known in zip(truth.actual, truth.known)
+            ],
+            axis=1,
+        )  # (S, K, H, J)
         for j, level in enumerate(levels):
-            values[quantile_column(level)] = last + spread[grid.series, :, j]
+            values[quantile_column(level)] = last + spread[grid.series, :, :, j]
     return grid.frame(NAIVE, values, truth)
 
 
-def _training_quantiles(truth: _Truth, split: Split, horizon: int, levels: list[float]) -> Floats:
+def _in_sample_rows(
+    models: Mapping[str, Any],
+    panel: pd.DataFrame,
+    split: Split,
+    targets: tuple[Any, ...],
+    horizon: int,
+    naive_levels: list[float] | None,
+) -> list[pd.DataFrame]:
+    """Forecasts of fitted models within the rows they were fitted on, and of the automatic naive.
+
+    Without levels there is no automatic naive.
+    """
+    truth = _Truth.of(panel, targets)
+    grid = _Grid.within(truth.layout, horizon)
+    parts = []
+    for name, model in models.items():
+        frame = model.forecast_origins(panel, None)
+        marks = grid.cutoffs.get_indexer(pd.Index(frame["cutoff"]))
+        parts.append(_model_rows(name, frame, marks, truth, grid))
+    if naive_levels is not None:
+        parts.append(_naive_rows(truth, grid, split, naive_levels))
+    return [
+        part[part["forecast"].notna()].assign(fit_until=split.fit_until, in_sample=True)
+        for part in parts
+    ]
+
+
+def _training_quantiles(
+    layout: Layout,
+    actual: Floats,
+    known: Floats,
+    split: Split,
+    horizon: int,
+    levels: list[float],
+) -> Floats:
     """Quantiles of the last value's errors over the split's training rows, (S, H, J).
 
     A series with fewer than 100 errors gets those of all series.
     """
-    layout = truth.layout
     codes, time = layout.codes(), cast(Any, layout.time)
     trained = (time >= split.fit_from) & (time <= split.fit_until)
     result = np.full((layout.n_series, horizon, len(levels)), np.nan)
     for step in range(1, min(horizon, layout.n_rows - 1) + 1):
         inside = (codes[step:] == codes[:-step]) & trained[step:] & trained[:-step]
-        errors = (truth.actual[step:] - truth.known[:-step])[inside]
-        known = np.isfinite(errors)
-        errors, series = errors[known], codes[:-step][inside][known]
+        errors = (actual[step:] - known[:-step])[inside]
+        finite = np.isfinite(errors)
+        errors, series = errors[finite], codes[:-step][inside][finite]
         if len(errors) == 0:
             continue
         result[:, step - 1] = np.quantile(errors, levels)
@@ -431,13 +590,18 @@ def _training_quantiles(truth: _Truth, split: Split, horizon: int, levels: list[
     return result
 
 
+def _is_training(panel: pd.DataFrame, split: Split) -> Any:
+    """Which rows may be fitted on, shape (N,)."""
+    time: Any = layout_of(panel).time
+    return (time >= split.fit_from) & (time <= split.fit_until)
+
+
 def _fitted(model: Any, panel: pd.DataFrame, split: Split, doubts: list[str]) -> Any:
     """Fit on the split; what it warns of its convergence is added to `doubts`."""
     if isinstance(model, FrozenEstimator):
         return model
-    time: Any = layout_of(panel).time
     with warnings.catch_warnings(record=True) as caught:
-        fitted = clone(model).fit(panel[(time >= split.fit_from) & (time <= split.fit_until)])
+        fitted = clone(model).fit(panel[_is_training(panel, split)])
     about = [str(w.message) for w in caught if issubclass(w.category, ConvergenceWarning)]
     doubts.append(about[0] if about else "")
     for other in caught:
@@ -446,14 +610,37 @@ def _fitted(model: Any, panel: pd.DataFrame, split: Split, doubts: list[str]) ->
     return fitted
 
 
-def _forecasts(model: Any, panel: pd.DataFrame, cutoffs: pd.Index) -> tuple[pd.DataFrame, Ints]:
+def _forecasts(
+    model: Any, panel: pd.DataFrame, cutoffs: pd.Index, horizon: int
+) -> tuple[pd.DataFrame, Ints]:
     """Forecasts from all cutoffs, and the position of each row's cutoff among them."""
     if hasattr(model, "forecast_origins"):
         frame = model.forecast_origins(panel, cutoffs)
         return frame, cutoffs.get_indexer(pd.Index(frame["cutoff"]))
     time: Any = layout_of(panel).time
-    frames = [model.predict(panel[time <= cutoff]) for cutoff in cutoffs]
+    future = _future_of(model)
+    frames = []
+    for cutoff in cutoffs:
+        if not future:
+            frames.append(model.predict(panel[time <= cutoff]))
+            continue
+        known, ahead = _around(panel, cutoff, horizon)
+        if len(known):
+            frames.append(model.predict(known, future=ahead[future]))
+        else:
+            frames.append(known[[]].assign(target="", step=0, forecast=np.nan))
     return pd.concat(frames), np.repeat(np.arange(len(frames)), [len(f) for f in frames])
+
+
+def _around(panel: pd.DataFrame, cutoff: Any, horizon: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows up to a cutoff and the next `horizon`, of the series that have all of these."""
+    layout = layout_of(panel)
+    origins, _ = layout.origins_at(cutoff)
+    series = layout.codes()[origins]
+    whole = origins + horizon < layout.stops[series]
+    ahead = origins[whole, None] + np.arange(1, horizon + 1)
+    has_all = np.isin(layout.codes(), series[whole])
+    return panel[has_all & (cast(Any, layout.time) <= cutoff)], panel.iloc[ahead.ravel()]
 
 
 def _model_rows(
@@ -461,19 +648,29 @@ def _model_rows(
 ) -> pd.DataFrame:
     """Lay a model's forecast frame on the grid."""
     n, horizon = grid.rows.shape
-    absent = [column for column in ("step", "forecast") if column not in frame]
+    n_targets = len(truth.targets)
+    wanted = ["step", "forecast", *(["target"] if n_targets > 1 else [])]
+    absent = [column for column in wanted if column not in frame]
     if absent:
-        raise _malformed(name, "columns step and forecast", f"no column {first(absent)}")
+        raise _malformed(name, f"columns {', '.join(wanted)}", f"no column {first(absent)}")
     ids = truth.layout.ids
     series = np.zeros(len(frame), dtype=np.int64)
     if ids is not None:
         if not isinstance(frame.index, pd.MultiIndex):
             raise _malformed(name, "an index (series, time)", f"index {list(frame.index.names)}")
         series = ids.get_indexer(frame.index.levels[0])[frame.index.codes[0]]
+    target = np.zeros(len(frame), dtype=np.int64)
+    if n_targets > 1:
+        target = pd.Index(truth.targets).get_indexer(pd.Index(frame["target"]))
+        if (target < 0).any():
+            others = frame["target"].to_numpy()[target < 0]
+            raise _malformed(
+                name,
+                f"the targets {first(truth.targets)}",
+                f"{len(others)} rows of others, the first of {others[0]!r}",
+            )
     step = frame["step"].to_numpy()
-    place = np.full((truth.layout.n_series, len(grid.cutoffs)), -1)
-    place[grid.series, grid.marks] = np.arange(n)
-    origin = np.where((series >= 0) & (marks >= 0), place[series, marks], -1)
+    origin = grid.find(series, marks)
     wrong = (origin < 0) | (step < 1) | (step > horizon)
     if wrong.any():
         raise _malformed(
@@ -482,19 +679,18 @@ def _model_rows(
             f"{int(wrong.sum())} rows of others, the first at step {step[wrong][0]} of "
             f"{frame.index[wrong][0]}",
         )
-    at = origin * horizon + step.astype(np.int64) - 1
-    taken = np.zeros(n * horizon, dtype=bool)
+    at = (origin * n_targets + target) * horizon + step.astype(np.int64) - 1
+    taken = np.zeros(n * n_targets * horizon, dtype=bool)
     taken[at] = True
     if repeated := len(at) - int(taken.sum()):
-        raise _malformed(
-            name, "one row per series, cutoff and step", f"{repeated} rows that repeat others"
-        )
+        keys = "series, cutoff and step" if n_targets == 1 else "series, cutoff, target and step"
+        raise _malformed(name, f"one row per {keys}", f"{repeated} rows that repeat others")
     columns = ["forecast", *map(quantile_column, quantile_levels(frame.columns))]
     values = {}
     for column in columns:
-        table = np.full(n * horizon, np.nan)
+        table = np.full(len(taken), np.nan)
         table[at] = frame[column].to_numpy()
-        values[column] = table.reshape(n, horizon)
+        values[column] = table.reshape(n, n_targets, horizon)
     return grid.frame(name, values, truth)
 
 
@@ -507,18 +703,23 @@ def _malformed(name: str, expected: str, found: str) -> ValueError:
     )
 
 
-def _assemble(parts: list[pd.DataFrame], names: list[str], layout: Layout) -> pd.DataFrame:
+def _assemble(
+    parts: list[pd.DataFrame], names: list[str], truth: _Truth, *, fitted: bool
+) -> pd.DataFrame:
     levels = {level for part in parts for level in quantile_levels(part.columns)}
     columns = [*_KEYS, *map(quantile_column, sorted(levels)), "actual"]
+    columns += ["fit_until", "in_sample"] if fitted else []
     frame = pd.concat([part.reindex(columns=columns) for part in parts], ignore_index=True)
     order = np.lexsort(
         (
             frame["step"].to_numpy(),
+            pd.Index(truth.targets).get_indexer(pd.Index(frame["target"])),
             time_to_ints(pd.Index(frame["cutoff"])),
-            pd.Index(layout.names()).get_indexer(pd.Index(frame["series"])),
+            pd.Index(truth.layout.names()).get_indexer(pd.Index(frame["series"])),
             pd.Index(names).get_indexer(pd.Index(frame["model"])),
+            frame["in_sample"].to_numpy() if fitted else np.zeros(len(frame)),
         )
-    )
+    )  # stable: the fits of an in-sample row stay in order
     return frame.take(order).reset_index(drop=True)
 
 
@@ -527,28 +728,33 @@ def _scales(truth: _Truth, splits: list[Split], horizon: int) -> pd.DataFrame:
     layout, codes = truth.layout, truth.layout.codes()
     time: Any = layout.time
     before = previous_rows(layout)
-    change = truth.actual - truth.known[before]
-    change[layout.starts] = np.nan
+    change = truth.actual - truth.known[:, before]  # (K, N)
+    change[:, layout.starts] = np.nan
     ids = pd.Index(layout.names())
     frames = []
     for split in splits:
-        used = (time[truth.known_at[before]] >= split.fit_from) & (time <= split.fit_until)
-        used &= ~np.isnan(change)
-        count, mae, mse = (
-            np.bincount(codes[used], weights=weights, minlength=layout.n_series)
-            for weights in (None, np.abs(change[used]), change[used] ** 2)
-        )
-        count = np.where(count > 0, count, np.nan)
         grid = _Grid.of(layout, split.cutoffs, horizon)
-        some = grid.inside.any(axis=1)
-        series = grid.series[some]
+        some = grid.kept.any(axis=1)
+        means = np.empty((layout.n_series, len(truth.targets), 2))
+        for k, moves in enumerate(change):
+            used = (time[truth.known_at[k, before]] >= split.fit_from) & (time <= split.fit_until)
+            used &= ~np.isnan(moves)
+            count, mae, mse = (
+                np.bincount(codes[used], weights=weights, minlength=layout.n_series)
+                for weights in (None, np.abs(moves[used]), moves[used] ** 2)
+            )
+            count = np.where(count > 0, count, np.nan)
+            means[:, k] = np.stack([mae / count, mse / count], axis=1)
+        series = np.repeat(grid.series[some], len(truth.targets))
+        target = np.tile(np.arange(len(truth.targets)), int(some.sum()))
         frames.append(
             pd.DataFrame(
                 {
                     "series": ids.take(series),
-                    "cutoff": split.cutoffs.take(grid.marks[some]),
-                    "mae": (mae / count)[series],
-                    "mse": (mse / count)[series],
+                    "cutoff": split.cutoffs.take(np.repeat(grid.marks[some], len(truth.targets))),
+                    "target": pd.Index(truth.targets).take(target),
+                    "mae": means[series, target, 0],
+                    "mse": means[series, target, 1],
                 }
             )
         )
@@ -561,6 +767,8 @@ def _kept(
     truth: _Truth,
     names: list[str],
     horizon: int,
+    *,
+    fitted: bool,
 ) -> tuple[list[Split], list[pd.DataFrame]]:
     """Give the splits that are finished, and their rows; raise if they are of another run."""
     if resume is None:
@@ -569,9 +777,13 @@ def _kept(
         raise bad_parameter(
             "resume", expected="a Backtest, the `result` of an interrupted run", found=resume
         )
-    frame = resume.frame
-    here = {"models": sorted(names), "horizon": horizon}
-    there = {"models": sorted(frame["model"].unique()), "horizon": resume.horizon}
+    frame = sample_rows(resume.frame)
+    here = {"models": sorted(names), "horizon": horizon, "fitted": fitted}
+    there = {
+        "models": sorted(frame["model"].unique()),
+        "horizon": resume.horizon,
+        "fitted": "in_sample" in frame,
+    }
     if here != there:
         raise bad_parameter("resume", expected=f"a backtest of {here}", found=there)
     known = pd.Index(frame["cutoff"].unique())
@@ -583,7 +795,7 @@ def _kept(
     ]
     whole = bool(finished) and finished == splits[: len(finished)]
     whole = whole and all(
-        _assemble(fresh, [NAIVE], truth.layout)[same].equals(
+        _assemble(fresh, [NAIVE], truth, fitted=False)[same].equals(
             frame.loc[frame["model"] == name, same].reset_index(drop=True)
         )
         for name in names
@@ -595,4 +807,4 @@ def _kept(
             found=f"cutoffs from {known.min()} to {known.max()}, with other rows",
             advice="Give the same panel and splitter, or start anew.",
         )
-    return finished, [frame]
+    return finished, [resume.frame]

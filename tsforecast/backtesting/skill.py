@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +12,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from tsforecast._checks import bad_parameter, choice, fail, first, positive_int
-from tsforecast.metrics import qlike, quantile_loss, quantiles_given, scored_rows
+from tsforecast.metrics import (
+    as_forecasts,
+    qlike,
+    quantile_loss,
+    quantiles_given,
+    sample_rows,
+    scored_rows,
+)
 
 __all__ = [
     "DieboldMariano",
@@ -287,9 +294,10 @@ def correction_share(forecast: npt.ArrayLike, naive: npt.ArrayLike, actual: npt.
 
 def skill(
     frame: pd.DataFrame,
+    horizon: int | None = None,
+    columns: Mapping[str, Hashable | Sequence[str]] | None = None,
     *,
-    horizon: int,
-    baselines: Sequence[str],
+    baselines: Sequence[str] = (NAIVE,),
     loss: Loss = "auto",
     alpha: float = 0.05,
 ) -> pd.DataFrame:
@@ -303,11 +311,14 @@ def skill(
     Parameters
     ----------
     frame : pandas.DataFrame
-        The flat backtest frame, with the rows of a model ``"naive"``.
-    horizon : int
-        Forecast horizon in rows.
+        The flat backtest frame, ours or that of another toolkit. In-sample rows are left out.
+    horizon : int, optional
+        Forecast horizon in rows; default: the highest step.
+    columns : mapping of str to column name, optional
+        Our names to those of the frame; see `tsforecast.metrics.as_forecasts`.
     baselines : sequence of str
-        The models that are baselines, among them ``"naive"``. The rest are judged.
+        The models that are baselines, at least one; a model ``"naive"`` always is. The rest are
+        judged.
     loss : {"auto", "absolute", "squared", "quantile", "qlike"}
         ``"quantile"`` is twice the mean pinball loss over the levels that all compared models
         give; baselines that give points only are then not compared, as points taken for quantiles
@@ -320,17 +331,18 @@ def skill(
     Returns
     -------
     pandas.DataFrame
-        Index ``model``, one row per model that is no baseline, with the columns
+        Index ``model``, one row per model that is no baseline; of several targets ``(model,
+        target)``, each tested on its own. The columns:
 
         - ``loss``, ``baseline`` (the one with the least loss), ``baseline_loss``, ``ratio`` of
           the two: means over cutoffs, in the unit of the target (``attrs["loss"]`` is its name);
         - ``dm``, ``p``, ``p_holm``: statistic against that baseline (negative: the model is
-          better), one-sided p-value, and the same adjusted for the number of models. NaN with
+          better), one-sided p-value, and the same adjusted for the number of rows. NaN with
           fewer than 10 origins, or fewer than two horizons of them;
         - ``naive_loss``, ``naive_p``: the same against the naive, not adjusted; NaN if it is not
           compared;
         - ``shift``, ``shift_naive``, ``correction_share``: is it a copy of the past? See
-          `shift_lag` and `correction_share`;
+          `shift_lag` and `correction_share`; NaN without a naive to compare with;
         - ``n_origins``, and the ``verdict``, a sentence or two.
 
     Raises
@@ -345,84 +357,134 @@ def skill(
     How it misleads. Losses are in the unit of the target: on a panel of mixed sizes the largest
     series decide. "No evidence" is not "no skill": a short backtest finds little. Only models in
     the frame are counted by the adjustment, not those tried before. The best baseline is chosen
-    after the fact, which is hard on the model, as it should be.
+    after the fact, which is hard on the model, as it should be. Without a naive among the models
+    the verdict says no more than that one of them is better than another.
     """
-    horizon = positive_int("horizon", horizon)
+    frame = sample_rows(as_forecasts(frame, columns))
+    rows = scored_rows(frame)
+    horizon = positive_int("horizon", int(frame["step"].max()) if horizon is None else horizon)
     choice("loss", loss, _LOSSES)
     if not 0 < alpha < 1:
         raise bad_parameter("alpha", expected="a number between 0 and 1", found=alpha)
-    rows = scored_rows(frame)
     models = [str(name) for name in rows["model"].unique()]
     _check_baselines(models, baselines)
     judged = [name for name in models if name not in baselines]
     name, values, compared = _row_losses(rows, loss, judged)
+    rows = rows.assign(loss=values)
+    targets = list(rows["target"].unique())
+    contests = [
+        contest
+        for target in targets
+        for contest in _contests(
+            rows[rows["target"] == target],
+            frame[frame["target"] == target],
+            judged=judged,
+            baselines=[name for name in compared if name in baselines],
+            compared=compared,
+            horizon=horizon,
+        )
+    ]
+    contests.sort(key=lambda contest: judged.index(contest.model))
+    several = len(targets) > 1
+    adjusted = _adjustment(len(judged), len(targets))
+    better = holm([contest.test.p_less for contest in contests])
+    worse = holm([math.nan if c.test.identical else 1 - c.test.p_less for c in contests])
+    for contest, p_less, p_more in zip(contests, better, worse, strict=True):
+        contest.record["p_holm"] = float(p_less)
+        claim, p = _claim(contest.test, float(p_less), float(p_more), alpha)
+        sentences = [
+            _test_sentence(contest, claim, p, name, adjusted, several),
+            *_copy_sentence(contest.record, claim, horizon),
+        ]
+        contest.record["verdict"] = " ".join(sentences)
+    index = pd.Index([c.model for c in contests], name="model", dtype=None if judged else object)
+    if several:
+        pairs = [(contest.model, contest.target) for contest in contests]
+        index = pd.MultiIndex.from_tuples(pairs, names=["model", "target"])
+    result = pd.DataFrame([c.record for c in contests], index=index, columns=list(_COLUMNS))
+    result.attrs["loss"] = name
+    return result
 
-    losses, forecasts, actual = _side_by_side(rows.assign(loss=values), compared)
+
+@dataclass(frozen=True)
+class _Contest:
+    """A model against the best baseline on one target."""
+
+    model: str
+    target: Any
+    test: DieboldMariano
+    overlap: int  # consecutive origins that share forecast rows
+    record: dict[str, Any]  # its row of the table
+
+
+def _contests(
+    rows: pd.DataFrame,
+    frame: pd.DataFrame,
+    *,
+    judged: list[str],
+    baselines: list[str],
+    compared: list[str],
+    horizon: int,
+) -> list[_Contest]:
+    """Test every judged model on the rows of one target, those with a loss and all of them."""
+    target = rows["target"].iloc[0]
+    losses, forecasts, actual = _side_by_side(rows, compared)
     origins = losses[compared].groupby(level="cutoff").mean()
     means = origins.mean()
-    ranked = sorted((b for b in compared if b in baselines), key=lambda b: b != NAIVE)
+    ranked = sorted(baselines, key=lambda name: name != NAIVE)
     best = str(means[ranked].idxmin())  # of equals the first: the naive
     overlap = _overlap(losses.index)
 
     def late(model: str) -> float:
         return shift_lag(frame[frame["model"] == model], horizon=horizon)
 
-    shift_naive = late(NAIVE)
-    records: list[dict[str, Any]] = []
-    tests = []
+    naive_known = NAIVE in forecasts
+    shift_naive = late(NAIVE) if naive_known else math.nan
+    contests = []
     for model in judged:
         test = diebold_mariano(origins[model], origins[best], horizon=overlap)
-        tests.append(test)
-        naive_loss = naive_p = math.nan
+        naive_loss = naive_p = share = math.nan
         if NAIVE in compared:
             naive_loss = float(means[NAIVE])
             naive_p = diebold_mariano(origins[model], origins[NAIVE], horizon=overlap).p_less
-        records.append(
-            {
-                "loss": float(means[model]),
-                "baseline": best,
-                "baseline_loss": float(means[best]),
-                "ratio": float(means[model] / means[best]) if means[best] > 0 else math.nan,
-                "dm": test.statistic,
-                "p": test.p_less,
-                "naive_loss": naive_loss,
-                "naive_p": naive_p,
-                "shift": late(model),
-                "shift_naive": shift_naive,
-                "correction_share": correction_share(forecasts[model], forecasts[NAIVE], actual),
-                "n_origins": len(origins),
-            }
-        )
-    better = holm([test.p_less for test in tests])
-    worse = holm([math.nan if test.identical else 1 - test.p_less for test in tests])
-    for record, model, test, p_less, p_more in zip(
-        records, judged, tests, better, worse, strict=True
-    ):
-        record["p_holm"] = float(p_less)
-        claim, p = _claim(test, float(p_less), float(p_more), alpha)
-        record["verdict"] = " ".join(
-            [
-                _test_sentence(model, record, claim, p, name, len(judged), overlap),
-                *_copy_sentence(record, claim, horizon),
-            ]
-        )
-    index = pd.Index(judged, name="model", dtype=object if not judged else None)
-    result = pd.DataFrame(records, index=index, columns=list(_COLUMNS))
-    result.attrs["loss"] = name
-    return result
+        if naive_known:
+            share = correction_share(forecasts[model], forecasts[NAIVE], actual)
+        record = {
+            "loss": float(means[model]),
+            "baseline": best,
+            "baseline_loss": float(means[best]),
+            "ratio": float(means[model] / means[best]) if means[best] > 0 else math.nan,
+            "dm": test.statistic,
+            "p": test.p_less,
+            "naive_loss": naive_loss,
+            "naive_p": naive_p,
+            "shift": late(model),
+            "shift_naive": shift_naive,
+            "correction_share": share,
+            "n_origins": len(origins),
+        }
+        contests.append(_Contest(model, target, test, overlap, record))
+    return contests
 
 
 def _check_baselines(models: list[str], baselines: Sequence[str]) -> None:
-    if isinstance(baselines, str) or NAIVE not in baselines:
+    if isinstance(baselines, str) or len(baselines) == 0:
+        raise bad_parameter(
+            "baselines", expected="a sequence of model names, not empty", found=baselines
+        )
+    if NAIVE in models and NAIVE not in baselines:
         raise bad_parameter(
             "baselines",
             expected=f"a sequence of model names with {NAIVE!r} among them",
             found=baselines,
-            advice="Every backtest has a naive forecast: the last value known at the cutoff.",
+            advice="The naive forecast is no model to be judged.",
         )
     if absent := [name for name in baselines if name not in models]:
         raise bad_parameter(
-            "baselines", expected=f"models of the frame: {first(models)}", found=absent
+            "baselines",
+            expected=f"models of the frame: {first(models)}",
+            found=absent,
+            advice="Name the model that the others must beat, baselines=[...].",
         )
 
 
@@ -520,23 +582,28 @@ def _claim(test: DieboldMariano, p_less: float, p_more: float, alpha: float) -> 
     return ("worse", p_more) if p_more < alpha else ("none", p_less)
 
 
+def _adjustment(n_models: int, n_targets: int) -> str:
+    """What the p-values are adjusted for, in words."""
+    if n_models * n_targets < 2:
+        return ""
+    counts = {"models": n_models, "targets": n_targets}
+    named = [f"{count} {things}" for things, count in counts.items() if count > 1]
+    return f" after Holm over {' x '.join(named)}"
+
+
 def _test_sentence(
-    model: str,
-    record: dict[str, Any],
-    claim: Claim,
-    p: float,
-    loss: str,
-    n_models: int,
-    overlap: int,
+    contest: _Contest, claim: Claim, p: float, loss: str, adjusted: str, several: bool
 ) -> str:
+    record = contest.record
     baseline, n = record["baseline"], record["n_origins"]
+    model = f"{contest.model} on {contest.target}" if several else contest.model
     if claim == "identical":
         return f"{model}: identical to {baseline} in {loss} loss at every origin."
     size = f"{loss} loss {_change(record['ratio'])}"
     if claim == "few":
         return (
             f"{model}: {size} than that of {baseline}, but {n:,} origins are too few for a test "
-            f"(at least {least_origins(overlap)})."
+            f"(at least {least_origins(contest.overlap)})."
         )
     opening = {
         "skill": "skill over",
@@ -544,8 +611,7 @@ def _test_sentence(
         "worse": "significantly worse than",
     }[claim]
     chance = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
-    holm_note = f" after Holm over {n_models} models" if n_models > 1 else ""
-    return f"{model}: {opening} {baseline} ({size}, {chance}{holm_note}, {n:,} origins)."
+    return f"{model}: {opening} {baseline} ({size}, {chance}{adjusted}, {n:,} origins)."
 
 
 def _copy_sentence(record: dict[str, Any], claim: Claim, horizon: int) -> list[str]:

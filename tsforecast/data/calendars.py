@@ -1,18 +1,30 @@
-"""What the next time stamps are called: the spacing of a panel's rows."""
+"""The calendar of a panel: what its next time stamps are called, and what a date tells."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
-from tsforecast._checks import fail, first
-from tsforecast.data.panel import Ints, Layout, time_from_ints, time_to_ints
+from tsforecast._checks import bad_parameter, fail, first
+from tsforecast.data.panel import (
+    Floats,
+    Ints,
+    Layout,
+    add_available,
+    as_panel,
+    layout_of,
+    time_from_ints,
+    time_to_ints,
+)
 
-__all__ = ["Sessions", "TimeStep", "infer_time_step"]
+__all__ = ["Feature", "Sessions", "TimeStep", "calendar_features", "infer_time_step"]
+
+Feature = Literal["hour", "weekday", "month_end", "month", "session"]
 
 _WEEKDAYS = pd.offsets.BDay()
 _A_DAY = pd.Timedelta(days=1)
@@ -36,12 +48,10 @@ class Sessions:
     days: pd.offsets.BaseOffset
 
     def __radd__(self, stamp: pd.Timestamp) -> pd.Timestamp:
-        """Give the next time after a time stamp."""
-        wall = stamp.tz_localize(None)
-        day = wall.normalize()
-        later = [day + time for time in self.times if day + time > wall]
-        following = later[0] if later else day + self.days + self.times[0]
-        return following.tz_localize(stamp.tz, ambiguous=False, nonexistent="shift_forward")
+        """Give the next time after a time stamp without a zone."""
+        day = stamp.normalize()
+        later = [day + time for time in self.times if day + time > stamp]
+        return later[0] if later else day + self.days + self.times[0]
 
 
 @dataclass(frozen=True)
@@ -113,11 +123,14 @@ class TimeStep:
         unit = pd.DatetimeIndex(like).unit
         ends, which = np.unique(last, return_inverse=True)
         stamps = pd.DatetimeIndex(time_from_ints(ends, like))
+        # calendars go by the clock on the wall, whole hours and less by the time that passes
+        zone = None if isinstance(self.offset, pd.offsets.Tick) else stamps.tz
+        stamps = stamps if zone is None else stamps.tz_localize(None)
         steps = []
         for _ in range(horizon):
             # one by one: holiday calendars cannot be added to an index at once
             stamps = pd.DatetimeIndex([stamp + self.offset for stamp in stamps]).as_unit(unit)
-            steps.append(time_to_ints(stamps))
+            steps.append(time_to_ints(stamps if zone is None else _localized(stamps, zone)))
         return np.stack(steps, axis=1)[which]
 
 
@@ -224,6 +237,12 @@ def _calendar_of(time: pd.DatetimeIndex) -> pd.offsets.BaseOffset | None:
         return pd.tseries.frequencies.to_offset(pd.infer_freq(time))
 
 
+def _localized(wall: pd.DatetimeIndex, zone: Any) -> pd.DatetimeIndex:
+    """Times by the clock on the wall: a time skipped in spring is the first one after it."""
+    summer = np.zeros(len(wall), dtype=bool)
+    return wall.tz_localize(zone, ambiguous=summer, nonexistent="shift_forward")
+
+
 def _is_clock(time: pd.Index) -> bool:
     return isinstance(time, (pd.DatetimeIndex, pd.TimedeltaIndex))
 
@@ -232,3 +251,130 @@ def _as_span(size: int, time: pd.Index) -> Any:
     if isinstance(time, (pd.DatetimeIndex, pd.TimedeltaIndex)):
         return pd.Timedelta(int(size), unit=time.unit)
     return int(size)
+
+
+def calendar_features(
+    panel: pd.DataFrame, features: Sequence[Feature] | None = None
+) -> pd.DataFrame:
+    """Add what the calendar says of each row: columns known for any future row.
+
+    Name them in an estimator's ``future=``; the rows for ``predict(future=...)`` are made in the
+    same way from a frame of the coming times.
+
+    Parameters
+    ----------
+    panel : DataFrame
+        A panel, or anything that `as_panel` takes without further names, in datetimes; a frame
+        of times without any column, ``pd.DataFrame(index=...)``, will do.
+    features : sequence of str, optional
+        Some of the following, each from the time of the row alone, by the clock on the wall.
+
+        - ``"hour"``: time of day, as ``hour_sin`` and ``hour_cos``.
+        - ``"weekday"``: day of the week, as ``weekday_sin`` and ``weekday_cos``.
+        - ``"month_end"``: 1 from the last Monday-to-Friday day of the month on, else 0.
+        - ``"month"``: month of the year, as ``month_sin`` and ``month_cos``.
+        - ``"session"``: Monday-to-Friday days since 1 January, as a part of all such days of the
+          year: ``session_sin`` and ``session_cos``.
+
+        Default: those that tell rows apart. Time of day where rows are less than a day apart,
+        weekday and end of month where they are less than a week apart, the session where they
+        are less than four weeks apart, else the month.
+
+    Returns
+    -------
+    DataFrame
+        The panel with these columns at its end, also named in ``attrs["available"]``.
+
+    Raises
+    ------
+    DataError
+        If time is not datetime, or a column is there already.
+    ValueError
+        If `features` holds anything else, or is needed because the spacing cannot be told.
+
+    Notes
+    -----
+    Nothing but the calendar enters: the session is not counted from the rows, and holidays are
+    not known. Name the features where the frame of the coming times is so short that its
+    spacing, and with it the default, may differ from the panel's.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> days = pd.DataFrame(index=pd.date_range("2024-05-30", periods=3, name="day"))
+    >>> calendar_features(days, ["weekday", "month_end"]).round(2)
+                weekday_sin  weekday_cos  month_end
+    day
+    2024-05-30         0.43        -0.90        0.0
+    2024-05-31        -0.43        -0.90        1.0
+    2024-06-01        -0.97        -0.22        0.0
+    """
+    # as_panel wants a column
+    bare = isinstance(panel, pd.DataFrame) and panel.shape[1] == 0
+    panel = as_panel(panel.assign(any=0.0))[[]] if bare else as_panel(panel)
+    layout = layout_of(panel)
+    if not isinstance(layout.time, pd.DatetimeIndex):
+        raise fail(
+            "time has no calendar",
+            expected="datetimes",
+            found=f"{layout.time.dtype}",
+            advice="Give the rows datetimes, if they are known; elapsed time and steps have "
+            "neither hours nor weekdays.",
+        )
+    known = get_args(Feature)
+    if features is None:
+        features = _default_features(layout)
+    elif isinstance(features, str) or not set(features) <= set(known):
+        raise bad_parameter("features", expected=f"a list of some of {known}", found=features)
+    columns: dict[str, Floats] = {}
+    wall = layout.time.tz_localize(None)
+    for feature in dict.fromkeys(features):
+        columns |= _feature(feature, wall)
+    if twice := [name for name in columns if name in panel]:
+        raise fail(
+            "columns are in the panel already",
+            expected="new names",
+            found=f"{twice}",
+            advice="Drop or rename them, or choose others with features=[...].",
+            column=twice[0],
+        )
+    return add_available(panel.assign(**columns), list(columns))
+
+
+def _default_features(layout: Layout) -> list[Feature]:
+    gaps = np.diff(time_to_ints(layout.time))
+    gaps = np.delete(gaps, layout.stops[:-1] - 1)  # between two series
+    if len(gaps) == 0:
+        raise bad_parameter(
+            "features",
+            expected="a list, because no series has two rows to tell the spacing from",
+            found=None,
+        )
+    step = _as_span(gaps.min(), layout.time)
+    if step >= pd.Timedelta(days=28):
+        return ["month"]
+    if step >= pd.Timedelta(days=7):
+        return ["session"]
+    daily: list[Feature] = ["weekday", "month_end", "session"]
+    return daily if step >= _SHORTEST_DAY else ["hour", *daily]
+
+
+def _feature(feature: Feature, wall: pd.DatetimeIndex) -> dict[str, Floats]:
+    days = wall.to_numpy().astype("M8[D]")
+    if feature == "month_end":
+        following = days.astype("M8[M]") + np.timedelta64(1, "M")
+        left = np.busday_count(days + 1, following.astype("M8[D]"))
+        return {feature: (left <= 0).astype(np.float64)}
+    turn: Any  # once around the circle
+    if feature == "hour":
+        turn = (wall - wall.normalize()) / _A_DAY
+    elif feature == "weekday":
+        turn = wall.day_of_week / 7
+    elif feature == "month":
+        turn = (wall.month - 1) / 12
+    else:
+        year = days.astype("M8[Y]")
+        first_day, next_year = (y.astype("M8[D]") for y in (year, year + 1))
+        turn = np.busday_count(first_day, days) / np.busday_count(first_day, next_year)
+    angle = 2 * np.pi * np.asarray(turn, dtype=np.float64)
+    return {f"{feature}_sin": np.sin(angle), f"{feature}_cos": np.cos(angle)}

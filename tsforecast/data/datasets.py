@@ -1,4 +1,4 @@
-"""Prices and patients to try things on: two generators, two bundled indices, three local files.
+"""Prices and patients to try things on: two generators, two bundled indices, five local sets.
 
 Every frame is a valid panel as it comes: sorted unique index, float64 columns. What is known about
 each data set, its dirt included, stands in the data cards of the folder ``datasets/``.
@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from tsforecast._checks import bad_parameter, choice, positive_int
 
 __all__ = [
+    "load_etth1",
     "load_exchange_rate",
+    "load_m4",
     "load_nasdaq",
     "load_sp500",
     "load_sp500_ohlcv",
@@ -425,6 +427,7 @@ _CURRENCIES = (
     "new_zealand",
     "singapore",
 )
+_M4_TIMES = {"Weekly": "week", "Hourly": "hour"}
 _RV_NAMES = {
     "RV": "rv",
     "RQ": "rq",
@@ -551,6 +554,111 @@ def load_sp500_rv(folder: str | Path | None = None) -> pd.DataFrame:
     )
     frame = pd.read_csv(path, index_col="date", parse_dates=["date"])
     return frame[list(_RV_NAMES)].rename(columns=_RV_NAMES).astype("float64")
+
+
+def load_m4(
+    group: Literal["Weekly", "Hourly"] = "Weekly", folder: str | Path | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read the weekly or the hourly series of the M4 competition (local files).
+
+    Makridakis, Spiliotis and Assimakopoulos (2020), "The M4 Competition: 100,000 time series and 61
+    forecasting methods", International Journal of Forecasting 36.
+
+    Parameters
+    ----------
+    group : {"Weekly", "Hourly"}
+        359 series of 80 to 2,597 weeks, or 414 of 700 or 960 hours.
+    folder : str or Path, optional
+        Folder that holds ``finance/M4_Weekly_train.csv.gz`` and its like; by default the one named
+        by the environment variable ``TSFORECAST_DATA``.
+
+    Returns
+    -------
+    train, test : DataFrame
+        Index ``(id, week)`` or ``(id, hour)``: ids as published (``W1``, ``H1``), sorted as text,
+        and the row's number from 0 (the files have no dates). Column ``value``, above zero, in a
+        unit of each series' own. `test` holds the next 13 weeks or 48 hours of every series and
+        counts on where `train` ends.
+
+    Raises
+    ------
+    FileNotFoundError
+        If neither folder nor variable is given, or a file is not there.
+    ValueError
+        If `group` is neither of the two.
+
+    Examples
+    --------
+    >>> train, test = load_m4("Hourly")  # doctest: +SKIP
+    >>> len(train), len(test)  # doctest: +SKIP
+    (353500, 19872)
+    """
+    choice("group", group, tuple(_M4_TIMES))
+    train, test = (
+        pd.read_csv(
+            _local_file(
+                f"finance/M4_{group}_{part}.csv.gz",
+                folder,
+                source="https://github.com/Mcompetitions/M4-methods (folder Dataset)",
+                card="m4",
+            ),
+            index_col=0,
+        ).sort_index()
+        for part in ("train", "test")
+    )
+    lengths = train.notna().sum(axis=1)
+    starts = np.zeros(len(train), dtype=np.int64)
+    time = _M4_TIMES[group]
+    return _rows_of(train, starts, time), _rows_of(test, lengths.to_numpy(), time)
+
+
+def _rows_of(wide: pd.DataFrame, starts: NDArray[np.int64], time: str) -> pd.DataFrame:
+    """Give a table of one series per line, padded with NaN behind, as a panel."""
+    values = wide.to_numpy(dtype=np.float64)
+    line, position = np.nonzero(~np.isnan(values))
+    index = pd.MultiIndex.from_arrays(
+        [wide.index.take(line), starts[line] + position], names=["id", time]
+    )
+    return pd.DataFrame({"value": values[line, position]}, index=index)
+
+
+def load_etth1(folder: str | Path | None = None) -> pd.DataFrame:
+    """Read two years of hourly measurements at an electricity transformer (a local file).
+
+    Zhou and others (2021), "Informer: beyond efficient transformer for long sequence time-series
+    forecasting", AAAI.
+
+    Parameters
+    ----------
+    folder : str or Path, optional
+        Folder that holds ``finance/ETTh1.csv.gz``; by default the one named by the environment
+        variable ``TSFORECAST_DATA``.
+
+    Returns
+    -------
+    DataFrame
+        17,420 rows, 2016-07-01 00:00 to 2018-06-26 19:00, index ``date``; columns ``HUFL, HULL,
+        MUFL, MULL, LUFL, LULL``, loads (high, middle and low; useful and useless), and ``OT``, the
+        oil temperature. Papers train on the first 12 months of 30 days, validate on the next 4
+        and test on the next 4: rows 0 to 8,639, to 11,519 and to 14,399.
+
+    Raises
+    ------
+    FileNotFoundError
+        If neither folder nor variable is given, or the file is not there.
+
+    Examples
+    --------
+    >>> load_etth1().shape  # doctest: +SKIP
+    (17420, 7)
+    """
+    path = _local_file(
+        "finance/ETTh1.csv.gz",
+        folder,
+        source="https://github.com/zhouhaoyi/ETDataset (folder ETT-small)",
+        card="etth1",
+    )
+    return pd.read_csv(path, index_col="date", parse_dates=["date"]).astype("float64")
 
 
 def _local_file(name: str, folder: str | Path | None, *, source: str, card: str) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -20,14 +22,14 @@ def forecast_frame(
     origins: Ints,
     cutoffs: Ints,
     *,
-    target: str,
+    targets: Sequence[Hashable],
     forecast: Floats,
     quantiles: Floats,
     levels: tuple[float, ...],
     time_step: TimeStep,
     named: bool = True,
 ) -> pd.DataFrame:
-    """Lay forecasts out as rows, one per origin and step.
+    """Lay forecasts out as rows, one per origin, target and step.
 
     Parameters
     ----------
@@ -35,11 +37,11 @@ def forecast_frame(
         Of the panel.
     origins, cutoffs : ndarray of int64, shape (n,)
         Rows of the panel and their cutoffs (see `Layout.origins_at`).
-    target : str
-        Name of the target column.
-    forecast : ndarray, shape (n, H)
-        In the target's own unit.
-    quantiles : ndarray, shape (n, H, J)
+    targets : sequence of str
+        Names of the K target columns.
+    forecast : ndarray, shape (n, K, H)
+        In the targets' own units.
+    quantiles : ndarray, shape (n, K, H, J)
         Likewise.
     levels : tuple of float
         The J levels.
@@ -53,7 +55,7 @@ def forecast_frame(
     DataFrame
         Index as the panel's, columns ``target, cutoff, step, forecast, q...``.
     """
-    n, horizon = forecast.shape
+    n, n_targets, horizon = forecast.shape
     when = time_to_ints(layout.time)
     which = np.searchsorted(layout.offsets, origins, side="right") - 1
     stop = layout.offsets[which + 1]
@@ -67,21 +69,23 @@ def forecast_frame(
         after = time_step.after(last, horizon, like=layout.time, required=named)
         at, k = np.nonzero(beyond)
         times[at, k] = after[np.searchsorted(ends, which[at]), rows[at, k] - stop[at]]
-    time_index = time_from_ints(times.ravel(), layout.time)
+    time_index = time_from_ints(np.repeat(times, n_targets, axis=0).ravel(), layout.time)
+    per_origin = n_targets * horizon
     index: pd.Index = time_index
     if layout.ids is not None:
         names = [layout.ids.name or "series", layout.time.name or "time"]
         index = pd.MultiIndex.from_arrays(
-            [layout.ids.take(np.repeat(which, horizon)), time_index], names=names
+            [layout.ids.take(np.repeat(which, per_origin)), time_index], names=names
         )
+    names_of_targets = np.array([str(name) for name in targets], dtype=object)
     columns = {
-        "target": np.full(n * horizon, target, dtype=object),
-        "cutoff": time_from_ints(np.repeat(cutoffs, horizon), layout.time).rename(None),
-        "step": np.tile(steps, n),
+        "target": np.tile(np.repeat(names_of_targets, horizon), n),
+        "cutoff": time_from_ints(np.repeat(cutoffs, per_origin), layout.time).rename(None),
+        "step": np.tile(steps, n * n_targets),
         "forecast": forecast.ravel(),
     }
     for j, level in enumerate(levels):
-        columns[quantile_column(level)] = quantiles[:, :, j].ravel()
+        columns[quantile_column(level)] = quantiles[..., j].ravel()
     frame = pd.DataFrame(columns, index=index)
     frame["target"] = frame["target"].astype("str")
     return frame

@@ -1,16 +1,17 @@
 """The panel: pandas rows indexed by (series, time), and the one gatekeeper that makes them.
 
-A panel is an ordinary `pandas.DataFrame` with float64 columns and a sorted, unique index:
-two levels ``(series, time)``, or just ``time`` for one series.  Inside the package a panel is
-read as flat arrays plus `Layout`: where each series starts and stops, and when its rows are.
+A panel is an ordinary `pandas.DataFrame` with float64 (or category) columns and a sorted, unique
+index: two levels ``(series, time)``, or just ``time`` for one series.  Inside the package a panel
+is read as flat arrays plus `Layout`: where each series starts and stops, and when its rows are.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +19,19 @@ import pandas as pd
 
 from tsforecast._checks import bad_parameter, fail, first
 
+if TYPE_CHECKING:
+    from narwhals.typing import IntoFrame
+
 __all__ = [
     "Layout",
+    "add_available",
     "as_cutoffs",
     "as_panel",
+    "as_time",
     "forward_fill",
+    "is_category",
     "layout_of",
+    "pandas_frame",
     "previous_rows",
     "time_from_ints",
     "time_to_ints",
@@ -40,7 +48,7 @@ _KNOWN_PAIRS = (("unique_id", "ds"), ("series", "time"))
 
 
 def as_panel(
-    data: pd.DataFrame | pd.Series,
+    data: pd.DataFrame | pd.Series | IntoFrame,
     *,
     series: Hashable | None = None,
     time: Hashable | None = None,
@@ -55,7 +63,8 @@ def as_panel(
         One of: a Series or frame indexed by time (one series); a frame whose columns have two
         levels, as yfinance gives for several tickers; a frame indexed by (series, time); a long
         table with named columns; a long table with ``unique_id`` and ``ds``, or ``series`` and
-        ``time``; a wide table with a column per series.
+        ``time``; a wide table with a column per series. Tables of polars (lazy ones too),
+        pyarrow and duckdb are taken as well.
     series, time : hashable, optional
         Names of the columns (or index levels) of a long table that hold series and time. Rows
         of such a table may come in any order.
@@ -69,7 +78,9 @@ def as_panel(
     -------
     DataFrame
         float64 columns, sorted unique index ``(series, time)`` or ``time``; `data` itself is
-        left alone.
+        left alone. Columns of pandas' dtype category stay as they are (they may serve as
+        ``static=`` and ``group=`` of an estimator), and so does ``attrs["available"]``, the
+        columns known at the time of their rows (see `align_asof`).
 
     Raises
     ------
@@ -99,11 +110,7 @@ def as_panel(
     if isinstance(data, pd.Series):
         plain = data.name is not None and not isinstance(data.name, tuple)
         data = data.to_frame(name=data.name if plain else "value")
-    if not isinstance(data, pd.DataFrame):
-        raise TypeError(
-            f"expected a pandas DataFrame or Series, found {type(data).__name__}. "
-            "Convert it first, e.g. pd.DataFrame(data)."
-        )
+    data = pandas_frame(data)
     if wide is not None:
         return _tidy(*_from_wide(data, wide=wide, time=time, columns=columns), ordered=True)
     if data.columns.nlevels > 1:
@@ -136,6 +143,42 @@ def as_panel(
             )
         return _tidy(data, ids, when, names, ordered=True)
     return _tidy(data, None, data.index, (None, data.index.name or "time"), ordered=True)
+
+
+def pandas_frame(data: Any) -> pd.DataFrame:
+    """Give a table of pandas, polars, pyarrow or duckdb as a DataFrame of pandas.
+
+    Raises
+    ------
+    TypeError
+        For anything else.
+    """
+    if isinstance(data, pd.DataFrame):
+        return data
+    import narwhals as nw
+
+    table = nw.from_native(data, pass_through=True)
+    if isinstance(table, nw.LazyFrame):
+        table = table.collect()
+    if not isinstance(table, nw.DataFrame):
+        raise TypeError(
+            "expected a pandas DataFrame or Series, or a table of polars, pyarrow or duckdb, found "
+            f"{type(data).__name__}. Convert it first, e.g. pd.DataFrame(data)."
+        )
+    # what pandas would hold as Python objects
+    plain = {nw.Boolean: nw.Float64(), nw.Decimal: nw.Float64(), nw.Date: nw.Datetime("ms")}
+    casts = [
+        nw.col(name).cast(plain[dtype.base_type()])
+        for name, dtype in table.schema.items()
+        if dtype.base_type() in plain
+    ]
+    return table.with_columns(*casts).to_pandas()
+
+
+def add_available(panel: pd.DataFrame, names: Sequence[Hashable]) -> pd.DataFrame:
+    """Note that these columns are known at the time of their rows."""
+    panel.attrs["available"] = [*panel.attrs.get("available", []), *names]
+    return panel
 
 
 def _require(data: pd.DataFrame, names: Sequence[Hashable]) -> None:
@@ -273,6 +316,11 @@ def _check_names(names: pd.Index, *, reserved: bool = False) -> None:
         )
 
 
+def is_category(column: pd.Series) -> bool:
+    """Tell whether a column holds categories, of pandas or (as a dictionary) of pyarrow."""
+    return column.dtype.type is pd.CategoricalDtype.type
+
+
 def _numeric(column: pd.Series, labels: pd.Index | None) -> Floats:
     """Values as float64, missing as NaN; refuse what is not a number."""
     dtype = column.dtype
@@ -285,9 +333,10 @@ def _numeric(column: pd.Series, labels: pd.Index | None) -> Floats:
     advice = "Convert it with pd.to_numeric, or choose the numeric columns with columns=[...]."
     if dtype.kind in "mM":
         advice = f"If it is the time of the rows, pass time={name!r}."
-    elif words.any() and (words == known).all():
+    elif words.any() and (words == known).all() and not is_category(column):
         advice = (
-            f"If it names the series, pass series={name!r}; else leave it out with columns=[..]."
+            f"If it names the series, pass series={name!r}; if it sorts them into kinds, make it "
+            'a category, .astype("category"), for static=; else leave it out with columns=[..].'
         )
         dates = pd.to_datetime(column[words][:5], errors="coerce", format="mixed", utc=True)
         if dates.notna().all():
@@ -307,17 +356,48 @@ def _is_time(time: pd.Index) -> bool:
     return isinstance(time, _CLOCKS) or time.dtype.kind in "iumM"
 
 
-def _as_time(time: pd.Index) -> pd.Index:
-    """Check the time of the rows; pyarrow's and nullable types become numpy's."""
+def _zones(time: pd.Index) -> list[str]:
+    """Time zones of datetimes that stand in a column of Python objects."""
+    if time.dtype != object:
+        return []
+    return sorted({str(stamp.tzinfo) for stamp in time if isinstance(stamp, dt.datetime)})
+
+
+def as_time(time: pd.Index, *, column: Hashable | None = None) -> pd.Index:
+    """Check the time of the rows; pyarrow's and nullable types become numpy's.
+
+    Parameters
+    ----------
+    time : Index
+        Any.
+    column : hashable, optional
+        Where it comes from, for the errors.
+
+    Raises
+    ------
+    DataError
+        If it holds anything but datetimes of one zone, timedeltas or whole numbers, or if some
+        are missing.
+    """
     if isinstance(time.dtype, pd.ArrowDtype) and time.dtype.kind in "mM":
         time = pd.DatetimeIndex(time) if time.dtype.kind == "M" else pd.TimedeltaIndex(time)
+    if len(zones := _zones(time)) > 1:
+        raise fail(
+            "mixed time zones",
+            expected="all times in one zone, or all without",
+            found=f"{first(zones)}",
+            advice="Convert them, e.g. with pd.to_datetime(time, utc=True), and then to the zone "
+            "of the place with dt.tz_convert.",
+            column=column,
+        )
     if not _is_time(time):
         raise fail(
             "time is of the wrong type",
             expected="datetime, timedelta or whole numbers",
             found=f"dtype {time.dtype}",
             advice="Convert it, e.g. with pd.to_datetime (periods with to_timestamp), or name the "
-            "right column with time=.",
+            "right column.",
+            column=column,
             rows=[repr(value) for value in time[:5]],
         )
     if time.hasnans:
@@ -327,6 +407,7 @@ def _as_time(time: pd.Index) -> pd.Index:
             expected="a time in every row",
             found=f"{len(where)} rows without",
             advice="Drop or repair these rows.",
+            column=column,
             rows=[f"row {i}" for i in where[:5]],
         )
     return time.astype(np.int64) if time.dtype.kind in "iu" and time.dtype != np.int64 else time
@@ -344,7 +425,7 @@ def _tidy(
     if data.shape[0] == 0 or data.shape[1] == 0:
         raise _empty()
     _check_names(data.columns, reserved=True)
-    time = _as_time(time)
+    time = as_time(time)
     codes, unique = np.zeros(len(data), dtype=np.int64), None
     if ids is not None:
         codes, unique = _factorize(ids)
@@ -356,8 +437,11 @@ def _tidy(
         return str(stamp) if unique is None else f"({unique[codes[order[position]]]}, {stamp})"
 
     _check_order(when[order], codes[order], unique, label)
-    values = {}
+    values: dict[Hashable, Any] = {}
     for j, name in enumerate(data.columns):
+        if is_category(data.iloc[:, j]):
+            values[name] = data.iloc[:, j].astype("category").array.take(order)
+            continue
         column = _numeric(data.iloc[:, j], time)[order]
         bad = np.flatnonzero(np.isinf(column))
         if len(bad):
@@ -375,7 +459,9 @@ def _tidy(
     index: pd.Index = time.take(order).rename(names[1])
     if unique is not None:
         index = pd.MultiIndex.from_arrays([unique.take(codes[order]), index], names=names)
-    return pd.DataFrame(values, index=index, columns=data.columns)
+    panel = pd.DataFrame(values, index=index, columns=data.columns)
+    known = [name for name in data.attrs.get("available", ()) if name in values]
+    return add_available(panel, known) if known else panel
 
 
 def _factorize(ids: pd.Index) -> tuple[Ints, pd.Index]:

@@ -1,4 +1,4 @@
-"""The chain of transforms around a target: forward on panels, back on forecasts."""
+"""The chain of transforms around the targets: forward on panels, back on forecasts."""
 
 from __future__ import annotations
 
@@ -19,25 +19,27 @@ _ROWS_CHECKED = 1000
 
 
 class TargetTransform:
-    """A transformer or Pipeline, fitted on training rows, whose inverse on the target is sound.
+    """A transformer or Pipeline, fitted on training rows, whose inverse on targets is sound.
 
     Parameters
     ----------
     transform : transformer, Pipeline or None
         Cloned; its steps may be of this package, of scikit-learn, or the user's own.
     known : DataFrame
-        Training rows, the target in the first column.
+        Training rows, the targets in the first columns.
+    n_targets : int
+        K.
 
     Raises
     ------
     ValueError
         If `transform` is no transformer instance.
     DataError
-        If it changes columns or rows, or its inverse does not give the target back, in the same
+        If it changes columns or rows, or its inverse does not give a target back, in the same
         order.
     """
 
-    def __init__(self, transform: Any, known: pd.DataFrame) -> None:
+    def __init__(self, transform: Any, known: pd.DataFrame, n_targets: int = 1) -> None:
         usable = hasattr(transform, "fit") and hasattr(transform, "transform")
         if isinstance(transform, type) or not (transform is None or usable):
             raise bad_parameter(
@@ -48,12 +50,14 @@ class TargetTransform:
             )
         self.fitted = None if transform is None else clone(transform)
         self.columns = list(known.columns)
-        frame, target = known, known.iloc[:, [0]]
+        self.n_targets = n_targets
+        frame, targets = known, known.iloc[:, :n_targets]
         for step in self._steps():
-            step.fit(frame, target)
+            step.fit(frame, targets)
             frame = _checked(step.transform(frame), frame)
         if self.fitted is not None:
-            self._check_inverse(known, frame.iloc[:, 0].to_numpy())
+            for k in range(n_targets):
+                self._check_inverse(known, frame.iloc[:, k].to_numpy(), k)
 
     def __call__(self, panel: pd.DataFrame) -> pd.DataFrame:
         """Transform all rows of a panel."""
@@ -62,22 +66,33 @@ class TargetTransform:
         return panel
 
     def push(self, values: Floats, origins: Ints, layout: Layout, *, inverse: bool) -> Floats:
-        """Push target values (n, ...) of the series at `origins` (n,) through, or back."""
+        """Push target values (n, K, ...) of the series at `origins` (n,) through, or back."""
         if self.fitted is None:
             return values
-        index = layout.time
+        parts = [
+            self._push_one(values[:, k], origins, layout, k, inverse=inverse)
+            for k in range(self.n_targets)
+        ]
+        return np.stack(parts, axis=1)
+
+    def _push_one(
+        self, values: Floats, origins: Ints, layout: Layout, k: int, *, inverse: bool
+    ) -> Floats:
+        index = layout.time.take(origins)
         if layout.ids is not None:
-            index = pd.MultiIndex.from_arrays([layout.ids.take(layout.codes()), layout.time])
+            series = np.searchsorted(layout.offsets, origins, side="right") - 1
+            index = pd.MultiIndex.from_arrays([layout.ids.take(series), index])
         flat = values.reshape(len(values), int(np.prod(values.shape[1:])))
         result = np.empty_like(flat)
         per_chunk = max(1, _ROWS_AT_ONCE // max(1, flat.shape[1]))
         for at in range(0, len(flat), per_chunk):
             part = flat[at : at + per_chunk]
-            labels = index.take(np.repeat(origins[at : at + per_chunk], part.shape[1]))
+            rows = np.arange(at, at + len(part))
+            labels = index.take(np.repeat(rows, part.shape[1]))
             frame = pd.DataFrame(np.nan, index=labels, columns=self.columns)
-            frame[self.columns[0]] = part.ravel()
+            frame[self.columns[k]] = part.ravel()
             done = self._undo(frame) if inverse else self(frame)
-            result[at : at + per_chunk] = done.to_numpy()[:, 0].reshape(part.shape)
+            result[at : at + per_chunk] = done.to_numpy()[:, k].reshape(part.shape)
         return result.reshape(values.shape)
 
     def _steps(self) -> list[Any]:
@@ -89,9 +104,9 @@ class TargetTransform:
             frame = _checked(step.inverse_transform(frame), frame)
         return frame
 
-    def _check_inverse(self, known: pd.DataFrame, transformed: Floats) -> None:
+    def _check_inverse(self, known: pd.DataFrame, transformed: Floats, k: int) -> None:
         """Refuse an inverse that is missing, the identity by default, or decreasing."""
-        target = known.iloc[:, 0].to_numpy()
+        target = known.iloc[:, k].to_numpy()
         rows = np.flatnonzero(np.isfinite(target) & np.isfinite(transformed))[:_ROWS_CHECKED]
         if len(rows) == 0:
             return
@@ -99,11 +114,11 @@ class TargetTransform:
         if all(hasattr(step, "inverse_transform") for step in self._steps()):
             layout = layout_of(known)
             values = transformed[rows]
-            back = self.push(values, rows, layout, inverse=True)
+            back = self._push_one(values, rows, layout, k, inverse=True)
             wrong = ~np.isclose(back, target[rows])
             if wrong.mean() <= 0.5:  # Clip changes some values for good
                 above = values + 0.1 * (values.std() or 1.0)
-                if (self.push(above, rows, layout, inverse=True) >= back).all():
+                if (self._push_one(above, rows, layout, k, inverse=True) >= back).all():
                     return
                 found = "a decreasing one, which would turn quantiles round"
             else:
@@ -114,7 +129,7 @@ class TargetTransform:
             found=found,
             advice="Forecasts would be in another unit or order: give FunctionTransformer an "
             "inverse_func, or leave the target out.",
-            column=known.columns[0],
+            column=known.columns[k],
         )
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from tsforecast._checks import fail, positive_int
 from tsforecast.data.panel import Ints, as_panel, layout_of, time_from_ints, time_to_ints
 
-__all__ = ["RollingOrigin", "Split", "validation_start"]
+__all__ = ["RollingOrigin", "Split", "held_out_series", "validation_start"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,3 +180,27 @@ def validation_start(panel: pd.DataFrame, size: float) -> int:
     when = time_to_ints(layout_of(panel).time)
     position = int(np.ceil(len(when) * (1.0 - size)))
     return int(np.sort(when)[min(position, len(when) - 1)])
+
+
+def held_out_series(groups: Ints, size: float, seed: int) -> npt.NDArray[np.bool_]:
+    """Draw whole groups of series until about `size` of the series are validation, (S,) -> (S,).
+
+    At least one group is held out, and one is not.
+
+    Raises
+    ------
+    DataError
+        If there is only one group.
+    """
+    n_groups = int(groups.max()) + 1
+    if n_groups < 2:
+        raise fail(
+            "no series to hold out",
+            expected="at least two groups of series for validation='series'",
+            found=f"{len(groups)} series in one group",
+            advice="Use Training(validation='time').",
+        )
+    order = np.random.default_rng(seed).permutation(n_groups)
+    taken = np.cumsum(np.bincount(groups, minlength=n_groups)[order]) / len(groups)
+    n_held = int(np.clip(np.searchsorted(taken, size) + 1, 1, n_groups - 1))
+    return np.isin(groups, order[:n_held])

@@ -14,13 +14,15 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit, logit
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from tsforecast._checks import bad_parameter, choice, fail
+from tsforecast._checks import DataError, bad_parameter, choice, fail
 from tsforecast.data.panel import Floats, layout_of, previous_rows
 
-__all__ = ["Clip", "Log", "LogReturn", "SeriesScaler"]
+__all__ = ["Bounded", "Clip", "Log", "LogReturn", "SeriesScaler"]
 
 Columns = Sequence[Hashable] | None
 
@@ -248,6 +250,91 @@ class Clip(_PanelTransform):
         return panel[column].to_numpy()
 
 
+class Bounded(_PanelTransform):
+    r"""Logit of the place between two bounds; the inverse never leaves them.
+
+    .. math::
+        z = \log \frac{v}{1 - v}, \quad v = \epsilon + (1 - 2 \epsilon)\, u, \quad
+        u = \frac{x - low}{high - low}
+
+    With :math:`\epsilon = 0` this is :math:`\log((x - low) / (high - x))`, which is infinite at a
+    bound. The small :math:`\epsilon` moves both bounds to finite numbers, so that values at a bound
+    (a saturation of 100 %) can be learned from, and come back as they were. The inverse takes
+    everything beyond them to the bound: a fan that reaches 100 % stays there.
+
+    Parameters
+    ----------
+    low, high : float
+        Bounds in the column's own unit, both possible values.
+    eps : float
+        :math:`\epsilon`, in [0, 0.5): the smaller, the farther a value at a bound lies from its
+        neighbours. 0 is for values that never touch a bound.
+    columns : sequence of str, optional
+        Default: the target columns.
+
+    Raises
+    ------
+    DataError
+        If a value lies outside the bounds (or, with ``eps=0``, at one).
+    ValueError
+        In `fit`, if `low` is not below `high`, or `eps` is out of its range.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> spo2 = Bounded(50, 100).fit(pd.DataFrame({"spo2": [100.0, 96.0]}))
+    >>> z = spo2.transform(pd.DataFrame({"spo2": [100.0, 96.0, 75.0]}))
+    >>> z["spo2"].round(2).tolist()
+    [4.6, 2.33, 0.0]
+    >>> spo2.inverse_transform(z + 1)["spo2"].round(2).tolist()
+    [100.0, 98.75, 86.79]
+    """
+
+    def __init__(
+        self, low: float, high: float, *, eps: float = 0.01, columns: Columns = None
+    ) -> None:
+        self.low = low
+        self.high = high
+        self.eps = eps
+        self.columns = columns
+
+    def _learn(self, panel: pd.DataFrame, y: pd.DataFrame | None) -> None:
+        for name, limit in (("low", self.low), ("high", self.high)):
+            if not _is_number(limit) or not np.isfinite(limit):
+                raise bad_parameter(name, expected="a finite number", found=limit)
+        if not self.low < self.high:
+            raise bad_parameter("low", expected=f"a number below high={self.high}", found=self.low)
+        if not _is_number(self.eps) or not 0 <= self.eps < 0.5:
+            raise bad_parameter("eps", expected="a number in [0, 0.5)", found=self.eps)
+
+    def _forward(self, panel: pd.DataFrame, column: Hashable) -> Floats:
+        values = panel[column].to_numpy()
+        place = (values - self.low) / (self.high - self.low)
+        at_bound = (place == 0) | (place == 1)
+        bad = np.flatnonzero((place < 0) | (place > 1) | (at_bound & (self.eps == 0)))
+        if len(bad):
+            limits = f"({self.low:g}, {self.high:g})"
+            closed = self.eps > 0
+            raise _in_rows(
+                panel,
+                column,
+                bad,
+                problem="Bounded of values out of bounds",
+                expected=f"numbers in {f'[{limits[1:-1]}]' if closed else limits}, or NaN",
+                found=f"{len(bad)} that are not, e.g. {values[bad[0]]:g}",
+                advice="Mark them as missing if they are wrong, choose wider bounds, or put "
+                f"Clip{limits} before{'.' if closed else ' and take eps=0.01.'}",
+            )
+        z: Floats = logit(self.eps + (1 - 2 * self.eps) * place)
+        return z
+
+    def _backward(self, panel: pd.DataFrame, column: Hashable) -> Floats:
+        place = (expit(panel[column].to_numpy()) - self.eps) / (1 - 2 * self.eps)
+        # rounding alone may leave the bounds, too
+        values: Floats = np.clip(self.low + (self.high - self.low) * place, self.low, self.high)
+        return values
+
+
 class SeriesScaler(_PanelTransform):
     """Subtract a location and divide by a scale, learned per series or over all.
 
@@ -332,17 +419,43 @@ class SeriesScaler(_PanelTransform):
         return panel[column].to_numpy() * scale + location
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def _positive(panel: pd.DataFrame, column: Hashable, what: str) -> Floats:
     values = panel[column].to_numpy()
     bad = np.flatnonzero(values <= 0)
     if len(bad):
-        raise fail(
-            f"{what} of values that are not positive",
+        raise _in_rows(
+            panel,
+            column,
+            bad,
+            problem=f"{what} of values that are not positive",
             expected="numbers above zero, or NaN where missing",
             found=f"{len(bad)} that are not, e.g. {values[bad[0]]:g}",
             advice="Mark them as missing if they are wrong, or leave the logarithm out.",
-            column=column,
-            series=panel.index[bad[0]][0] if isinstance(panel.index, pd.MultiIndex) else None,
-            rows=[str(label) for label in panel.index[bad[:5]]],
         )
     return values
+
+
+def _in_rows(
+    panel: pd.DataFrame,
+    column: Hashable,
+    rows: NDArray[np.intp],
+    *,
+    problem: str,
+    expected: str,
+    found: str,
+    advice: str,
+) -> DataError:
+    """Build the error for values of a column in these rows."""
+    return fail(
+        problem,
+        expected=expected,
+        found=found,
+        advice=advice,
+        column=column,
+        series=panel.index[rows[0]][0] if isinstance(panel.index, pd.MultiIndex) else None,
+        rows=[str(label) for label in panel.index[rows[:5]]],
+    )

@@ -9,21 +9,29 @@ B    windows of a batch
 T    time steps of a window
 O    origins at the end of a window; each decodes all H steps
 H    horizon, rows ahead
-F    features that a step shows to the network (see `Rows`)
+K    targets
+C    input columns: the targets first, then past, then future-known ones
+F    features that a step shows to the network (see `Features`)
+D    static numbers of a series
+M    static categories of a series
+L    rows of the last season, for the seasonal skip (0 without)
 Q    numbers that a head wants per step; J of them levels of quantiles
 ===  ==========================================================================
 
 A training window has ``lookback + O - 1`` rows and its loss stands at its last O rows.
-**An epoch visits every training origin exactly once**: the origins of each series are cut, with
+**An epoch visits every training origin exactly once**: the origins of each stretch are cut, with
 a random phase that changes from epoch to epoch, into runs of O consecutive ones (the first and
 the last run may be shorter), and the runs are shuffled.
+
+A *stretch* is a run of rows that a window may lie in: a series behind its warm-up rows, cut where
+time jumps too far.  Where a window would begin before its stretch, the first row is repeated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,9 +40,93 @@ from torch import Tensor
 
 from tsforecast.data.panel import Floats, Ints, Layout, forward_fill, previous_rows
 
-__all__ = ["Rows", "TrainingWindows", "eligible_origins", "feature_rows", "plan_windows"]
+__all__ = [
+    "Features",
+    "Rows",
+    "TrainingWindows",
+    "Windows",
+    "eligible_origins",
+    "feature_rows",
+    "plan_windows",
+    "stretches",
+]
 
 _MIN_STEPS = 8  # gradient steps in an epoch, where there is data for them
+
+
+class Windows(NamedTuple):
+    """A batch of windows as the network takes it.
+
+    Attributes
+    ----------
+    x : Tensor, shape (B, T, F)
+        Feature rows; H more than the context where the network looks at future-known columns.
+    static : Tensor, shape (B, D)
+    codes : Tensor of int64, shape (B, M)
+        Codes of the static categories, 0 where unknown.
+    shape : Tensor, shape (B, O, K, L)
+        The last season's values less the last one, in units of `unit`.
+    base : Tensor, shape (B, O, K, H)
+        What the baseline says.
+    unit : Tensor, shape (B, O, K)
+        Running scale of the target.
+    """
+
+    x: Tensor
+    static: Tensor
+    codes: Tensor
+    shape: Tensor
+    base: Tensor
+    unit: Tensor
+
+
+@dataclass(frozen=True)
+class Features:
+    """Which of the F features are what.
+
+    ===================  =======  ==========================================================
+    block                columns  what
+    ===================  =======  ==========================================================
+    values               C        the last known value (of a target: see `feature_rows`)
+    observed             C        whether the row had a value, 1 or 0
+    age                  C        hours since it had one
+    elapsed              1        hours since the row before
+    change               K        change of each target from the row before
+    seasonal             K each   its change over each season
+    scale                K or 0   logarithm of its running scale over the usual one
+    ===================  =======  ==========================================================
+
+    Attributes
+    ----------
+    n_columns, n_targets, n_seasons : int
+        C, K and the number of seasons.
+    scaled : bool
+        Whether there is a running scale.
+    n_future : int
+        The last of the C columns that are known ahead.
+    """
+
+    n_columns: int
+    n_targets: int
+    n_seasons: int = 0
+    scaled: bool = False
+    n_future: int = 0
+
+    @property
+    def size(self) -> int:
+        """F."""
+        per_target = 1 + self.n_seasons + self.scaled
+        return 3 * self.n_columns + 1 + self.n_targets * per_target
+
+    @property
+    def from_row_before(self) -> slice:
+        """Features that a window's first row cannot know: time and change since the row before."""
+        return slice(3 * self.n_columns, 3 * self.n_columns + 1 + self.n_targets)
+
+    @property
+    def future(self) -> slice:
+        """Values of the columns that are known ahead."""
+        return slice(self.n_columns - self.n_future, self.n_columns)
 
 
 @dataclass(frozen=True)
@@ -46,52 +138,136 @@ class Rows:
     layout : Layout
         Where the series lie.
     inputs : Tensor of float32, shape (N, F)
-        Values of the C input columns (the last known one where missing), whether each was
-        observed (1 or 0), the hours since it was, and the hours since the row before:
-        F = 3 C + 1.
-    target : ndarray of float64, shape (N,)
-        The transformed target, NaN where missing.
-    base : ndarray of float64, shape (N, 1) or (N, H)
-        What the baseline says at each row, in the target's transformed unit.
-    first : ndarray of int64, shape (S,)
-        First row of each series behind the warm-up rows of its transforms.
+        See `Features`.
+    target : ndarray of float64, shape (N, K)
+        The transformed targets, NaN where missing.
+    level : ndarray of float64, shape (N, K)
+        Their last known values.
+    base : ndarray of float64, shape (N, K, 1) or (N, K, H)
+        What the baseline says at each row, in the targets' transformed unit.
+    unit : ndarray of float64, shape (N, K)
+        Running scale of the targets; 1 where there is none.
+    first : ndarray of int64, shape (N,)
+        First row of the stretch that each row lies in.
+    static : Tensor of float32, shape (S, D)
+    codes : Tensor of int64, shape (S, M)
     """
 
     layout: Layout
     inputs: Tensor
     target: Floats
+    level: Floats
     base: Floats
+    unit: Floats
     first: Ints
+    static: Tensor
+    codes: Tensor
 
     def tail(self, n_rows: int) -> Rows:
         """Keep the last `n_rows` rows of each series."""
         layout, kept = self.layout.tail(n_rows)
-        dropped = np.diff(self.layout.offsets) - np.diff(layout.offsets)
-        return self._take(layout, kept, np.maximum(self.first - self.layout.starts - dropped, 0))
+        return self._take(layout, kept, np.ones(self.layout.n_series, dtype=bool))
 
     def head(self, counts: Ints) -> Rows:
         """Keep the first rows of each series, `counts` (S,) of them; see `Layout.head`."""
         layout, kept = self.layout.head(counts)
-        return self._take(layout, kept, (self.first - self.layout.starts)[counts > 0])
+        return self._take(layout, kept, counts > 0)
 
-    def _take(self, layout: Layout, kept: Ints, warm_up: Ints) -> Rows:
+    def _take(self, layout: Layout, kept: Ints, series: npt.NDArray[np.bool_]) -> Rows:
+        arrays = {
+            field.name: getattr(self, field.name)[kept]
+            for field in fields(self)
+            if field.name in ("target", "level", "base", "unit")
+        }
         return replace(
             self,
             layout=layout,
             inputs=self.inputs[torch.from_numpy(kept)],
-            target=self.target[kept],
-            base=self.base[kept],
-            first=np.minimum(layout.starts + warm_up, layout.stops),
+            first=np.searchsorted(kept, self.first[kept]),
+            static=self.static[torch.from_numpy(series)],
+            codes=self.codes[torch.from_numpy(series)],
+            **arrays,
         )
 
-    def gather(self, starts: Ints, n_steps: int) -> Tensor:
-        """Cut windows of `n_steps` rows from `starts` on: one gather, shape (B, T, F).
+    def extended(self, layout: Layout, ahead: Tensor) -> Rows:
+        """Add rows to the end of each series of which only future-known features are known.
 
-        Rows beyond the end of the tensor repeat its last row; callers give such steps no weight,
-        and no earlier step of a causal network sees them.
+        Parameters
+        ----------
+        layout : Layout
+            With `H` rows more in every series.
+        ahead : Tensor, shape (S H, F)
+            Features of the new rows.
         """
-        index = torch.from_numpy(starts)[:, None] + torch.arange(n_steps)
-        return self.inputs[index.clamp_(max=len(self.inputs) - 1)]
+        n_series, more = self.layout.n_series, len(ahead) // self.layout.n_series
+        source = np.arange(layout.n_rows)
+        new = np.ones(layout.n_rows, dtype=bool)
+        old = source[: self.layout.n_rows] + more * self.layout.codes()
+        new[old] = False
+
+        def spread(values: Floats) -> Floats:
+            result = np.full((layout.n_rows, *values.shape[1:]), np.nan)
+            result[old] = values
+            return result
+
+        inputs = torch.empty(layout.n_rows, self.inputs.shape[1])
+        inputs[torch.from_numpy(old)] = self.inputs
+        inputs[torch.from_numpy(new)] = ahead
+        first = np.empty(layout.n_rows, dtype=np.int64)
+        first[old] = self.first + more * self.layout.codes()
+        first[new] = np.repeat(first[old][self.layout.stops - 1], more)
+        assert n_series == layout.n_series
+        return replace(
+            self,
+            layout=layout,
+            inputs=inputs,
+            target=spread(self.target),
+            level=spread(self.level),
+            base=spread(self.base),
+            unit=spread(self.unit),
+            first=first,
+        )
+
+    def windows(
+        self, starts: Ints, *, lookback: int, origins: int, ahead: int, season: int, horizon: int
+    ) -> Windows:
+        """Cut windows whose first origins are `starts`: a few gathers.
+
+        Rows beyond the end of the tensor repeat its last row; callers give such origins no
+        weight, and no earlier step of a causal network sees them.
+
+        Parameters
+        ----------
+        starts : ndarray of int64, shape (B,)
+            First origin of each window.
+        lookback, origins : int
+            Rows of context of the first origin, and O.
+        ahead : int
+            Rows to show beyond the last origin (0 or H).
+        season : int
+            L.
+        horizon : int
+            H.
+        """
+        last = self.layout.n_rows - 1
+        series = np.searchsorted(self.layout.offsets, starts, side="right") - 1
+        steps = np.arange(1 - lookback, origins + ahead)
+        at = np.clip(starts[:, None] + steps, self.first[starts][:, None], last)  # (B, T)
+        origin = np.minimum(starts[:, None] + np.arange(origins), last)  # (B, O)
+        unit = self.unit[origin]  # (B, O, K)
+        back = origin[:, :, None] + np.arange(1 - season, 1)  # (B, O, L)
+        back = np.maximum(back, self.layout.starts[series][:, None, None])
+        shape = (self.level[back] - self.level[origin][:, :, None]) / unit[:, :, None]
+        base = np.broadcast_to(self.base[origin], (*unit.shape, horizon))
+        which = torch.from_numpy(series)
+        return Windows(
+            self.inputs[torch.from_numpy(at)],
+            self.static[which],
+            self.codes[which],
+            _float32(shape.transpose(0, 1, 3, 2)),
+            _float32(base),
+            _float32(unit),
+        )
 
     def errors(self, origins: Ints, horizon: int) -> Floats:
         """Target minus baseline at the next `horizon` rows of each origin.
@@ -105,48 +281,120 @@ class Rows:
 
         Returns
         -------
-        ndarray, shape (..., H)
-            NaN where the target is missing or its row is beyond the end of the tensor.
+        ndarray, shape (..., K, H)
+            NaN where the target is missing or its row is not in the origin's stretch.
         """
-        ahead = origins[..., None] + np.arange(1, horizon + 1)
-        target = self.target[np.minimum(ahead, len(self.target) - 1)]
-        base = self.base[np.minimum(origins, len(self.base) - 1)]
-        return np.where(ahead < len(self.target), target - base, np.nan)
+        last = self.layout.n_rows - 1
+        origins = np.minimum(origins, last)
+        ahead = np.minimum(origins[..., None] + np.arange(1, horizon + 1), last)  # (..., H)
+        inside = (self.first[ahead] == self.first[origins][..., None]) & (
+            ahead > origins[..., None]
+        )
+        inside[..., 1:] &= ahead[..., 1:] > ahead[..., :-1]
+        error = np.moveaxis(self.target[ahead], -1, -2) - self.base[origins]
+        return np.where(inside[..., None, :], error, np.nan)
 
 
-def feature_rows(values: Floats, layout: Layout, fill: Floats) -> npt.NDArray[np.float32]:
-    """Build the features of all rows, causally: values, observed, ages, time since last row.
+def _float32(values: Floats) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+
+def stretches(layout: Layout, warm_up: Ints, max_gap: float | None) -> Ints:
+    """First row of the stretch that each row lies in, shape (N,).
+
+    Parameters
+    ----------
+    layout : Layout
+        The series.
+    warm_up : ndarray of int64, shape (S,)
+        First row of each series behind its warm-up rows.
+    max_gap : float or None
+        Hours (steps, where time is a whole number) from one row to the next that cut a series.
+    """
+    rows = np.arange(layout.n_rows)
+    begins = np.repeat(warm_up, np.diff(layout.offsets))
+    if max_gap is None:
+        return begins
+    hours = layout.hours()
+    cut = np.where(hours - hours[previous_rows(layout)] > max_gap, rows, 0)
+    cut[layout.starts] = layout.starts
+    return np.maximum(np.maximum.accumulate(cut), begins)
+
+
+def feature_rows(
+    values: Floats,
+    layout: Layout,
+    fill: Floats,
+    first: Ints,
+    features: Features,
+    *,
+    location: Floats | None = None,
+    unit: Floats | None = None,
+    prior: Floats | None = None,
+    seasons: tuple[int, ...] = (),
+) -> Tensor:
+    """Turn transformed columns into feature rows, causally.
 
     Parameters
     ----------
     values : ndarray, shape (N, C)
-        NaN where missing.
+        Transformed columns, the targets first, NaN where missing.
     layout : Layout
         The series.
     fill : ndarray, shape (C,)
-        Used before the first known value of a series.
+        Stands before the first known value of a series.
+    first : ndarray of int64, shape (N,)
+        See `Rows`: changes do not reach across the beginning of a stretch.
+    features : Features
+        What goes where.
+    location, unit : ndarray, shape (N, K), optional
+        Running location and scale of the targets: values enter as ``(x - location) / unit``,
+        changes as ``change / unit``.
+    prior : ndarray, shape (K,), optional
+        The usual scale of each target.
+    seasons : tuple of int
+        Rows of each season.
 
     Returns
     -------
-    ndarray of float32, shape (N, 3 C + 1)
+    Tensor of float32, shape (N, F)
     """
     n_rows, n_columns = values.shape
     hours = layout.hours()
-    features = np.empty((n_rows, 3 * n_columns + 1), dtype=np.float32)
+    begins = np.arange(n_rows) == first
+    previous = np.where(begins, np.arange(n_rows), previous_rows(layout))
+    start = np.repeat(layout.starts, np.diff(layout.offsets))
+    table = np.empty((n_rows, features.size), dtype=np.float32)
+    extra = 3 * n_columns
+    table[:, extra] = hours - hours[previous]
+    at = extra + 1
     for c in range(n_columns):
         known, source = forward_fill(values[:, c], layout)
-        features[:, c] = np.where(np.isnan(known), fill[c], known)
-        features[:, n_columns + c] = ~np.isnan(values[:, c])
-        features[:, 2 * n_columns + c] = hours - hours[source]
-    features[:, -1] = hours - hours[previous_rows(layout)]
-    return features
+        known = np.where(np.isnan(known), fill[c], known)
+        shown = known
+        if c < features.n_targets:
+            scale = np.ones(n_rows) if unit is None else unit[:, c]
+            if location is not None:
+                shown = (known - location[:, c]) / scale
+            table[:, at + c] = (known - known[previous]) / scale
+            for number, season in enumerate(seasons, start=1):
+                ago = np.maximum(np.arange(n_rows) - season, start)
+                column = at + number * features.n_targets + c
+                table[:, column] = (known - known[ago]) / scale
+            if features.scaled and prior is not None:
+                column = at + (1 + features.n_seasons) * features.n_targets + c
+                table[:, column] = np.log(scale / prior[c])
+        table[:, c] = shown
+        table[:, n_columns + c] = ~np.isnan(values[:, c])
+        table[:, 2 * n_columns + c] = hours - hours[source]
+    return torch.from_numpy(table)
 
 
-def eligible_origins(rows: Rows, lookback: int) -> npt.NDArray[np.bool_]:
-    """Origins with `lookback` rows of context and a baseline, shape (N,)."""
-    counts = np.diff(rows.layout.offsets)
-    context = np.arange(rows.layout.n_rows) - np.repeat(rows.first, counts) + 1
-    return (context >= lookback) & np.isfinite(rows.base).all(axis=1)
+def eligible_origins(rows: Rows, min_history: int) -> npt.NDArray[np.bool_]:
+    """Origins with `min_history` rows of context and a baseline, shape (N,)."""
+    context = np.arange(rows.layout.n_rows) - rows.first + 1
+    based = np.isfinite(rows.base).all(axis=2) & np.isfinite(rows.unit)  # (N, K)
+    return (context >= min_history) & based.all(axis=1)
 
 
 def plan_windows(
@@ -184,12 +432,16 @@ class TrainingWindows:
         Training rows only: nothing after the end of training is in there.
     eligible : ndarray of bool, shape (N,)
         Origins that may carry a loss.
+    weight : ndarray, shape (N, K)
+        Weight of each origin and target in the loss.
     lookback, horizon, origins : int
         Rows of context of the first origin of a window, H, and O.
+    ahead, season : int
+        See `Rows.windows`.
     batch_size : int
         Windows per batch.
-    scale : ndarray, shape (H,)
-        Unit of the errors, per step.
+    scale : ndarray, shape (K, H)
+        Unit of the errors, per target and step, in running units.
     rng : numpy Generator
         Phases and order.
     """
@@ -199,38 +451,42 @@ class TrainingWindows:
         rows: Rows,
         eligible: npt.NDArray[np.bool_],
         *,
+        weight: Floats,
         lookback: int,
         horizon: int,
         origins: int,
         batch_size: int,
         scale: Floats,
         rng: np.random.Generator,
+        ahead: int = 0,
+        season: int = 0,
     ) -> None:
         self.rows = rows
         self.eligible = eligible
+        self.weight = weight
         self.lookback = lookback
         self.horizon = horizon
         self.origins = origins
+        self.ahead = ahead
+        self.season = season
         self.batch_size = batch_size
         self.scale = scale
         self.rng = rng
-        # origins of a series lie between its first and its last eligible one
-        stretches = [
-            start + np.flatnonzero(eligible[start:stop])[[0, -1]]
-            for start, stop in zip(rows.layout.starts, rows.layout.stops)
-            if eligible[start:stop].any()
-        ]
-        self._stretches = np.array(stretches, dtype=np.int64).reshape(-1, 2)
+        # origins of a stretch lie between its first and its last eligible one
+        which = np.flatnonzero(eligible)
+        _, begin = np.unique(rows.first[which], return_index=True)
+        end = np.append(begin, len(which))[1:] - 1
+        self._first, self._last = which[begin], which[end]
 
     def __len__(self) -> int:
         """Upper bound of the number of batches."""
-        spans = self._stretches[:, 1] - self._stretches[:, 0] + 1
+        spans = self._last - self._first + 1
         windows = int((-(-spans // self.origins) + (self.origins > 1)).sum())
         return -(-windows // self.batch_size)
 
     def runs(self) -> tuple[Ints, Ints]:
         """Cut all origins into runs with fresh phases: first origin and length of each."""
-        first, last = self._stretches.T
+        first, last = self._first, self._last
         phase = self.rng.integers(0, self.origins, size=len(first))
         counts = (last - first + phase) // self.origins + 1
         which = np.repeat(np.arange(len(first)), counts)
@@ -240,10 +496,11 @@ class TrainingWindows:
         start = np.maximum(start, first[which])
         return start, stop - start
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Give batches of inputs (B, T, F) and errors in units of `scale` (B, O, H).
+    def __iter__(self) -> Iterator[tuple[Windows, Tensor, Tensor]]:
+        """Give batches of windows, errors z (B, O, K, H) and weights (B, O, K).
 
-        Errors are NaN where there is nothing to learn.
+        Errors are in units of the running scale times `scale`, and NaN where there is nothing to
+        learn.
         """
         start, length = self.runs()
         order = self.rng.permutation(len(start))
@@ -251,13 +508,19 @@ class TrainingWindows:
             batch = order[at : at + self.batch_size]
             yield self.batch(start[batch], length[batch])
 
-    def batch(self, start: Ints, length: Ints) -> tuple[Tensor, Tensor]:
-        """Inputs and scaled errors of the windows whose origins begin at `start`."""
-        n_steps = self.lookback + self.origins - 1
-        inputs = self.rows.gather(start - (self.lookback - 1), n_steps)
+    def batch(self, start: Ints, length: Ints) -> tuple[Windows, Tensor, Tensor]:
+        """Windows, scaled errors and weights of the windows whose origins begin at `start`."""
+        windows = self.rows.windows(
+            start,
+            lookback=self.lookback,
+            origins=self.origins,
+            ahead=self.ahead,
+            season=self.season,
+            horizon=self.horizon,
+        )
         origins = start[:, None] + np.arange(self.origins)  # (B, O)
-        errors = self.rows.errors(origins, self.horizon) / self.scale  # (B, O, H)
+        here = np.minimum(origins, len(self.eligible) - 1)
+        z = self.rows.errors(origins, self.horizon) / self.rows.unit[here][..., None] / self.scale
         mine = np.arange(self.origins) < length[:, None]
-        mine &= self.eligible[np.minimum(origins, len(self.eligible) - 1)]
-        errors[~mine] = np.nan
-        return inputs, torch.from_numpy(errors.astype(np.float32))
+        z[~(mine & self.eligible[here])] = np.nan
+        return windows, _float32(z), _float32(self.weight[here])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,10 +14,19 @@ from sklearn.utils.validation import check_is_fitted
 from tsforecast._checks import bad_parameter, fail, positive_int
 from tsforecast.data.calendars import TimeStep, infer_time_step
 from tsforecast.data.frames import forecast_frame
-from tsforecast.data.panel import Floats, Ints, Layout, as_panel, layout_of, time_to_ints
+from tsforecast.data.panel import (
+    Floats,
+    Ints,
+    Layout,
+    as_panel,
+    is_category,
+    layout_of,
+    time_from_ints,
+    time_to_ints,
+)
 from tsforecast.metrics import quantile_column
 
-__all__ = ["PanelForecaster", "PreparedRows", "series_key", "target_of"]
+__all__ = ["PanelForecaster", "PreparedRows", "series_key", "targets_of"]
 
 
 class PreparedRows(Protocol):
@@ -31,23 +40,27 @@ class PreparedRows(Protocol):
         """Keep the last rows of each series."""
 
 
-def target_of(panel: pd.DataFrame, target: Hashable | None) -> Hashable:
-    """Give the target column: the one named, or the only one there is."""
+def targets_of(panel: pd.DataFrame, target: Any) -> list[Hashable]:
+    """Give the K target columns: the one or those named, or the only one there is."""
     if target is None:
         if panel.shape[1] != 1:
             raise bad_parameter(
                 "target", expected=f"one of the columns {list(panel.columns)}", found=None
             )
-        return panel.columns[0]
-    if target not in panel.columns:
-        raise fail(
-            "target is not a column",
-            expected=f"a column {target!r}",
-            found=f"columns {list(panel.columns)}",
-            advice="Name one of them as target=.",
-            column=target,
-        )
-    return target
+        return [panel.columns[0]]
+    targets = list(target) if isinstance(target, list | tuple) else [target]
+    if not targets or len(set(targets)) < len(targets):
+        raise bad_parameter("target", expected="a column, or several, each once", found=target)
+    for name in targets:
+        if name not in panel.columns:
+            raise fail(
+                "target is not a column",
+                expected=f"a column {name!r}",
+                found=f"columns {list(panel.columns)}",
+                advice="Name one of them as target=.",
+                column=name,
+            )
+    return targets
 
 
 def series_key(layout: Layout, known: pd.Index | None) -> Ints:
@@ -67,19 +80,20 @@ def _kind(time: pd.Index) -> str:
 class PanelForecaster(BaseEstimator):
     """Base of forecasters on panels; not used alone.
 
-    A subclass has the parameters `target` and `horizon`, and gives
+    A subclass has the parameters `target` (a column, or K of them) and `horizon`, and gives
 
     - ``_fit(panel, layout) -> PreparedRows``: learn from a checked panel that holds the columns
       needed, and give its rows as `_prepare` does,
     - ``_prepare(panel, layout) -> PreparedRows``: rows ready for forecasting, causally,
-    - ``_forecast(rows, origins) -> (forecast (n, H), quantiles (n, H, J))``: in the target's own
-      unit, where the forecast at an origin uses no later row,
+    - ``_forecast(rows, origins) -> (forecast (n, K, H), quantiles (n, K, H, J))``: in the targets'
+      own units, where the forecast at an origin uses no later row,
     - ``_memory``: rows of each series that a forecast at its end needs,
     - ``_levels``: the J quantile levels.
     """
 
-    target: Hashable | None
+    target: Any
     horizon: int
+    targets_: list[Hashable]
 
     _time_step: TimeStep
     _tail: Any
@@ -94,7 +108,7 @@ class PanelForecaster(BaseEstimator):
         panel : DataFrame
             A panel, or anything that `as_panel` takes without further names.
         y : None
-            Ignored: the target is a column of the panel.
+            Ignored: the targets are columns of the panel.
 
         Returns
         -------
@@ -108,7 +122,7 @@ class PanelForecaster(BaseEstimator):
         self.__dict__.pop("_time_step", None)  # not fitted until this fit has ended
         positive_int("horizon", self.horizon)
         panel = as_panel(panel)
-        self.target_ = target_of(panel, self.target)
+        self.targets_ = targets_of(panel, self.target)
         panel = self._select(panel, fitting=True)
         layout = layout_of(panel)
         self._remember(self._fit(panel, layout))
@@ -138,7 +152,8 @@ class PanelForecaster(BaseEstimator):
         Returns
         -------
         DataFrame
-            Index as the panel's; columns ``target, cutoff, step, forecast, q0.1, ...``.
+            Index as the panel's; columns ``target, cutoff, step, forecast, q0.1, ...``. Several
+            targets stand one below the other.
         """
         check_is_fitted(self)
         rows = self._tail if panel is None else self._prepared(panel)
@@ -168,13 +183,20 @@ class PanelForecaster(BaseEstimator):
             If a level lies outside the range trained.
         """
         check_is_fitted(self)
+        self._check_levels_asked(levels)
+        return self._at_levels(self.predict(panel), levels)
+
+    def _check_levels_asked(self, levels: Sequence[float]) -> None:
         trained = self._levels
         if not trained or not all(trained[0] <= level <= trained[-1] for level in levels):
             span = f"[{trained[0]:g}, {trained[-1]:g}]" if trained else "none (a point forecast)"
             raise bad_parameter(
                 "levels", expected=f"levels within those trained, {span}", found=list(levels)
             )
-        frame = self.predict(panel)
+
+    def _at_levels(self, frame: pd.DataFrame, levels: Sequence[float]) -> pd.DataFrame:
+        """Interpolate a forecast frame's quantiles to other levels."""
+        trained = self._levels
         names = [quantile_column(level) for level in trained]
         known = frame[names].to_numpy()
         result = frame.drop(columns=names)
@@ -184,6 +206,33 @@ class PanelForecaster(BaseEstimator):
             share = 1.0 if i == j else (level - trained[i]) / (trained[j] - trained[i])
             result[quantile_column(level)] = known[:, i] + share * (known[:, j] - known[:, i])
         return result
+
+    def future_index(self, panel: pd.DataFrame | None = None) -> pd.Index:
+        """Name the next `horizon` rows after the end of each series.
+
+        For the frame of future-known columns, such as
+        ``calendar_features(pd.DataFrame(index=model.future_index(panel)))``.
+
+        Parameters
+        ----------
+        panel : DataFrame, optional
+            As for `predict`.
+
+        Returns
+        -------
+        Index
+            As the panel's.
+        """
+        check_is_fitted(self)
+        layout = self._tail.layout if panel is None else layout_of(as_panel(panel))
+        step = infer_time_step(layout, learned=self._time_step)
+        ends = time_to_ints(layout.time)[layout.stops - 1]
+        ahead = step.after(ends, self.horizon, like=layout.time)
+        time = time_from_ints(ahead.ravel(), layout.time)
+        if layout.ids is None:
+            return time
+        ids = layout.ids.repeat(self.horizon)
+        return pd.MultiIndex.from_arrays([ids, time], names=[layout.ids.name, layout.time.name])
 
     def forecast_origins(
         self, panel: pd.DataFrame, cutoffs: pd.Index | None = None
@@ -200,8 +249,8 @@ class PanelForecaster(BaseEstimator):
         Returns
         -------
         DataFrame
-            As from `predict`, sorted by series, cutoff and step. Where the spacing of time is
-            not known, rows after the panel's end have no name: NaT.
+            As from `predict`, sorted by series, cutoff, target and step. Where the spacing of
+            time is not known, rows after the panel's end have no name: NaT.
         """
         check_is_fitted(self)
         rows = self._prepared(panel)
@@ -211,7 +260,7 @@ class PanelForecaster(BaseEstimator):
         """1 - MAE / MAE of the naive forecast; 0 is as good as the last value, 1 is perfect.
 
         Origins are the rows from `cutoff_` on for series seen in `fit`, all rows for others,
-        each with all `horizon` rows after it.
+        each with all `horizon` rows after it. With several targets, the mean over them.
         """
         check_is_fitted(self)
         rows = self._prepared(panel)
@@ -221,9 +270,9 @@ class PanelForecaster(BaseEstimator):
         seen = np.repeat(series_key(layout, self._series) >= 0, counts)
         stop = np.repeat(layout.stops, counts)
         late = layout.time[origins] >= self.cutoff_
-        value = as_panel(panel)[self.target_].to_numpy()
-        keep = (late | ~seen) & (origins + self.horizon < stop) & np.isfinite(value)
-        origins = origins[keep]
+        values = as_panel(panel)[self.targets_].to_numpy()  # (N, K)
+        origins = origins[(late | ~seen) & (origins + self.horizon < stop)]
+        origins = origins[np.isfinite(values[origins]).any(axis=1)]
         if len(origins) == 0:
             raise fail(
                 "nothing to score",
@@ -231,18 +280,23 @@ class PanelForecaster(BaseEstimator):
                 found="none",
                 advice="Pass the rows up to the end of the test part, training rows included.",
             )
-        actual = value[origins[:, None] + np.arange(1, self.horizon + 1)]
+        ahead = origins[:, None] + np.arange(1, self.horizon + 1)
         forecast, _ = self._forecast(rows, origins)
-        naive = np.nanmean(np.abs(actual - value[origins][:, None]))
-        if naive == 0:
-            raise fail(
-                "nothing to score",
-                expected="a target that moves in the test part",
-                found="a constant: the naive forecast is exact",
-                advice="Leave such series out of the score.",
-                column=self.target_,
-            )
-        return float(1.0 - np.nanmean(np.abs(actual - forecast)) / naive)
+        ratios = []
+        for k, name in enumerate(self.targets_):
+            actual, last = values[ahead, k], values[origins, k, None]
+            known = np.isfinite(actual) & np.isfinite(last)
+            naive = np.abs(actual - last)[known].mean() if known.any() else 0.0
+            if naive == 0:
+                raise fail(
+                    "nothing to score",
+                    expected="a target that moves in the test part",
+                    found="a constant: the naive forecast is exact",
+                    advice="Leave such series out of the score.",
+                    column=name,
+                )
+            ratios.append(np.abs(actual - forecast[:, k])[known].mean() / naive)
+        return float(1.0 - np.mean(ratios))
 
     def _frame(
         self, rows: PreparedRows, origins: Ints, cutoffs: Ints, *, named: bool
@@ -252,7 +306,7 @@ class PanelForecaster(BaseEstimator):
             rows.layout,
             origins,
             cutoffs,
-            target=str(self.target_),
+            targets=self.targets_,
             forecast=forecast,
             quantiles=quantiles,
             levels=self._levels,
@@ -272,9 +326,12 @@ class PanelForecaster(BaseEstimator):
             )
         return self._prepare(panel, layout)
 
+    def _may_be_categories(self) -> Collection[Hashable]:
+        return ()
+
     def _columns(self) -> list[Hashable]:
-        """Columns needed, the target first."""
-        return [self.target_]
+        """Columns needed, the targets first."""
+        return list(self.targets_)
 
     def _select(self, panel: pd.DataFrame, *, fitting: bool) -> pd.DataFrame:
         columns = self._columns()
@@ -289,6 +346,15 @@ class PanelForecaster(BaseEstimator):
                 column=missing[0],
             )
         panel = panel[columns]
+        for name in columns:
+            if is_category(panel[name]) and name not in self._may_be_categories():
+                raise fail(
+                    "column of categories",
+                    expected="numbers, but for the columns named in static= or group=",
+                    found=f"dtype {panel[name].dtype}",
+                    advice="Turn it into numbers, e.g. with pd.get_dummies, or leave it out.",
+                    column=name,
+                )
         empty = [name for name in columns if not panel[name].notna().any()]
         if empty and fitting:
             raise fail(
@@ -296,8 +362,8 @@ class PanelForecaster(BaseEstimator):
                 expected="at least one number in every column used",
                 found="only NaN",
                 advice="There is nothing to learn from: mend the source."
-                if empty[0] == self.target_
-                else "Leave it out of `past`, or mend the source.",
+                if empty[0] in self.targets_
+                else "Leave it out, or mend the source.",
                 column=empty[0],
             )
         return panel

@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import numbers
 from abc import abstractmethod
-from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import ndtri
+from sklearn.base import clone
 
 from tsforecast._checks import bad_parameter, fail, positive_int
 from tsforecast.data.frames import DECILES
@@ -70,11 +71,30 @@ class KnownRows:
         return KnownRows(layout, self.value[kept], self.age[kept], self.state[kept])
 
 
+@dataclass(frozen=True)
+class _Beside:
+    """The rows of several targets."""
+
+    parts: tuple[KnownRows, ...]
+
+    @property
+    def layout(self) -> Layout:
+        return self.parts[0].layout
+
+    def tail(self, n_rows: int) -> _Beside:
+        return _Beside(tuple(part.tail(n_rows) for part in self.parts))
+
+
 class Baseline(PanelForecaster):
     """Base of the baselines; not used alone.
 
     A subclass gives `_point`, and where it needs them `_learn` (parameters), `_state` (causal
-    numbers per row) and `_memory` (rows that a full forecast looks back on).
+    numbers per row) and `_memory` (rows that a full forecast looks back on), for one target.
+
+    Attributes
+    ----------
+    estimators_ : list of estimator
+        Only with several targets: what is fitted to each.
     """
 
     is_baseline = True
@@ -84,7 +104,7 @@ class Baseline(PanelForecaster):
     def __init__(
         self,
         *,
-        target: Hashable | None = None,
+        target: Any = None,
         horizon: int = 1,
         levels: tuple[float, ...] = DECILES,
     ) -> None:
@@ -114,23 +134,36 @@ class Baseline(PanelForecaster):
     def _steps(self) -> Ints:
         return np.arange(1, self.horizon + 1)
 
-    def _fit(self, panel: pd.DataFrame, layout: Layout) -> KnownRows:
+    def _fit(self, panel: pd.DataFrame, layout: Layout) -> Any:
         _check_levels(self._levels)
-        y = panel[self.target_].to_numpy()
+        if len(self.targets_) > 1:
+            self.estimators_ = [
+                clone(self).set_params(target=name).fit(panel) for name in self.targets_
+            ]
+            return self._prepare(panel, layout)
+        y = panel[self.targets_[0]].to_numpy()
         self._check_enough(y, layout)
         self._learn(y, layout)
         rows = self._prepare(panel, layout)
         self._learn_errors(rows, following(y, layout, self.horizon))
         return rows
 
-    def _prepare(self, panel: pd.DataFrame, layout: Layout) -> KnownRows:
-        y = panel[self.target_].to_numpy()
+    def _prepare(self, panel: pd.DataFrame, layout: Layout) -> Any:
+        if len(self.targets_) > 1:
+            return _Beside(tuple(each._prepare(panel, layout) for each in self.estimators_))
+        y = panel[self.targets_[0]].to_numpy()
         value, source = forward_fill(y, layout)
         return KnownRows(layout, value, np.arange(len(y)) - source, self._state(y, layout))
 
-    def _forecast(self, rows: KnownRows, origins: Ints) -> tuple[Floats, Floats]:
+    def _forecast(self, rows: Any, origins: Ints) -> tuple[Floats, Floats]:
+        if isinstance(rows, _Beside):
+            said = [
+                each._forecast(part, origins) for each, part in zip(self.estimators_, rows.parts)
+            ]
+            points, quantiles = zip(*said)
+            return np.concatenate(points, axis=1), np.concatenate(quantiles, axis=1)
         point = self._point(rows, origins)
-        return point, point[:, :, None] + self._spread(rows, origins)
+        return point[:, None], (point[:, :, None] + self._spread(rows, origins))[:, None]
 
     def _spread(self, rows: KnownRows, origins: Ints) -> Floats:
         """Quantiles less the point, (n, H, J) or what broadcasts to it."""
@@ -152,7 +185,7 @@ class Baseline(PanelForecaster):
                 found=f"{counts[:, 0].sum()} pairs at step 1, none at step {step}",
                 advice="Give more rows, put them on a grid without so many gaps, or ask for a "
                 "shorter horizon.",
-                column=self.target_,
+                column=self.targets_[0],
             )
         pooled = _error_quantiles(errors, self._levels)
         own = []
@@ -171,7 +204,7 @@ class Baseline(PanelForecaster):
                 f"and {self.horizon} after it",
                 found=f"{longest} in the longest",
                 advice="Give more rows or ask for a shorter horizon.",
-                column=self.target_,
+                column=self.targets_[0],
             )
         known = int(np.add.reduceat(np.isfinite(y), layout.starts, dtype=np.int64).max())
         if known < 2:
@@ -180,7 +213,7 @@ class Baseline(PanelForecaster):
                 expected="at least 2 known values in one series",
                 found=f"{known}",
                 advice="Mend the source, or choose another target.",
-                column=self.target_,
+                column=self.targets_[0],
             )
 
 
@@ -189,8 +222,8 @@ class Naive(Baseline):
 
     Parameters
     ----------
-    target : hashable, optional
-        The column; default: the only one.
+    target : str or list of str, optional
+        The column, or several; default: the only one.
     horizon : int
         Rows ahead.
     levels : tuple of float
@@ -235,7 +268,7 @@ class SeasonalNaive(Baseline):
         self,
         *,
         season: int,
-        target: Hashable | None = None,
+        target: Any = None,
         horizon: int = 1,
         levels: tuple[float, ...] = DECILES,
     ) -> None:
@@ -318,7 +351,7 @@ class EWMA(Baseline):
     def __init__(
         self,
         *,
-        target: Hashable | None = None,
+        target: Any = None,
         horizon: int = 1,
         alpha: float | None = None,
         levels: tuple[float, ...] = DECILES,
@@ -370,7 +403,7 @@ class RandomWalk(Baseline):
     def __init__(
         self,
         *,
-        target: Hashable | None = None,
+        target: Any = None,
         horizon: int = 1,
         decay: float = 0.94,
         levels: tuple[float, ...] = DECILES,

@@ -4,59 +4,54 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from tsforecast._checks import bad_parameter, callers_level, choice, fail, first, positive_int
+from tsforecast.data.calendars import infer_time_step
+from tsforecast.data.covariates import aligned_weights, constants, rows_ahead
 from tsforecast.data.panel import (
     Floats,
     Ints,
     Layout,
-    forward_fill,
+    as_panel,
     previous_rows,
     time_to_ints,
 )
-from tsforecast.data.pipeline import TargetTransform
-from tsforecast.data.splits import validation_start
+from tsforecast.data.running import RunningScale
+from tsforecast.data.splits import held_out_series, validation_start
 from tsforecast.data.windows import (
     Rows,
     TrainingWindows,
+    Windows,
     eligible_origins,
-    feature_rows,
     plan_windows,
 )
 from tsforecast.estimators._base import PanelForecaster
+from tsforecast.estimators._members import CHUNK, Members
+from tsforecast.estimators._preparation import Preparation
 from tsforecast.nn.cells import CELLS
-from tsforecast.nn.heads import Head, as_head
-from tsforecast.nn.network import ForecastNetwork, input_scale
+from tsforecast.nn.heads import Head, Point, as_head
+from tsforecast.nn.network import ForecastNetwork, InputScale, input_scale
 from tsforecast.nn.training import Training, isolated_randomness, train
 
 __all__ = ["RecurrentForecaster"]
 
-# Parameters of the design whose other values are not served yet.
-_ONLY = {
-    "context": "window",
-    "future": None,
-    "static": None,
-    "normalize": None,
-    "season": None,
-    "max_gap": None,
-    "min_history": None,
-    "group": None,
-}
 Bools = npt.NDArray[np.bool_]
-_CHUNK = 1024  # windows per call of the network outside training
 _MOST_VALIDATION_ORIGINS = 4096
+_GROUP_LIKE = ("subject_id", "patient", "patient_id")
 
 
 class RecurrentForecaster(PanelForecaster):
-    """Forecast a numeric column of a panel with a stacked recurrent network.
+    """Forecast numeric columns of a panel with a stacked recurrent network.
 
     Every step of the horizon is decoded from the state at the newest row, as a correction of a
     baseline: the untrained network forecasts exactly the baseline, and training keeps it unless
@@ -64,27 +59,52 @@ class RecurrentForecaster(PanelForecaster):
 
     Parameters
     ----------
-    target : str, optional
-        Column to forecast; may be left out where the panel has one column.
+    target : str or list of str, optional
+        Column to forecast, or several at once; may be left out where the panel has one column.
     horizon : int
         Rows ahead, H.
     lookback : int
-        Rows of context: the forecast is a function of the last `lookback` transformed rows.
+        Rows of context: the forecast is a function of the last `lookback` transformed rows (and
+        of what a running scale or a season looks back on).
     context : {"window"}
         Where a forecast's memory begins: at the start of its window.
     past : sequence of str, optional
-        Further input columns, known up to the cutoff. Default: the target alone.
+        Further input columns, known up to the cutoff. Default: the targets alone.
+    future : sequence of str, optional
+        Columns whose next `horizon` rows are known, such as a calendar. `predict` wants them as
+        ``future=``; a backtest takes them from the panel.
+    static : sequence of str, optional
+        Columns that are constant within a series: numbers, or categories (dtype ``category``),
+        of which each known one gets a vector and all unknown ones share a code.
     transform : transformer, optional
         A scikit-learn transformer or Pipeline on panels (see `tsforecast.data.transforms`),
-        fitted on training rows. Series of different scale want ``SeriesScaler()``.
-    baseline : {"last", None} or estimator
-        What the network corrects: the last known value, the mean of the training rows (None), or
-        an unfitted forecaster with `forecast_origins`, fitted on the training rows.
+        fitted on training rows; static columns do not pass through it. Series of different scale
+        want ``SeriesScaler()``, or `normalize`.
+    baseline : {"last", "seasonal", None} or estimator
+        What the network corrects: the last known value, the value one `season` ago, the mean of
+        the training rows (None), or an unfitted forecaster with `forecast_origins`, fitted on
+        the training rows.
+    normalize : {"ewm", None} or RunningScale
+        Measure each target's location and scale as it goes, from its own past.
+    season : int or sequence of int, optional
+        Rows of a season (or of several, such as 24 and 168). The network then sees the change
+        over each, and has a line of its own from the longest one's last values to every step.
+        ``baseline="seasonal"`` repeats the first one.
     missing : {"mask", "raise"}
         "mask" shows the network the last known value, whether it was observed, and its age;
         "raise" refuses a panel with NaN in its input columns.
-    head : {"quantiles", "point"} or head
-        What is forecast: nine deciles, a number, or ``Quantiles(levels)``, ``Point(error)``.
+    max_gap : number, str or Timedelta, optional
+        A longer time between two rows (in steps, where time is a whole number) cuts a series:
+        no window, and no horizon of training, reaches across.
+    min_history : int, optional
+        Rows that an origin must have up to itself; where they are fewer than `lookback`, the
+        first one is repeated before them. Default: `lookback`.
+    group : str, optional
+        A static column: series with the same value stand on the same side of
+        ``Training(validation="series")``.
+    head : str or head
+        What is forecast: "quantiles" (nine deciles), "point", "gaussian", "studentt", "poisson",
+        "negbinomial", or a head object such as ``Quantiles(levels)``.
     cell : {"lstm", "gru", "rnn"}
         The recurrent cell.
     hidden_sizes : tuple of int
@@ -96,14 +116,13 @@ class RecurrentForecaster(PanelForecaster):
     training : Training, optional
         How to fit. Default: ``Training()``.
     n_members : int
-        Networks trained from different seeds; forecast and quantiles are their means.
+        Networks trained from different seeds. Points and quantiles are their means, in the
+        transformed unit; distributions are mixed.
     random_state : int, RandomState or None
         Seed of initial weights, order of windows and dropout. The same int gives the same
         weights, bit for bit; no global random state is moved.
     verbose : int
         1 shows a progress bar.
-    future, static, normalize, season, max_gap, min_history, group
-        Reserved; values other than the default are refused.
 
     Attributes
     ----------
@@ -121,6 +140,11 @@ class RecurrentForecaster(PanelForecaster):
     transform_ : transformer or None
         The fitted transform.
 
+    Notes
+    -----
+    `forecast` is the median, or the mean where the head has one (Gaussian, counts, Point with
+    squared error or QLIKE): the mean in the targets' own units, also behind a logarithm.
+
     Examples
     --------
     >>> import tsforecast as tsf
@@ -135,21 +159,21 @@ class RecurrentForecaster(PanelForecaster):
     def __init__(
         self,
         *,
-        target: Hashable | None = None,
+        target: Any = None,
         horizon: int = 1,
         lookback: int = 32,
         context: Literal["window"] = "window",
         past: Sequence[Hashable] | None = None,
-        future: None = None,
-        static: None = None,
+        future: Sequence[Hashable] | None = None,
+        static: Sequence[Hashable] | None = None,
         transform: Any = None,
         baseline: Any = "last",
-        normalize: None = None,
-        season: None = None,
+        normalize: RunningScale | Literal["ewm"] | None = None,
+        season: int | Sequence[int] | None = None,
         missing: Literal["mask", "raise"] = "mask",
-        max_gap: None = None,
-        min_history: None = None,
-        group: None = None,
+        max_gap: Any = None,
+        min_history: int | None = None,
+        group: Hashable | None = None,
         head: str | Head = "quantiles",
         cell: Literal["lstm", "gru", "rnn"] = "lstm",
         hidden_sizes: tuple[int, ...] = (64, 32),
@@ -186,9 +210,17 @@ class RecurrentForecaster(PanelForecaster):
         self.verbose = verbose
 
     _stop: BaseException | None
+    _row_weights: Floats | None
+
+    # ------------------------------------------------------------------------------------ verbs
 
     def fit(
-        self, panel: pd.DataFrame, y: None = None, *, init_from: None = None
+        self,
+        panel: pd.DataFrame,
+        y: None = None,
+        *,
+        sample_weight: pd.Series | None = None,
+        init_from: None = None,
     ) -> RecurrentForecaster:
         """Fit transform, baseline and network on the rows of `panel`.
 
@@ -197,7 +229,10 @@ class RecurrentForecaster(PanelForecaster):
         panel : DataFrame
             A panel, or anything that `as_panel` takes without further names.
         y : None
-            Ignored: the target is a column of the panel.
+            Ignored: the targets are columns of the panel.
+        sample_weight : Series, optional
+            Weight of each row as an origin in the loss, indexed as the panel; for series that
+            count more, or for recent rows.
         init_from : None
             Reserved.
 
@@ -214,53 +249,128 @@ class RecurrentForecaster(PanelForecaster):
         KeyboardInterrupt
             After Ctrl-C, with the best weights so far in place. SIGTERM: SystemExit(143).
         """
-        _reserved("init_from", init_from)
+        if init_from is not None:
+            raise bad_parameter(
+                "init_from", expected="None", found=init_from, advice="Not available yet."
+            )
         self._check_parameters()
-        super().fit(panel, y)
+        panel = as_panel(panel)
+        self._row_weights = None if sample_weight is None else aligned_weights(sample_weight, panel)
+        self._warn_of_groups(panel)
+        try:
+            super().fit(panel, y)
+        finally:
+            self._row_weights = None
         stop, self._stop = self._stop, None
         if stop is not None:
             raise stop
         return self
 
-    def predict(self, panel: pd.DataFrame | None = None, *, future: None = None) -> pd.DataFrame:
+    def predict(
+        self,
+        panel: pd.DataFrame | None = None,
+        *,
+        future: pd.DataFrame | None = None,
+        spread: bool = False,
+    ) -> pd.DataFrame:
         """Forecast the next `horizon` rows after the end of each series.
 
         Parameters
         ----------
         panel : DataFrame, optional
             Rows up to now, of series seen in `fit` or not. Default: the rows of `fit`.
-        future : None
-            Reserved for columns that are known ahead.
+        future : DataFrame, optional
+            The columns named in the parameter `future`, for exactly the next `horizon` rows of
+            every series; see `future_index`.
+        spread : bool
+            Whether to add a column ``spread``: the standard deviation of the members' forecasts.
 
         Returns
         -------
         DataFrame
             Index as the panel's; columns ``target, cutoff, step, forecast, q0.1, ...``.
         """
-        _reserved("future", future)
-        return super().predict(panel)
+        check_is_fitted(self)
+        rows, origins = self._ends(panel, future)
+        frame = self._frame(rows, origins, time_to_ints(rows.layout.time)[origins], named=True)
+        if spread:
+            frame["spread"] = self._members.spread(rows, origins).ravel()
+        return frame
 
-    def _check_parameters(self) -> None:
-        for name, only in _ONLY.items():
-            _reserved(name, getattr(self, name), only)
-        positive_int("lookback", self.lookback)
-        positive_int("n_members", self.n_members)
-        choice("cell", self.cell, CELLS)
-        choice("missing", self.missing, ("mask", "raise"))
-        as_head(self.head)
-        self._training().check()
-        if isinstance(self.past, str):
-            raise bad_parameter("past", expected="a list of columns", found=self.past)
-        if not (self.baseline in ("last", None) if _is_name(self.baseline) else True):
-            raise bad_parameter(
-                "baseline", expected="'last', None or a forecaster", found=self.baseline
-            )
-        if not _is_name(self.baseline) and not hasattr(self.baseline, "forecast_origins"):
-            raise bad_parameter(
-                "baseline",
-                expected="'last', None or an estimator with forecast_origins",
-                found=self.baseline,
-            )
+    def predict_quantiles(
+        self,
+        panel: pd.DataFrame | None = None,
+        *,
+        levels: Sequence[float],
+        future: pd.DataFrame | None = None,
+    ) -> pd.DataFrame:
+        """Forecast chosen quantile levels: those trained, or between them (interpolated).
+
+        Parameters
+        ----------
+        panel, future : DataFrame, optional
+            As for `predict`.
+        levels : sequence of float
+            In (0, 1), within the range of the levels trained.
+
+        Returns
+        -------
+        DataFrame
+            As from `predict`, with these quantile columns.
+
+        Raises
+        ------
+        ValueError
+            If a level lies outside the range trained.
+        """
+        check_is_fitted(self)
+        self._check_levels_asked(levels)
+        return self._at_levels(self.predict(panel, future=future), levels)
+
+    def sample(
+        self,
+        n: int,
+        panel: pd.DataFrame | None = None,
+        *,
+        future: pd.DataFrame | None = None,
+        random_state: int | None = None,
+    ) -> pd.DataFrame:
+        """Draw `n` paths of the next `horizon` rows of each series.
+
+        Every step has the distribution that is forecast; steps (and targets) hang together as
+        their residuals did on the validation part (on the training rows, where there is none):
+        a Gaussian copula of the ranks of the residuals.
+
+        Parameters
+        ----------
+        n : int
+            Paths.
+        panel, future : DataFrame, optional
+            As for `predict`.
+        random_state : int, optional
+            Seed of the draws.
+
+        Returns
+        -------
+        DataFrame
+            Index as that of `predict`, columns ``target, cutoff, step, path, value``; a path is
+            a number from 0 on.
+
+        Raises
+        ------
+        ValueError
+            If the head gives a point.
+        """
+        check_is_fitted(self)
+        positive_int("n", n)
+        rows, origins = self._ends(panel, future)
+        frame = self._frame(rows, origins, time_to_ints(rows.layout.time)[origins], named=True)
+        values = self._members.sample(rows, origins, n, np.random.default_rng(random_state))
+        result = frame[["target", "cutoff", "step"]]
+        result = result.take(np.repeat(np.arange(len(frame)), n))
+        result["path"] = np.tile(np.arange(n), len(frame))
+        result["value"] = values.ravel()
+        return result
 
     def set_params(self, **params: Any) -> RecurrentForecaster:
         """Set parameters, as scikit-learn does; ``training__...`` also where `training` is None."""
@@ -269,15 +379,78 @@ class RecurrentForecaster(PanelForecaster):
         super().set_params(**params)
         return self
 
+    # ------------------------------------------------------------------------------- parameters
+
+    def _check_parameters(self) -> None:
+        choice("context", self.context, ("window",))
+        positive_int("lookback", self.lookback)
+        positive_int("n_members", self.n_members)
+        if self.min_history is not None:
+            positive_int("min_history", self.min_history)
+        choice("cell", self.cell, CELLS)
+        choice("missing", self.missing, ("mask", "raise"))
+        self._training().check()
+        self._running_scale()
+        for name in ("past", "future", "static"):
+            value = getattr(self, name)
+            if not isinstance(value, list | tuple | set | frozenset | pd.Index | None):
+                raise bad_parameter(name, expected="a list of columns", found=value)
+        if _is_name(self.baseline):
+            choice("baseline", self.baseline, ("last", "seasonal", None))
+        elif not hasattr(self.baseline, "forecast_origins"):
+            raise bad_parameter(
+                "baseline",
+                expected="'last', 'seasonal', None or an estimator with forecast_origins",
+                found=self.baseline,
+            )
+        if getattr(self.baseline, "future", None):
+            raise bad_parameter(
+                "baseline", expected="a forecaster without `future`", found=self.baseline
+            )
+        if _is_name(self.baseline) and self.baseline == "seasonal" and not self._seasons:
+            raise bad_parameter(
+                "season", expected="the rows of a season, for baseline='seasonal'", found=None
+            )
+        head = as_head(self.head)
+        if head.counts and (self.transform is not None or self.normalize is not None):
+            raise bad_parameter(
+                "head",
+                expected="a head for transformed values",
+                found=self.head,
+                advice="Counts are forecast as they are: leave out transform and normalize.",
+            )
+
+    def _running_scale(self) -> RunningScale | None:
+        """`normalize` as an object, its half-life given."""
+        scale: Any = RunningScale() if self.normalize == "ewm" else self.normalize
+        if not isinstance(scale, RunningScale | None):
+            raise bad_parameter(
+                "normalize", expected="'ewm', a RunningScale(...) or None", found=self.normalize
+            )
+        if scale is not None and scale.half_life is None:
+            return replace(scale, half_life=max(1.0, 0.75 * self.lookback))
+        return scale
+
+    @property
+    def _seasons(self) -> tuple[int, ...]:
+        if self.season is None:
+            return ()
+        return tuple(positive_int("season", rows, least=2) for rows in _listed(self.season))
+
+    @property
+    def _season_rows(self) -> int:
+        """L, the rows that the seasonal line reads."""
+        return max(self._seasons, default=0)
+
     def _training(self) -> Training:
         training = Training() if self.training is None else self.training
         if not isinstance(training, Training):
             raise bad_parameter("training", expected="a Training(...) or None", found=training)
         return training
 
-    def _columns(self) -> list[Hashable]:
-        further = {name for name in (self.past or ()) if name != self.target_}
-        return [self.target_, *sorted(further, key=str)]
+    @property
+    def _least_history(self) -> int:
+        return self.lookback if self.min_history is None else self.min_history
 
     @property
     def _levels(self) -> tuple[float, ...]:
@@ -285,61 +458,135 @@ class RecurrentForecaster(PanelForecaster):
 
     @property
     def _memory(self) -> int:
-        return self.lookback
+        return max(self.lookback, self._season_rows)
 
-    def _fit(self, panel: pd.DataFrame, layout: Layout) -> Rows:
+    def _role(self, name: str) -> list[Hashable]:
+        """Columns of a parameter, but for the targets, in an order that is not the user's."""
+        return sorted(set(getattr(self, name) or ()) - set(self.targets_), key=str)
+
+    def _columns(self) -> list[Hashable]:
+        """Columns needed, the targets first; each has one role."""
+        columns = list(self.targets_)
+        for role in ("past", "future", "static"):
+            also = set(getattr(self, role) or ()) & set(columns)
+            if role == "past":
+                also -= set(self.targets_)  # its past is known anyway
+            if also:
+                raise bad_parameter(
+                    role, expected="columns of no other role", found=sorted(map(str, also))
+                )
+            columns += self._role(role)
+        return columns
+
+    def _may_be_categories(self) -> list[Hashable]:
+        return self._role("static")
+
+    def _warn_of_groups(self, panel: pd.DataFrame) -> None:
+        alike = [name for name in _GROUP_LIKE if name in panel.columns]
+        if alike and self.group is None and self._training().validation == "series":
+            warnings.warn(
+                f"The column {alike[0]!r} looks as if it named groups of series, and group= is "
+                "not given: series of one group may stand in training and in validation.",
+                stacklevel=callers_level(),
+            )
+
+    # -------------------------------------------------------------------------------------- fit
+
+    def _select(self, panel: pd.DataFrame, *, fitting: bool) -> pd.DataFrame:
+        selected = super()._select(panel, fitting=fitting)
+        if fitting and self.group is not None and self.group not in selected:
+            if self.group not in panel:
+                raise fail(
+                    "group is not a column",
+                    expected=f"a column {self.group!r}",
+                    found=f"columns {list(panel.columns)}",
+                    advice="Name a column that is constant within each series.",
+                    column=self.group,
+                )
+            selected = selected.copy()
+            selected[self.group] = panel[self.group]
+        return selected
+
+    def _known_until(self, panel: pd.DataFrame, layout: Layout, seed: int) -> Ints:
+        """Where the training rows of each series end, (S,); validation lies behind."""
         training = self._training()
-        known_until = layout.stops  # rows of each series that are trained on end here
         if training.validation == "time":
             start = validation_start(panel, training.validation_size)
             late = time_to_ints(layout.time) >= start
-            known_until = layout.starts + np.add.reduceat(~late, layout.starts)
+            return layout.starts + np.add.reduceat(~late, layout.starts)
+        if training.validation == "series":
+            groups = np.arange(layout.n_series)
+            if self.group is not None:
+                known = pd.factorize(constants(panel, layout, [self.group])[self.group])[0]
+                # a series without a group is one of its own
+                groups = np.where(known < 0, known.max() + 1 + groups, known)
+                groups = np.unique(groups, return_inverse=True)[1]
+            held = held_out_series(groups, training.validation_size, seed)
+            return np.where(held, layout.starts, layout.stops)
+        return layout.stops
+
+    def _fit(self, panel: pd.DataFrame, layout: Layout) -> Rows:
+        training = self._training()
+        seeds = _seeds(self.random_state, self.n_members)
+        known_until = self._known_until(panel, layout, seeds[0])
         counts = known_until - layout.starts
         if not counts.any():
             raise self._too_short(layout, 0, training)
-        _, kept = layout.head(counts)
-        self._fit_pipeline(panel.iloc[kept])
+        known_layout, kept = layout.head(counts)
+        self._preparation = self._new_preparation()
+        self._check_head(panel.iloc[kept], self._preparation.fit(panel.iloc[kept], known_layout))
+        self.transform_ = self._preparation.chain.fitted
+        self.baseline_ = self._preparation.baseline_
 
         rows = self._prepare(panel, layout)
         known = rows.head(counts)
-        warm_up = int((rows.first - layout.starts).max())
+        warm_up = int((_first_of_series(rows) - layout.starts).max())
         may_learn = self._learnable(known)
         if not may_learn.any():
             raise self._too_short(layout, warm_up, training)
         self._warn_left_out(known.layout, may_learn, layout)
-        errors = known.errors(np.flatnonzero(may_learn), self.horizon)  # (n, H)
+        if self.future:  # what its transforms look back on, for `predict(future=)`
+            _, last = layout.tail(warm_up + 1)
+            self._raw_tail = panel[self._preparation.inputs].iloc[last]
+        origins = np.flatnonzero(may_learn)
+        errors = known.errors(origins, self.horizon)  # (n, K, H)
         if not np.isfinite(errors).any(axis=0).all():
             raise self._too_short(layout, warm_up, training)
-        error_scale = self._error_scale(errors, known.target)
+        errors /= known.unit[origins][:, :, None]
+        error_scale = self._error_scale(errors, known)
+        weights = self._loss_weights(rows)
+        if not (weights[kept][origins] > 0).any():
+            raise fail(
+                "nothing to learn from",
+                expected="a weight above 0 on a row that training can start from",
+                found=f"weight 0 on all {len(origins)} of them",
+                advice="Rows of the validation part and the last `horizon` ones are none of them.",
+            )
+        shape = self._window_shape()
+        validation, blocks = self._validation(rows, known_until, error_scale, weights)
+        if training.validation is not None and validation is None:
+            raise self._too_short(layout, warm_up, training)
         n_origins, batch_size = plan_windows(
-            int(may_learn.sum()),
+            len(origins),
             origins=training.origins,
             lookback=self.lookback,
             batch_size=training.batch_size,
         )
-        validation = blocks = None
-        if training.validation is not None:
-            origins = self._validation_origins(rows, known_until)
-            if len(origins) == 0:
-                raise self._too_short(layout, warm_up, training)
-            validation = _Validation(rows, origins, self.lookback, self.horizon, error_scale)
-            stamps = np.unique(time_to_ints(layout.time)[origins], return_inverse=True)[1]
-            blocks = stamps // self.horizon  # targets overlap within a horizon
         self.networks_, histories, self.best_epochs_ = [], [], []
-        for member, seed in enumerate(_seeds(self.random_state, self.n_members)):
+        for member, seed in enumerate(seeds):
             batches = TrainingWindows(
                 known,
                 may_learn,
-                lookback=self.lookback,
-                horizon=self.horizon,
+                weight=weights[kept],
+                scale=error_scale,
                 origins=n_origins,
                 batch_size=batch_size,
-                scale=error_scale,
                 rng=np.random.default_rng(seed),
+                **shape,
             )
             with isolated_randomness(seed, training.device()):
                 network = self._network(
-                    known, errors / error_scale, error_scale, training, n_origins
+                    known, origins, errors / error_scale, error_scale, n_origins
                 )
                 fitted = train(
                     network, batches, validation, training, blocks=blocks, verbose=self.verbose
@@ -352,63 +599,88 @@ class RecurrentForecaster(PanelForecaster):
                 break
         self.history_ = pd.concat(histories).astype({"epoch": int}).set_index("epoch")
         self.interrupted_ = self._stop is not None
+        self._members = Members(self.networks_, self._preparation.chain, self._least_history, shape)
+        self._members.learn(rows, origins if validation is None else validation.origins)
         return rows
 
-    def _error_scale(self, errors: Floats, target: Floats) -> Floats:
-        """Spread of the baseline's training errors (n, H) per step: the unit of what is learned."""
+    def _window_shape(self) -> dict[str, int]:
+        """How windows are cut; see `Rows.windows`."""
+        return {
+            "lookback": self.lookback,
+            "horizon": self.horizon,
+            "ahead": self.horizon if self.future else 0,
+            "season": self._season_rows,
+        }
+
+    def _error_scale(self, errors: Floats, known: Rows) -> Floats:
+        """Spread of the baseline's training errors (n, K, H) per step: the unit of z, (K, H)."""
         scale = np.sqrt(np.nanmean(np.square(errors), axis=0))
-        if not (scale > 1e-12 * np.nanmax(np.abs(target))).any():
-            raise fail(
-                "constant target",
-                expected="a target that moves away from its baseline",
-                found="no error in any training row",
-                advice="There is nothing to learn here; use Naive.",
-                column=self.target_,
-            )
+        size = np.nanmax(np.abs(known.target / known.unit), axis=0)
+        for k, name in enumerate(self.targets_):
+            if not (scale[k] > 1e-12 * size[k]).any():
+                raise fail(
+                    "constant target",
+                    expected="a target that moves away from its baseline",
+                    found="no error in any training row",
+                    advice="There is nothing to learn here; use Naive.",
+                    column=name,
+                )
         # a step that the baseline never misses, as in a season without noise, needs a unit too
-        result: Floats = np.maximum(scale, 1e-3 * scale.max())
+        result: Floats = np.maximum(scale, 1e-3 * scale.max(axis=1, keepdims=True))
         return result
 
-    def _fit_pipeline(self, known: pd.DataFrame) -> None:
-        """Fit transform and baseline on the training rows, and what fills leading gaps."""
-        self._chain = TargetTransform(self.transform, known)
-        self.transform_ = self._chain.fitted
-        values = self._chain(known).to_numpy()
-        empty = np.isnan(values).all(axis=0)
-        if empty.any():
-            raise fail(
-                "column without any value in the training rows",
-                expected="at least one number in every column used",
-                found="only NaN before the validation part",
-                advice="Leave it out of `past`, or give more rows.",
-                column=known.columns[int(np.argmax(empty))],
-            )
-        self._fill = np.nanmean(values, axis=0)  # (C,)
-        self.baseline_ = None if _is_name(self.baseline) else clone(self.baseline)
-        if self.baseline_ is not None:
-            if self.baseline_.target not in (None, self.target_):
-                raise bad_parameter(
-                    "baseline", expected=f"a forecaster of {self.target_!r}", found=self.baseline
-                )
-            self.baseline_.set_params(target=self.target_, horizon=self.horizon)
-            self.baseline_.fit(known)
+    def _loss_weights(self, rows: Rows) -> Floats:
+        """Weight of every row and target in the loss, (N, K)."""
+        weights = np.ones_like(rows.unit)
+        scale = self._preparation.scale
+        if scale is not None:
+            weights = (rows.unit / self._preparation.prior) ** scale.loss_power
+        if self._row_weights is not None:
+            weights = weights * self._row_weights[:, None]
+        return weights
+
+    def _check_head(self, known: pd.DataFrame, values: Floats) -> None:
+        """Refuse a head that the training targets do not suit."""
+        head = as_head(self.head)
+        for k, name in enumerate(self.targets_):
+            target = known.iloc[:, k].to_numpy()
+            if head.counts:
+                wrong = np.flatnonzero((target < 0) | (target % 1 > 0))
+                if len(wrong):
+                    raise fail(
+                        "target is no count",
+                        expected="whole numbers of at least 0",
+                        found=f"{len(wrong)} others, e.g. {target[wrong[0]]:g}",
+                        advice="Choose another head, such as 'quantiles'.",
+                        column=name,
+                        rows=[str(label) for label in known.index[wrong[:5]]],
+                    )
+            if isinstance(head, Point) and head.error == "qlike":
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    same = np.isclose(np.log(target), values[:, k]) | np.isnan(target)
+                if not same.all():
+                    raise bad_parameter(
+                        "head",
+                        expected="a positive target and transform=Log() alone on it, for QLIKE",
+                        found=self.transform,
+                        advice="QLIKE is a loss of variances; scale with normalize='ewm'.",
+                    )
 
     def _network(
-        self,
-        known: Rows,
-        z: Floats,
-        error_scale: Floats,
-        training: Training,
-        n_origins: int,
+        self, known: Rows, origins: Ints, z: Floats, error_scale: Floats, n_origins: int
     ) -> ForecastNetwork:
-        head = as_head(self.head)
-        previous = previous_rows(known.layout)
-        later = previous != np.arange(len(previous))  # has a row before it
-        target = known.inputs[:, 0].numpy().astype(np.float64)
+        training, head = self._training(), as_head(self.head)
+        later = previous_rows(known.layout) != np.arange(known.layout.n_rows)  # has one before it
+        base = np.broadcast_to(known.base[origins], z.shape)
+        unit = known.unit[origins][:, :, None] * error_scale
+        starts = [head.start(z[:, k], base[:, k], unit[:, k]) for k in range(z.shape[1])]
+        static = known.static.numpy().astype(np.float64)
         return ForecastNetwork(
-            scale=input_scale(
-                known.inputs[torch.from_numpy(later)], (target - target[previous])[later]
-            ),
+            features=self._preparation.features,
+            scale=input_scale(known.inputs[torch.from_numpy(later)]),
+            static=input_scale(known.static) if static.shape[1] else _NO_SCALE,
+            n_codes=self._preparation.n_codes,
+            season=self._season_rows,
             cell=self.cell,
             hidden_sizes=self.hidden_sizes,
             dropout=self.dropout,
@@ -417,136 +689,150 @@ class RecurrentForecaster(PanelForecaster):
             max_steps=max(2, self.lookback + n_origins - 1),
             head=head,
             error_scale=error_scale,
-            start=head.start(z),
+            start=torch.stack(starts),
         )
 
     def _learnable(self, known: Rows) -> Bools:
         """Training origins: enough context, the whole horizon among the training rows."""
         stop = np.repeat(known.layout.stops, np.diff(known.layout.offsets))
         inside = np.arange(known.layout.n_rows) + self.horizon < stop
-        return eligible_origins(known, self.lookback) & inside
+        result = eligible_origins(known, self._least_history) & inside
+        if self.max_gap is not None:  # a horizon cut short by a gap counts, if anything is left
+            which = np.flatnonzero(result)
+            left = np.isfinite(known.errors(which, self.horizon)).any(axis=(1, 2))
+            result[which[~left]] = False
+        return result
 
-    def _validation_origins(self, rows: Rows, known_until: Ints) -> Ints:
+    def _validation(
+        self, rows: Rows, known_until: Ints, error_scale: Floats, weights: Floats
+    ) -> tuple[_Validation | None, Ints | None]:
         """Origins with their whole horizon behind the training rows; context may overlap."""
+        if self._training().validation is None:
+            return None, None
         counts = np.diff(rows.layout.offsets)
         row = np.arange(rows.layout.n_rows)
         after = row >= np.repeat(known_until, counts) - 1
         inside = row + self.horizon < np.repeat(rows.layout.stops, counts)
-        origins = np.flatnonzero(eligible_origins(rows, self.lookback) & after & inside)
-        origins = origins[np.isfinite(rows.errors(origins, self.horizon)).any(axis=1)]
-        thin = -(-len(origins) // _MOST_VALIDATION_ORIGINS) if len(origins) else 1
-        return origins[::thin]
+        origins = np.flatnonzero(eligible_origins(rows, self._least_history) & after & inside)
+        origins = origins[np.isfinite(rows.errors(origins, self.horizon)).any(axis=(1, 2))]
+        origins = origins[(weights[origins] > 0).any(axis=1)]
+        if len(origins) == 0:
+            return None, None
+        origins = origins[:: -(-len(origins) // _MOST_VALIDATION_ORIGINS)]
+        validation = _Validation(rows, origins, self._window_shape(), error_scale, weights)
+        if self._training().validation == "series":
+            series = np.searchsorted(rows.layout.offsets, origins, side="right")
+            return validation, series
+        stamps = np.unique(time_to_ints(rows.layout.time)[origins], return_inverse=True)[1]
+        return validation, stamps // self.horizon  # targets overlap within a horizon
 
     def _too_short(self, layout: Layout, warm_up: int, training: Training) -> ValueError:
-        share = training.validation_size if training.validation is not None else 0.0
-        shortest = warm_up + self.lookback + self.horizon
+        share = training.validation_size if training.validation == "time" else 0.0
+        least = self._least_history
+        shortest = warm_up + least + self.horizon
         needed = shortest
         while int(np.ceil(needed * (1.0 - share))) < shortest or (
             share and needed - int(np.ceil(needed * (1.0 - share))) < self.horizon
         ):
             needed += 1
         longest = int(np.diff(layout.offsets).max())
+        what = "lookback" if self.min_history is None else "min_history"
         return fail(
             "too few rows",
-            expected=f"a series of at least {needed} rows: lookback {self.lookback} + horizon "
+            expected=f"a series of at least {needed} rows: {what} {least} + horizon "
             f"{self.horizon}"
             + (f" behind {warm_up} that transforms use up" if warm_up else "")
             + " to train on"
-            + (f", and a validation part of {share:g}" if share else ""),
+            + (f", and a validation part of {share:g}" if share else "")
+            + (", and other series to validate on" if training.validation == "series" else ""),
             found=f"{longest} in the longest of {layout.n_series}"
             + (", but too few known targets in one of these parts" if longest >= needed else ""),
-            advice="Lower `lookback`, or use Training(validation=None) with a fixed number of "
+            advice=f"Lower `{what}`, or use Training(validation=None) with a fixed number of "
             "epochs.",
-            column=self.target_,
+            column=self.targets_[0],
+        )
+
+    # ------------------------------------------------------------------------------------- rows
+
+    def _new_preparation(self) -> Preparation:
+        return Preparation(
+            targets=list(self.targets_),
+            past=self._role("past"),
+            future=self._role("future"),
+            static=self._role("static"),
+            horizon=self.horizon,
+            transform=self.transform,
+            baseline=self.baseline,
+            scale=self._running_scale(),
+            seasons=self._seasons,
+            missing=self.missing,
+            max_gap=self.max_gap,
         )
 
     def _prepare(self, panel: pd.DataFrame, layout: Layout) -> Rows:
-        raw = panel.to_numpy()
-        if self.missing == "raise" and np.isnan(raw).any():
-            at, column = np.argwhere(np.isnan(raw))[0]
-            raise fail(
-                "missing values",
-                expected="none, as missing='raise'",
-                found=f"{int(np.isnan(raw).sum())} NaN",
-                advice="Fill or drop them, or use missing='mask'.",
-                column=panel.columns[column],
-                series=None if layout.ids is None else panel.index[at][0],
-                rows=[str(panel.index[i]) for i in np.flatnonzero(np.isnan(raw[:, column]))[:5]],
-            )
-        values = self._chain(panel).to_numpy()
-        if np.isinf(values).any():
-            at, column = np.argwhere(np.isinf(values))[0]
-            raise fail(
-                "transform made infinite values",
-                expected="finite numbers",
-                found=f"{int(np.isinf(values).sum())} infinite",
-                advice="Look at the transform's input there.",
-                column=panel.columns[column],
-                rows=[str(panel.index[at])],
-            )
-        made = (np.isnan(values) & ~np.isnan(raw)).any(axis=1)
-        warm_up = [
-            start + int(np.argmin(np.append(made[start:stop], False)))
-            for start, stop in zip(layout.starts, layout.stops)
-        ]
-        return Rows(
-            layout=layout,
-            inputs=torch.from_numpy(feature_rows(values, layout, self._fill)),
-            target=values[:, 0],
-            base=self._base(panel, layout, values[:, 0]),
-            first=np.array(warm_up, dtype=np.int64),
-        )
+        return self._preparation.rows(panel, layout)
 
-    def _base(self, panel: pd.DataFrame, layout: Layout, target: Floats) -> Floats:
-        """What the baseline says at every row, (N, 1) or (N, H), in the transformed unit."""
-        if self.baseline_ is not None:
-            frame = self.baseline_.forecast_origins(panel, None)
-            steps = frame["forecast"].to_numpy().reshape(layout.n_rows, self.horizon)
-            return self._chain.push(steps, np.arange(layout.n_rows), layout, inverse=False)
-        if self.baseline == "last":
-            return forward_fill(target, layout)[0][:, None]
-        return np.full((layout.n_rows, 1), self._fill[0])
+    def _ends(self, panel: pd.DataFrame | None, future: pd.DataFrame | None) -> tuple[Rows, Ints]:
+        """Rows ready for forecasting, those ahead among them, and the newest known row of each."""
+        columns = self._role("future")
+        if (future is None) == bool(columns):
+            wanted = f"a frame of {columns} for the next {self.horizon} rows of every series"
+            raise bad_parameter(
+                "future",
+                expected=wanted if columns else "None, as the model has no future-known columns",
+                found=future,
+                advice="See future_index() for its index."
+                if columns
+                else "Name them in RecurrentForecaster(future=[...]).",
+            )
+        rows: Any = self._tail if panel is None else self._prepared(panel)
+        layout: Layout = rows.layout
+        origins = layout.stops - 1
+        if future is None:
+            return rows, origins
+        step = infer_time_step(layout, learned=self._time_step)
+        ahead = rows_ahead(future, layout, columns, horizon=self.horizon, time_step=step)
+        before = self._raw_tail if panel is None else as_panel(panel)
+        rows = self._preparation.with_ahead(rows, before, ahead)
+        return rows, origins + self.horizon * np.arange(layout.n_series)
+
+    # -------------------------------------------------------------------------------- forecasts
 
     def _forecast(self, rows: Rows, origins: Ints) -> tuple[Floats, Floats]:
-        ready = eligible_origins(rows, self.lookback)[origins]
-        n, horizon, n_levels = len(origins), self.horizon, len(self._levels)
-        # where there is too little context: what the untrained network says
-        first = self.networks_[0]
-        untrained = first.in_units(torch.zeros(1, horizon, first.head.size))
-        forecast, spread = (np.repeat(part.double().numpy(), n, axis=0) for part in untrained)
+        ready = self._members.ready(rows, origins)
         if not ready.all():
             self._warn_short(rows.layout, origins[~ready])
-        which = np.flatnonzero(ready)
-        with torch.inference_mode():
-            for at in range(0, len(which), _CHUNK):
-                part = which[at : at + _CHUNK]
-                x = rows.gather(origins[part] - (self.lookback - 1), self.lookback)
-                said = [network.forecast(x) for network in self.networks_]
-                forecast[part] = torch.stack([point for point, _ in said]).mean(0).numpy()
-                spread[part] = torch.stack([quantiles for _, quantiles in said]).mean(0).numpy()
-        base = rows.base[origins]  # (n, 1) or (n, H)
-        both = np.concatenate([forecast[:, :, None], spread], axis=2) + base[:, :, None]
-        both = self._chain.push(both, origins, rows.layout, inverse=True)
-        return both[:, :, 0], both[:, :, 1:].reshape(n, horizon, n_levels)
+        forecast, quantiles = self._members.forecast(rows, origins)
+        if self.future:  # a step of which nothing is known ahead has no forecast
+            stop = np.repeat(rows.layout.stops, np.diff(rows.layout.offsets))[origins]
+            beyond = origins[:, None] + np.arange(1, self.horizon + 1) >= stop[:, None]
+            at, step = np.nonzero(beyond)
+            forecast[at, :, step] = np.nan
+            quantiles[at, :, step] = np.nan
+        return forecast, quantiles
 
     def _warn_left_out(self, known: Layout, may_learn: Bools, layout: Layout) -> None:
         teaching = set(np.asarray(known.names(), dtype=object)[_any(may_learn, known)])
-        short = [name for name in layout.names() if name not in teaching]
+        held = self._training().validation == "series"
+        among = known.names() if held else layout.names()
+        short = [name for name in among if name not in teaching]
         if short:
+            what = "lookback" if self.min_history is None else "min_history"
             warnings.warn(
-                f"{len(short)} of {layout.n_series} series are left out of training: they have "
-                f"fewer than lookback {self.lookback} + horizon {self.horizon} rows before the "
-                f"validation part, or no known target there (first: {first(short, shown=3)}).",
+                f"{len(short)} of {len(among)} series are left out of training: they have "
+                f"fewer than {what} {self._least_history} + horizon {self.horizon} rows before "
+                f"the validation part, or no known target there (first: {first(short, shown=3)}).",
                 stacklevel=callers_level(),
             )
 
     def _warn_short(self, layout: Layout, origins: Ints) -> None:
         which = np.unique(np.searchsorted(layout.offsets, origins, side="right") - 1)
         names = layout.names()
+        what = "lookback" if self.min_history is None else "min_history"
         warnings.warn(
-            f"{len(origins)} origins of {len(which)} series have fewer than lookback="
-            f"{self.lookback} rows, or no known target yet (first series: {names[which[0]]!r}): "
-            "their forecast is the baseline, NaN where there is none.",
+            f"{len(origins)} origins of {len(which)} series have fewer than {what}="
+            f"{self._least_history} rows, or no known target yet (first series: "
+            f"{names[which[0]]!r}): their forecast is the baseline, NaN where there is none.",
             stacklevel=callers_level(),
         )
 
@@ -555,34 +841,39 @@ class _Validation:
     """Losses of the validation origins, in the context that inference uses."""
 
     def __init__(
-        self, rows: Rows, origins: Ints, lookback: int, horizon: int, scale: Floats
+        self, rows: Rows, origins: Ints, shape: dict[str, int], scale: Floats, weights: Floats
     ) -> None:
         self.rows = rows
         self.origins = origins
-        self.lookback = lookback
-        z = rows.errors(origins, horizon) / scale  # (n, H)
-        self.z = torch.from_numpy(z.astype(np.float32))[:, None]  # (n, 1, H)
+        self.shape = shape
+        z = rows.errors(origins, shape["horizon"]) / rows.unit[origins][:, :, None] / scale
+        self.z = torch.from_numpy(z.astype(np.float32))[:, None]  # (n, 1, K, H)
+        counted = weights[origins] * np.isfinite(z).any(axis=2)  # (n, K)
+        weight = weights[origins] / counted.sum(axis=1).mean()
+        self.weight = torch.from_numpy(weight.astype(np.float32))[:, None]
 
     def __call__(self, network: nn.Module) -> Floats:
         device = next(network.parameters()).device
         losses = np.full(len(self.origins), np.nan)
-        for at in range(0, len(self.origins), _CHUNK):
-            part = self.origins[at : at + _CHUNK]
-            x = self.rows.gather(part - (self.lookback - 1), self.lookback).to(device)
-            loss, known = network.loss(x, self.z[at : at + _CHUNK].to(device))  # type: ignore[operator]
-            loss = torch.where(known > 0, loss, torch.nan)
-            losses[at : at + _CHUNK] = loss[:, 0].cpu().numpy()
+        for at in range(0, len(self.origins), CHUNK):
+            part = slice(at, at + CHUNK)
+            windows = self.rows.windows(self.origins[part], origins=1, **self.shape)
+            loss, weight = network.loss(  # type: ignore[operator]
+                Windows(*(tensor.to(device) for tensor in windows)),
+                self.z[part].to(device),
+                self.weight[part].to(device),
+            )
+            loss = torch.where(weight.sum(-1) > 0, (loss * weight).sum(-1), torch.nan)
+            losses[part] = loss[:, 0].cpu().numpy()
         return losses
 
 
-def _reserved(name: str, value: object, only: str | None = None) -> None:
-    if not (value is None if only is None else value == only):
-        raise bad_parameter(
-            name,
-            expected=f"{only!r}",
-            found=value,
-            advice="Other values are not available yet.",
-        )
+_NO_SCALE = InputScale(np.zeros(0), np.zeros(0))
+
+
+def _first_of_series(rows: Rows) -> Ints:
+    """First row behind the warm-up rows of each series, (S,)."""
+    return rows.first[rows.layout.starts]
 
 
 def _any(flags: Bools, layout: Layout) -> Bools:
@@ -592,6 +883,10 @@ def _any(flags: Bools, layout: Layout) -> Bools:
 
 def _is_name(baseline: object) -> bool:
     return not isinstance(baseline, BaseEstimator)
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _seeds(random_state: Any, n_members: int) -> list[int]:

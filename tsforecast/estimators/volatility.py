@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -129,8 +130,8 @@ class HAR(Baseline):
 
     Parameters
     ----------
-    target : hashable, optional
-        The column of volatility (or its logarithm, or variance); default: the only one.
+    target : str or list of str, optional
+        Column of volatility (or its logarithm, or variance), or several; default: the only one.
     horizon : int
         Rows ahead.
     lags : tuple of int
@@ -162,7 +163,7 @@ class HAR(Baseline):
     def __init__(
         self,
         *,
-        target: Hashable | None = None,
+        target: Any = None,
         horizon: int = 1,
         lags: tuple[int, ...] = (1, 5, 22),
         levels: tuple[float, ...] = DECILES,

@@ -8,20 +8,30 @@ import numpy as np
 import pandas as pd
 
 from tsforecast._checks import bad_parameter, fail
-from tsforecast.metrics import quantile_column, quantile_levels, quantile_loss, widest_interval
+from tsforecast.metrics import (
+    quantile_column,
+    quantile_levels,
+    quantile_loss,
+    sample_rows,
+    widest_interval,
+)
 
 __all__ = ["cumulative_gain", "plot_backtest", "plot_forecast"]
 
 
-def cumulative_gain(frame: Any, *, against: str = "naive") -> pd.DataFrame:
+def cumulative_gain(
+    frame: Any, *, against: str = "naive", target: str | None = None
+) -> pd.DataFrame:
     """Add up over time by how much less each model lost than another.
 
     Parameters
     ----------
     frame : Backtest or DataFrame
-        A backtest, or its frame.
+        A backtest, or its frame. In-sample rows are left out.
     against : str
         The model compared with.
+    target : str, optional
+        One of several targets; their losses, in different units, are not added up.
 
     Returns
     -------
@@ -30,8 +40,14 @@ def cumulative_gain(frame: Any, *, against: str = "naive") -> pd.DataFrame:
         `against` less the model's, on rows that both have. Rising lines gain, flat ones do not.
         The loss is the quantile loss where all models give quantiles, else the absolute error;
         ``attrs["loss"]`` is its name.
+
+    Raises
+    ------
+    ValueError
+        If `against` is no model, or `target` none of the targets or lacking where there are
+        several.
     """
-    frame = getattr(frame, "frame", frame)
+    frame = _of_target(sample_rows(getattr(frame, "frame", frame)), target)
     models = list(frame["model"].unique())
     if against not in models:
         raise bad_parameter("against", expected=f"one of the models {models}", found=against)
@@ -51,7 +67,23 @@ def cumulative_gain(frame: Any, *, against: str = "naive") -> pd.DataFrame:
     return gain
 
 
-def plot_backtest(frame: Any, *, against: str = "naive", ax: Any = None) -> Any:
+def _of_target(frame: pd.DataFrame, target: str | None) -> pd.DataFrame:
+    targets = list(frame["target"].unique())
+    if target is None and len(targets) == 1:
+        return frame
+    if target not in targets:
+        raise bad_parameter(
+            "target",
+            expected=f"one of the targets {targets}",
+            found=target,
+            advice=f"Draw one at a time, e.g. target={targets[0]!r}." if targets else None,
+        )
+    return frame[frame["target"] == target]
+
+
+def plot_backtest(
+    frame: Any, *, against: str = "naive", target: str | None = None, ax: Any = None
+) -> Any:
     """Draw `cumulative_gain`: who gained on whom, and when.
 
     Parameters
@@ -60,15 +92,22 @@ def plot_backtest(frame: Any, *, against: str = "naive", ax: Any = None) -> Any:
         A backtest, or its frame.
     against : str
         The model compared with, the zero line.
+    target : str, optional
+        Which of several targets.
     ax : Axes, optional
         Default: a new figure.
 
     Returns
     -------
     Axes
+
+    Raises
+    ------
+    ValueError
+        As for `cumulative_gain`.
     """
+    gain = cumulative_gain(frame, against=against, target=target)
     axes = _axes(ax)
-    gain = cumulative_gain(frame, against=against)
     for model in gain.columns:
         axes.plot(gain.index, gain[model], label=str(model), linewidth=1.3)
     axes.axhline(0.0, color="0.4", linewidth=0.8)
@@ -90,7 +129,7 @@ def plot_forecast(
     Parameters
     ----------
     forecast : DataFrame
-        Rows of a forecast or backtest frame of one series, one per time.
+        Rows of a forecast or backtest frame of one series and target, one per time.
     history : Series, optional
         What happened, by time.
     label : str
@@ -137,9 +176,10 @@ def _one_per_time(name: str, time: pd.Index) -> None:
     if time.has_duplicates:
         raise fail(
             f"{name} repeats times",
-            expected="one row per time, of one series, model and cutoff",
+            expected="one row per time, of one series, target, model and cutoff",
             found=f"{time[time.duplicated()][0]} more than once",
-            advice=f"Choose a series with {name}.loc[series], or rows of a backtest frame.",
+            advice=f"Choose a series with {name}.loc[series], a target with "
+            f"{name}[{name}['target'] == 'close'], or rows of a backtest frame.",
         )
 
 

@@ -1,7 +1,8 @@
 """The forecasting network: features -> cell stack -> dense decoder at the origins.
 
-Torch only; whatever is needed to forecast from raw rows (location and gain of the features, spread
-of the baseline's errors, start of the head) is a buffer, so that weights alone are the model.
+Torch only; whatever is needed to forecast from feature rows (location and gain of the features,
+spread of the baseline's errors, start of the head) is a buffer, so that weights alone are the
+model.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tsforecast.data.panel import Floats
+from tsforecast.data.windows import Features, Windows
 from tsforecast.nn.cells import Cell, CellStack, Init
 from tsforecast.nn.heads import Head
 
@@ -28,72 +30,72 @@ class InputScale:
     ----------
     location, gain : ndarray, shape (F,)
         A feature enters as ``(x - location) * gain``; the gain of a constant feature is 0.
-    change_gain : float
-        1 / spread of the target's change from row to row (0 where it never changes).
     """
 
     location: Floats
     gain: Floats
-    change_gain: float
 
 
-def input_scale(features: Tensor, change: Floats) -> InputScale:
-    """Measure training rows.
-
-    Parameters
-    ----------
-    features : Tensor, shape (N, F)
-        Training rows that have a row before them in their series.
-    change : ndarray, shape (N,)
-        The target's change from the row before.
-
-    Returns
-    -------
-    InputScale
-    """
+def input_scale(features: Tensor) -> InputScale:
+    """Measure training rows, shape (n, F)."""
     x = features.numpy().astype(np.float64)
     location, spread = x.mean(axis=0), x.std(axis=0)
-    spread_of_change = float(np.sqrt(np.mean(np.square(change))))
     alive = spread > 1e-6 * np.maximum(1e-6, np.abs(location))
-    return InputScale(
-        location,
-        np.where(alive, 1.0 / np.where(alive, spread, 1.0), 0.0),
-        1.0 / spread_of_change if spread_of_change > 0 else 0.0,
-    )
+    return InputScale(location, np.where(alive, 1.0 / np.where(alive, spread, 1.0), 0.0))
 
 
 class ForecastNetwork(nn.Module):
-    """Stacked recurrent cells and a dense decoder that starts at zero over the baseline.
+    """Stacked recurrent cells and a decoder that starts at zero over the baseline.
 
-    Feature 0 is the target, the last one the hours since the row before.  Besides every feature
-    the cells see the target's change from the row before, all squashed by asinh: linear in the
-    middle, logarithmic in the tails, so that a level or a crash beyond the training range stays in
-    reach.  At its first row a window knows of no row before: hours and change are 0 there.
+    Features are standardised and squashed by asinh: linear in the middle, logarithmic in the
+    tails, so that a level or a crash beyond the training range stays in reach.  At its first row
+    a window knows of no row before: hours and changes since then are 0 there.
+
+    What is decoded at an origin with state s, for all targets and steps at once:
+
+        raw = W s  (+ V tanh(A s + B_h + G f_h), where columns are known ahead; f_h at step h)
+
+    and, with a season of L rows, a line of its own from the last season's values to the location
+    of every step.  W, V and that line start at zero.
 
     Parameters
     ----------
+    features : Features
+        Which of the F features are what.
     scale : InputScale
         Of the F features.
+    static : InputScale
+        Of the D static numbers.
+    n_codes : sequence of int
+        Known values of each static category, without the code 0 for unknown ones.
+    season : int
+        L, 0 without the seasonal line.
     cell, hidden_sizes, dropout, layer_norm, init, max_steps
         See `CellStack`.
     head : Head
         Meaning of the Q numbers per step.
-    error_scale : ndarray, shape (H,)
-        Spread of the baseline's training errors per step: the unit of z.
-    start : Tensor, shape (H, ...)
+    error_scale : ndarray, shape (K, H)
+        Spread of the baseline's training errors per target and step, in units of the running
+        scale: the unit of z.
+    start : Tensor, shape (K, H, ...)
         ``head.start`` of the training errors.
     """
 
     location: Tensor
     gain: Tensor
-    change_gain: Tensor
+    static_location: Tensor
+    static_gain: Tensor
     error_scale: Tensor
     start: Tensor
 
     def __init__(
         self,
         *,
+        features: Features,
         scale: InputScale,
+        static: InputScale,
+        n_codes: Sequence[int],
+        season: int,
         cell: Cell,
         hidden_sizes: Sequence[int],
         dropout: float,
@@ -105,15 +107,22 @@ class ForecastNetwork(nn.Module):
         start: Tensor,
     ) -> None:
         super().__init__()
+        self.features = features
         self.head = head
-        self.horizon = len(error_scale)
-        self.register_buffer("location", torch.from_numpy(scale.location).float())
-        self.register_buffer("gain", torch.from_numpy(scale.gain).float())
-        self.register_buffer("change_gain", torch.tensor(scale.change_gain).float())
-        self.register_buffer("error_scale", torch.from_numpy(error_scale).float())
+        n_targets, self.horizon = error_scale.shape
+        for name, values in {
+            "location": scale.location,
+            "gain": scale.gain,
+            "static_location": static.location,
+            "static_gain": static.gain,
+            "error_scale": error_scale,
+        }.items():
+            self.register_buffer(name, torch.from_numpy(values).float())
         self.register_buffer("start", start)
+        self.embeddings = nn.ModuleList(_embedding(n) for n in n_codes)
+        n_static = len(static.location) + sum(e.embedding_dim for e in self.embeddings)  # type: ignore[misc]
         self.cells = CellStack(
-            len(scale.location) + 1,
+            features.size + n_static,
             hidden_sizes,
             cell=cell,
             dropout=dropout,
@@ -121,73 +130,128 @@ class ForecastNetwork(nn.Module):
             init=init,
             max_steps=max_steps,
         )
-        self.decoder = nn.Linear(self.cells.hidden_sizes[-1], self.horizon * head.size)
-        nn.init.zeros_(self.decoder.weight)
-        nn.init.zeros_(self.decoder.bias)
+        width = self.cells.hidden_sizes[-1]
+        self.decoder = _zero(nn.Linear(width, n_targets * self.horizon * head.size))
+        self.ahead: _Ahead | None = None
+        if features.n_future:
+            self.ahead = _Ahead(width, features.n_future, self.horizon, n_targets * head.size)
+        self.season = season
+        if season:
+            self.seasonal = nn.Parameter(torch.zeros(n_targets, season, self.horizon))
 
-    def forward(self, x: Tensor, n_origins: int = 1) -> Tensor:
-        """Decode all steps at each of the last `n_origins` rows, from the state of that row.
+    def forward(self, windows: Windows) -> Tensor:
+        """Decode all steps at each origin, from the state of that row, shape (B, O, K, H, Q)."""
+        n_origins, n_targets = windows.unit.shape[1:]
+        x = (windows.x - self.location) * self.gain  # (B, T, F)
+        x[:, 0, self.features.from_row_before] = 0.0
+        x = torch.asinh(x)
+        seen = x if self.ahead is None else x[:, : -self.horizon]
+        states, _ = self.cells(self._with_static(seen, windows))  # (B, T, hidden)
+        states = states[:, -n_origins:]
+        raw: Tensor = self.decoder(states).reshape(
+            *states.shape[:2], n_targets, self.horizon, self.head.size
+        )
+        if self.ahead is not None:
+            known = x[:, -(n_origins + self.horizon - 1) :, self.features.future]
+            more = self.ahead(states, known)  # (B, O, H, K Q)
+            raw = raw + more.unflatten(-1, (n_targets, -1)).transpose(2, 3)
+        if self.season:
+            # in units of z the change over a season is about 1
+            shape = torch.nan_to_num(windows.shape) / self.error_scale.mean(1)[:, None]
+            line = torch.einsum("bokl,klh->bokh", shape, self.seasonal)
+            at = self.head.location
+            raw = torch.cat(
+                [raw[..., :at], raw[..., at : at + 1] + line[..., None], raw[..., at + 1 :]], -1
+            )
+        return raw
+
+    def _with_static(self, x: Tensor, windows: Windows) -> Tensor:
+        parts = [torch.asinh((windows.static - self.static_location) * self.static_gain)]
+        parts += [
+            embed(windows.codes[:, j]) for j, embed in enumerate(self.embeddings)
+        ]  # (B, D) and (B, ...) each
+        static = torch.cat(parts, dim=-1)[:, None].expand(-1, x.shape[1], -1)
+        return torch.cat([x, static], dim=-1)
+
+    def loss(self, windows: Windows, z: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss per origin and target, a mean over its known steps, and its weight.
 
         Parameters
         ----------
-        x : Tensor, shape (B, T, F)
-            Feature rows (see `tsforecast.data.windows.Rows`).
-        n_origins : int
-            O.
+        windows : Windows
+        z : Tensor, shape (B, O, K, H)
+            Errors of the baseline in units of `error_scale` times the running scale, NaN where
+            unknown.
+        weight : Tensor, shape (B, O, K)
 
         Returns
         -------
-        Tensor, shape (B, O, H, Q)
-        """
-        states, _ = self.cells(self._inputs(x))  # (B, T, hidden)
-        raw: Tensor = self.decoder(states[:, -n_origins:])  # (B, O, H Q)
-        return raw.reshape(*raw.shape[:2], self.horizon, self.head.size)
-
-    def _inputs(self, x: Tensor) -> Tensor:
-        change = torch.diff(x[..., :1], dim=1, prepend=x[:, :1, :1]) * self.change_gain
-        scaled = (x - self.location) * self.gain
-        scaled[:, 0, -1] = 0.0
-        return torch.asinh(torch.cat([scaled, change], dim=-1))
-
-    def loss(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss per origin, a mean over its known steps, and how many steps are known.
-
-        Parameters
-        ----------
-        x : Tensor, shape (B, T, F)
-            Feature rows.
-        z : Tensor, shape (B, O, H)
-            Errors of the baseline in units of `error_scale`, NaN where unknown.
-
-        Returns
-        -------
-        loss : Tensor, shape (B, O)
+        loss, weight : Tensor, shape (B, O, K)
             Zero where no step is known.
-        known : Tensor, shape (B, O)
-            Number of known steps.
         """
         known = torch.isfinite(z)
+        base, unit = self._base_and_unit(windows)
         # cleaned before the loss: the gradient of 0 * NaN is NaN
-        steps = self.head.loss(self(x, z.shape[1]), self.start, torch.where(known, z, 0.0))
+        clean = torch.where(known, z, 0.0)
+        steps = self.head.loss(self(windows), self.start, clean, base, unit)
         count = known.sum(-1)
-        return (steps * known).sum(-1) / count.clamp(min=1), count
+        return (steps * known).sum(-1) / count.clamp(min=1), weight * (count > 0)
 
-    def forecast(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Forecast at the last row, in the target's transformed unit, relative to the baseline.
+    def _base_and_unit(self, windows: Windows) -> tuple[Tensor, Tensor]:
+        """Baseline and unit of z, (B, O, K, H); rows that are no origins get harmless ones."""
+        unit = torch.nan_to_num(windows.unit, nan=1.0)[..., None] * self.error_scale
+        return torch.nan_to_num(windows.base), unit
 
-        Parameters
-        ----------
-        x : Tensor, shape (B, T, F)
-            Feature rows.
+    def forecast(self, windows: Windows) -> tuple[Tensor, Tensor]:
+        """Forecast z (B, K, H) and its quantiles (B, K, H, J) at the last origin, float64."""
+        base, unit = self._base_and_unit(windows)
+        return self.head.forecast(
+            self(windows)[:, -1].double(),
+            self.start.double(),
+            base[:, -1].double(),
+            unit[:, -1].double(),
+        )
 
-        Returns
-        -------
-        forecast : Tensor, shape (B, H)
-        quantiles : Tensor, shape (B, H, J)
-        """
-        return self.in_units(self(x)[:, 0])
+    def quantile(self, windows: Windows, u: Tensor) -> Tensor:
+        """Give z at probabilities u (n,) or (B, K, H, n): (B, K, H, n), float64."""
+        base, unit = self._base_and_unit(windows)
+        return self.head.quantile(
+            self(windows)[:, -1].double(),
+            self.start.double(),
+            base[:, -1].double(),
+            unit[:, -1].double(),
+            u,
+        )
 
-    def in_units(self, raw: Tensor) -> tuple[Tensor, Tensor]:
-        """Read raw numbers (B, H, Q) as forecast (B, H) and quantiles (B, H, J) in the unit."""
-        forecast, quantiles = self.head.forecast(raw, self.start)
-        return forecast * self.error_scale, quantiles * self.error_scale[:, None]
+
+class _Ahead(nn.Module):
+    """A layer that joins the state with what is known of each step ahead."""
+
+    def __init__(self, width: int, n_future: int, horizon: int, size: int) -> None:
+        super().__init__()
+        self.state = nn.Linear(width, width)
+        self.step = nn.Parameter(torch.zeros(horizon, width))
+        self.known = nn.Linear(n_future, width, bias=False)
+        self.out = _zero(nn.Linear(width, size, bias=False))
+
+    def forward(self, states: Tensor, known: Tensor) -> Tensor:
+        """States (B, O, width) and known rows (B, O + H - 1, n) -> (B, O, H, size)."""
+        horizon = len(self.step)
+        rows = self.known(known).unfold(1, horizon, 1).transpose(2, 3)  # (B, O, H, width)
+        result: Tensor = self.out(torch.tanh(self.state(states)[:, :, None] + self.step + rows))
+        return result
+
+
+def _zero(layer: nn.Linear) -> nn.Linear:
+    for weight in layer.parameters():
+        nn.init.zeros_(weight)
+    return layer
+
+
+def _embedding(n_known: int) -> nn.Embedding:
+    """Vectors of the known values; that of unknown ones, 0, is the zero vector for good."""
+    width = min(8, 1 + n_known // 2)
+    layer = nn.Embedding(n_known + 1, width, padding_idx=0)
+    with torch.no_grad():
+        layer.weight[1:].mul_(0.3)
+    return layer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import math
 import numbers
@@ -50,15 +51,19 @@ class Training(BaseEstimator):
         Cosine falls to zero over `max_epochs`.
     gradient_clip : float or None
         Largest norm of the gradient.
+    averaging : float or None
+        Decay of a running mean of the weights over gradient steps, in (0, 1), which is then what
+        is validated and kept; 0.99 smooths the last hundred steps.
     origins : "auto" or int
         Origins per training window; 1 is the classical window.
     init : {"keras", "torch", "chrono"}
         Where the weights start (see `CellStack`).
-    validation : {"time", None}
+    validation : {"time", "series", None}
         "time" holds out the last `validation_size` of the rows for early stopping; the rows
-        trained on end before. None trains `max_epochs` on all rows.
+        trained on end before. "series" holds out whole series, drawn at random (all series of a
+        group together, see `group` of the estimator). None trains `max_epochs` on all rows.
     validation_size : float
-        Share of the rows, in (0, 1).
+        Share of the rows, or of the series, in (0, 1).
     patience : int
         Epochs without improvement on validation before training stops.
     accelerator : {"auto", "cpu", "cuda", "mps"}
@@ -81,9 +86,10 @@ class Training(BaseEstimator):
         weight_decay: float = 0.0,
         schedule: Literal["cosine"] | None = "cosine",
         gradient_clip: float | None = 1.0,
+        averaging: float | None = None,
         origins: int | Literal["auto"] = "auto",
         init: Literal["keras", "torch", "chrono"] = "keras",
-        validation: Literal["time"] | None = "time",
+        validation: Literal["time", "series"] | None = "time",
         validation_size: float = 0.2,
         patience: int = 10,
         accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto",
@@ -95,6 +101,7 @@ class Training(BaseEstimator):
         self.weight_decay = weight_decay
         self.schedule = schedule
         self.gradient_clip = gradient_clip
+        self.averaging = averaging
         self.origins = origins
         self.init = init
         self.validation = validation
@@ -111,13 +118,15 @@ class Training(BaseEstimator):
             positive_int("origins", self.origins)
         choice("schedule", self.schedule, ("cosine", None))
         choice("init", self.init, INITS)
-        choice("validation", self.validation, ("time", None))
+        choice("validation", self.validation, ("time", "series", None))
         choice("accelerator", self.accelerator, ("auto", "cpu", "cuda", "mps"))
         self._check("learning_rate", "a number above 0", lambda value: value > 0)
         self._check("weight_decay", "0 or more", lambda value: value >= 0)
         self._check("validation_size", "a share in (0, 1)", lambda value: 0 < value < 1)
         if self.gradient_clip is not None:
             self._check("gradient_clip", "a number above 0, or None", lambda value: value > 0)
+        if self.averaging is not None:
+            self._check("averaging", "a number in (0, 1), or None", lambda value: 0 < value < 1)
         if not isinstance(self.trainer_options, Mapping | None):
             raise bad_parameter(
                 "trainer_options", expected="a dict or None", found=self.trainer_options
@@ -145,14 +154,14 @@ class Training(BaseEstimator):
 class Network(Protocol):
     """What `train` needs of a network, besides being a torch module."""
 
-    def loss(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss per origin (B, O), and the number of known steps behind each (B, O)."""
+    def loss(self, *batch: Any) -> tuple[Tensor, Tensor]:
+        """Losses and their weights, in tensors of the same shape; weight 0 where unknown."""
 
 
 class Batches(Protocol):
     """Batches of one epoch; each iteration is a new epoch."""
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]: ...
+    def __iter__(self) -> Iterator[tuple[Any, ...]]: ...
 
     def __len__(self) -> int: ...
 
@@ -212,7 +221,7 @@ def train(
     Parameters
     ----------
     network : Module
-        Has ``loss(x, z)`` (see `Network`).
+        Has ``loss(*batch)`` (see `Network`).
     batches : Batches
         Training batches.
     validation : callable, optional
@@ -239,7 +248,9 @@ def train(
         import pytorch_lightning as pl  # seconds, the first time: not on the bar's clock
 
     device = training.device()
-    watch = _Watch(network, validation, training)
+    averaged = None if training.averaging is None else copy.deepcopy(network)
+    kept = network if averaged is None else averaged
+    watch = _Watch(kept, validation, training)
     bar = progress_bar(total=training.max_epochs, description="epochs", verbose=verbose)
     stopped: BaseException | None = None
     options: dict[str, Any] = {
@@ -260,7 +271,7 @@ def train(
             watch.bar = bar
             trainer = pl.Trainer(**options)
             watch.validate(epoch=0, train_loss=float("nan"), learning_rate=float("nan"))
-            trainer.fit(_loop(network, training, watch), train_dataloaders=batches)
+            trainer.fit(_loop(network, averaged, training, watch), train_dataloaders=batches)
     except KeyboardInterrupt as stop:
         stopped = stop
     except SystemExit as stop:
@@ -272,6 +283,8 @@ def train(
             stopped = stop if stop.code is not None else SystemExit(_TERMINATED)
     network.cpu()
     best = watch.restore_best(blocks)
+    if averaged is not None:
+        network.load_state_dict(averaged.state_dict())
     network.eval()
     last = len(watch.rows) - 1
     if stopped is None and validation is not None and best == last > 0:
@@ -389,7 +402,9 @@ def _learning_rate(training: Training, epoch: int) -> float:
     return training.learning_rate * (1 + math.cos(math.pi * epoch / training.max_epochs)) / 2
 
 
-def _loop(network: nn.Module, training: Training, watch: _Watch) -> Any:
+def _loop(
+    network: nn.Module, averaged: nn.Module | None, training: Training, watch: _Watch
+) -> Any:
     """Build the LightningModule; here, because importing Lightning takes seconds."""
     import pytorch_lightning as pl
 
@@ -406,11 +421,10 @@ def _loop(network: nn.Module, training: Training, watch: _Watch) -> Any:
             for group in self.trainer.optimizers[0].param_groups:
                 group["lr"] = self._rate
 
-        def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor | None:
-            loss, known = self.network.loss(*batch)  # (B, O), (B, O)
-            weight = (known > 0).float()
+        def training_step(self, batch: tuple[Any, ...], index: int) -> Tensor | None:
+            loss, weight = self.network.loss(*batch)
             total = weight.sum()
-            mean = (loss * weight).sum() / total.clamp(min=1)
+            mean = (loss * weight).sum() / total.clamp(min=1e-12)
             value, n = float(mean.detach()), float(total)
             if not np.isfinite(value):
                 epoch = self.current_epoch + 1
@@ -418,8 +432,18 @@ def _loop(network: nn.Module, training: Training, watch: _Watch) -> Any:
             self._sum, self._count = self._sum + value * n, self._count + n
             return mean if n else None
 
+        def on_train_batch_end(self, *args: Any) -> None:
+            if averaged is None:
+                return
+            # the first steps would weigh too long on a mean that starts with them
+            steps = self.trainer.global_step
+            decay = min(training.averaging or 0.0, (1 + steps) / (10 + steps))
+            with torch.no_grad():
+                for mean, weight in zip(averaged.parameters(), self.network.parameters()):
+                    mean.lerp_(weight.to(mean.device), 1 - decay)
+
         def on_train_epoch_end(self) -> None:
-            mean = self._sum / max(self._count, 1.0)
+            mean = self._sum / max(self._count, 1e-12)
             self._sum, self._count = 0.0, 0.0
             if watch.validate(
                 epoch=self.current_epoch + 1, train_loss=mean, learning_rate=self._rate

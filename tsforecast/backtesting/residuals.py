@@ -1,0 +1,120 @@
+"""What the forecasts of a backtest left over, and whether it still holds a pattern."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from tsforecast._checks import fail, positive_int
+from tsforecast.backtesting.skill import holm
+from tsforecast.metrics import sample_rows
+
+__all__ = ["ljung_box", "residuals"]
+
+_KEYS = ["model", "series", "time", "cutoff", "step", "target"]
+_LEAST = 3  # residuals beyond the lags
+
+
+def residuals(frame: pd.DataFrame, *, in_sample: bool = False) -> pd.DataFrame:
+    """Give actual less forecast, row by row.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The flat backtest frame.
+    in_sample : bool
+        The in-sample rows of ``backtest(..., fitted=True)`` instead of the others.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``model, series, time, cutoff, step, target, residual``, in the unit of the target;
+        NaN where the outcome or the forecast is unknown. In-sample also ``fit_until``: the fit
+        that a row comes from, as every fit has its own.
+
+    Raises
+    ------
+    DataError
+        If in-sample rows are asked for and were not kept.
+    """
+    rows = sample_rows(frame, in_sample=in_sample)
+    left = rows[[*_KEYS, *(["fit_until"] if in_sample else [])]].copy()
+    left.insert(len(_KEYS), "residual", rows["actual"] - rows["forecast"])
+    return left.reset_index(drop=True)
+
+
+def ljung_box(frame: pd.DataFrame, lags: int = 10, step: int = 1) -> pd.DataFrame:
+    """Test the out-of-sample residuals of a step for autocorrelation, series by series.
+
+    The statistic of Ljung and Box (1978) over the first `lags` autocorrelations, against the
+    chi-squared distribution with as many degrees of freedom. Series move together, so their
+    statistics are not added up; ``p_holm`` pools them without that assumption: if any is below
+    .05, the model has left something in one of its series that the past could have told.
+
+    To read: a small p says that errors predict errors. It misleads beyond step 1, where the errors
+    of the best forecast are autocorrelated by their overlap; when volatility clusters, which makes
+    p too small without any pattern to use; and in a backtest whose origins lie apart, which looks
+    at lags of origins, not of rows.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The flat backtest frame.
+    lags : int
+        Autocorrelations looked at together.
+    step : int
+        The step whose residuals are tested, in order of cutoff. Missing ones are skipped.
+
+    Returns
+    -------
+    DataFrame
+        Index ``(model, series)``, of several targets ``(model, target, series)``; columns ``n``
+        (residuals), ``statistic``, ``p`` and ``p_holm``, adjusted over the rows of the model. NaN
+        where residuals are constant or fewer than ``lags + 3``.
+
+    Raises
+    ------
+    DataError
+        If the backtest has no such step.
+    ValueError
+        If `lags` or `step` is no whole number of at least 1.
+    """
+    lags, step = positive_int("lags", lags), positive_int("step", step)
+    left = residuals(frame)
+    if step not in set(left["step"]):
+        raise fail(
+            "no residuals of this step",
+            expected=f"one of the steps 1 to {left['step'].max()}",
+            found=f"{step}",
+            advice="Choose a step within the horizon.",
+        )
+    left = left[left["step"] == step].sort_values("cutoff", kind="stable")
+    keys = ["model", "target", "series"]
+    if left["target"].nunique() == 1:
+        keys.remove("target")
+    groups = left.groupby(keys, observed=True, sort=False)["residual"]
+    records = {name: _test(group.dropna().to_numpy(), lags) for name, group in groups}
+    seen = {key: list(dict.fromkeys(frame[key])) for key in keys}
+    index = [name for name in product(*seen.values()) if name in records]
+    table = pd.DataFrame(
+        [records[name] for name in index],
+        index=pd.MultiIndex.from_tuples(index, names=keys),
+        columns=["n", "statistic", "p"],
+    )
+    p_holm = table["p"].groupby(level="model", sort=False).transform(lambda p: holm(p))
+    return table.assign(p_holm=p_holm)
+
+
+def _test(
+    left: np.ndarray[tuple[int], np.dtype[np.float64]], lags: int
+) -> tuple[int, float, float]:
+    """Count, statistic and p-value of the residuals of one series, in order."""
+    n = len(left)
+    if n < lags + _LEAST or np.ptp(left) <= 1e-12 * np.abs(left).max():
+        return n, np.nan, np.nan
+    from statsmodels.stats.diagnostic import acorr_ljungbox
+
+    test = acorr_ljungbox(left, lags=[lags])
+    return n, float(test["lb_stat"].iloc[0]), float(test["lb_pvalue"].iloc[0])

@@ -1,0 +1,321 @@
+"""Everything between a panel and the network: learned from training rows, applied to any."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator, clone
+
+from tsforecast._checks import bad_parameter, callers_level, fail, first
+from tsforecast.data.covariates import StaticTable, constants
+from tsforecast.data.panel import Floats, Ints, Layout, forward_fill, layout_of
+from tsforecast.data.pipeline import TargetTransform
+from tsforecast.data.running import RunningScale
+from tsforecast.data.windows import Features, Rows, feature_rows, stretches
+
+__all__ = ["Preparation"]
+
+
+class Preparation:
+    """Transform, running scale, baseline and codes of a forecaster.
+
+    Parameters
+    ----------
+    targets, past, future, static : list of str
+        Columns by their role, each in one list only.
+    horizon : int
+        H.
+    transform, baseline
+        As of `RecurrentForecaster`; cloned.
+    scale : RunningScale or None
+        Its half-life given.
+    seasons : tuple of int
+        Rows of each season.
+    missing : {"mask", "raise"}
+    max_gap : number, str, Timedelta or None
+
+    Attributes
+    ----------
+    chain : TargetTransform
+        The fitted transform.
+    baseline_ : estimator or None
+        The fitted baseline, where it is an estimator.
+    prior : ndarray, shape (K,)
+        Usual scale of each target, 1 without a running scale.
+    """
+
+    chain: TargetTransform
+    baseline_: Any
+    prior: Floats
+    _fill: Floats
+    _static: StaticTable
+
+    def __init__(
+        self,
+        *,
+        targets: list[Hashable],
+        past: list[Hashable],
+        future: list[Hashable],
+        static: list[Hashable],
+        horizon: int,
+        transform: Any,
+        baseline: Any,
+        scale: RunningScale | None,
+        seasons: tuple[int, ...],
+        missing: str,
+        max_gap: Any,
+    ) -> None:
+        self.targets = targets
+        self.inputs = [*targets, *past, *future]
+        self.static = static
+        self.horizon = horizon
+        self.transform = transform
+        self.baseline = baseline
+        self.scale = scale
+        self.seasons = seasons
+        self.missing = missing
+        self.max_gap = max_gap
+        self.features = Features(
+            n_columns=len(self.inputs),
+            n_targets=len(targets),
+            n_seasons=len(seasons),
+            scaled=scale is not None,
+            n_future=len(future),
+        )
+
+    @property
+    def n_codes(self) -> list[int]:
+        """Known values of each static category."""
+        return [len(values) for values in self._static.categories.values()]
+
+    @property
+    def _lag(self) -> int:
+        """Rows over which the running scale measures change."""
+        return self.seasons[0] if _is(self.baseline, "seasonal") else 1
+
+    # ------------------------------------------------------------------------------------ learn
+
+    def fit(self, known: pd.DataFrame, layout: Layout) -> Floats:
+        """Learn from training rows; give the transformed targets, (n, K).
+
+        Raises
+        ------
+        DataError
+            If a column holds no value, a static one varies, or the transform is not sound.
+        ValueError
+            If the baseline forecasts another target.
+        """
+        n_targets = len(self.targets)
+        self._static = StaticTable.of(constants(known, layout, self.static))
+        known = known[self.inputs]
+        self.chain = TargetTransform(self.transform, known, n_targets)
+        values = self.chain(known).to_numpy()
+        empty = np.isnan(values).all(axis=0)
+        if empty.any():
+            raise fail(
+                "column without any value in the training rows",
+                expected="at least one number in every column used",
+                found="only NaN before the validation part",
+                advice="Leave it out of `past`, or give more rows.",
+                column=known.columns[int(np.argmax(empty))],
+            )
+        self._fill = np.nanmean(values, axis=0)  # (C,)
+        self.prior = np.ones(n_targets)
+        if self.scale is not None:
+            priors = [
+                self.scale.prior(column, layout, lag=self._lag) for column in values.T[:n_targets]
+            ]
+            self.prior = np.array(priors)
+        self.baseline_ = None
+        if isinstance(self.baseline, BaseEstimator):
+            self.baseline_ = self._fitted_baseline(known)
+        return values[:, :n_targets]
+
+    def _fitted_baseline(self, known: pd.DataFrame) -> Any:
+        baseline: Any = clone(self.baseline)
+        given = baseline.target
+        listed = list(given) if isinstance(given, list | tuple) else [given]
+        if given is not None and listed != self.targets:
+            raise bad_parameter(
+                "baseline", expected=f"a forecaster of {self.targets}", found=self.baseline
+            )
+        target = self.targets[0] if len(self.targets) == 1 else list(self.targets)
+        return baseline.set_params(target=target, horizon=self.horizon).fit(known)
+
+    # ------------------------------------------------------------------------------------ apply
+
+    def rows(self, panel: pd.DataFrame, layout: Layout) -> Rows:
+        """Prepare all rows of a panel, causally."""
+        numbers, codes = self._constants(panel, layout)
+        panel = panel[self.inputs]
+        raw = panel.to_numpy()
+        if self.missing == "raise":
+            _refuse_missing(panel, raw, layout)
+        values: Floats = self.chain(panel).to_numpy()
+        _refuse_infinite(panel, values)
+        begins = stretches(layout, _warm_up(raw, values, layout), self._gap_hours(layout))
+        target = values[:, : len(self.targets)]
+        level = np.stack([forward_fill(column, layout)[0] for column in target.T], axis=1)
+        location, unit = self._running(target, layout)
+        inputs = feature_rows(
+            values,
+            layout,
+            self._fill,
+            begins,
+            self.features,
+            location=location,
+            unit=unit,
+            prior=self.prior,
+            seasons=self.seasons,
+        )
+        return Rows(
+            layout=layout,
+            inputs=inputs,
+            target=target,
+            level=np.where(np.isnan(level), self._fill[: len(self.targets)], level),
+            base=self._base(panel, layout, level),
+            unit=np.ones_like(target) if unit is None else unit,
+            first=begins,
+            static=torch.from_numpy(numbers.astype(np.float32)),
+            codes=torch.from_numpy(codes),
+        )
+
+    def with_ahead(self, rows: Rows, before: pd.DataFrame, ahead: pd.DataFrame) -> Rows:
+        """Add the next `horizon` rows of every series, of which future-known columns are known.
+
+        Parameters
+        ----------
+        rows : Rows
+            Prepared, up to the end of each series.
+        before : DataFrame
+            The last raw rows of the same series, as many as the transform looks back on.
+        ahead : DataFrame
+            From `rows_ahead`.
+        """
+        n_series, horizon = rows.layout.n_series, self.horizon
+        new = np.repeat(np.arange(n_series), horizon)
+        whole = pd.concat([before[self.inputs], ahead.reindex(columns=self.inputs)])
+        order = np.argsort(np.concatenate([layout_of(before).codes(), new]), kind="stable")
+        values = self.chain(whole.iloc[order]).to_numpy()[order >= len(before)]
+        table = torch.zeros(len(values), self.features.size)
+        known = self.features.future
+        table[:, known] = torch.from_numpy(values[:, known].astype(np.float32))
+        order = np.argsort(np.concatenate([rows.layout.codes(), new]), kind="stable")
+        time = rows.layout.time.append(layout_of(ahead).time).take(order)
+        offsets = rows.layout.offsets + horizon * np.arange(n_series + 1)
+        return rows.extended(Layout(rows.layout.ids, time, offsets), table)
+
+    def _constants(self, panel: pd.DataFrame, layout: Layout) -> tuple[Floats, Ints]:
+        numbers, codes, unknown = self._static.arrays(constants(panel, layout, self.static))
+        for name, values in unknown.items():
+            warnings.warn(
+                f"The static column {name!r} holds categories that fit has not seen, "
+                f"{first(map(repr, values), shown=3)}: they share the code of unknown ones.",
+                stacklevel=callers_level(),
+            )
+        return numbers, codes
+
+    def _gap_hours(self, layout: Layout) -> float | None:
+        """`max_gap` in hours, or in steps where time is a whole number."""
+        if self.max_gap is None:
+            return None
+        clock = isinstance(layout.time, pd.DatetimeIndex | pd.TimedeltaIndex)
+        number = isinstance(self.max_gap, int | float) and not isinstance(self.max_gap, bool)
+        try:
+            if clock == number:
+                raise ValueError
+            gap = pd.Timedelta(self.max_gap) / pd.Timedelta(hours=1) if clock else self.max_gap
+            if not gap > 0:
+                raise ValueError
+            return float(gap)
+        except (TypeError, ValueError):
+            raise bad_parameter(
+                "max_gap",
+                expected="a time span such as '2h'" if clock else "a number of steps above 0",
+                found=self.max_gap,
+            ) from None
+
+    def _running(self, target: Floats, layout: Layout) -> tuple[Floats | None, Floats | None]:
+        """Running location and scale of the targets, (N, K) each."""
+        if self.scale is None:
+            return None, None
+        pairs = [
+            self.scale.run(column, layout, prior=prior, lag=self._lag)
+            for column, prior in zip(target.T, self.prior)
+        ]
+        location = np.stack([pair[0] for pair in pairs], axis=1)
+        location = np.where(np.isnan(location), self._fill[: len(pairs)], location)
+        return location, np.stack([pair[1] for pair in pairs], axis=1)
+
+    def _base(self, panel: pd.DataFrame, layout: Layout, level: Floats) -> Floats:
+        """What the baseline says at every row, (N, K, 1) or (N, K, H), transformed."""
+        n_rows, n_targets = level.shape
+        if self.baseline_ is not None:
+            frame = self.baseline_.forecast_origins(panel, None)
+            steps = frame["forecast"].to_numpy().reshape(n_rows, n_targets, self.horizon)
+            return self.chain.push(steps, np.arange(n_rows), layout, inverse=False)
+        if _is(self.baseline, "last"):
+            return level[:, :, None]
+        if _is(self.baseline, "seasonal"):
+            return _season_ago(level, layout, self.seasons[0], self.horizon)
+        return np.broadcast_to(self._fill[:n_targets, None], (n_rows, n_targets, 1)).copy()
+
+
+def _is(baseline: Any, name: str) -> bool:
+    return isinstance(baseline, str) and baseline == name
+
+
+def _season_ago(level: Floats, layout: Layout, season: int, horizon: int) -> Floats:
+    """The value one season before each step, else the last one, (N, K) -> (N, K, H)."""
+    back = np.arange(horizon) % season + 1 - season  # (H,), none above 0
+    start = np.repeat(layout.starts, np.diff(layout.offsets))[:, None]
+    source = np.arange(layout.n_rows)[:, None] + back
+    ago = np.moveaxis(level[np.maximum(source, start)], -1, 1)
+    early = (source < start)[:, None] | np.isnan(ago)
+    return np.where(early, level[:, :, None], ago)
+
+
+def _warm_up(raw: Floats, values: Floats, layout: Layout) -> Ints:
+    """First row of each series behind those that the transform has made NaN, (S,)."""
+    made = np.any(np.isnan(values) & ~np.isnan(raw), axis=1).tolist()
+    firsts = [
+        next((row for row in range(start, stop) if not made[row]), stop)
+        for start, stop in zip(layout.starts, layout.stops)
+    ]
+    return np.array(firsts, dtype=np.int64)
+
+
+def _refuse_missing(panel: pd.DataFrame, raw: Floats, layout: Layout) -> None:
+    missing = np.isnan(raw)
+    if not missing.any():
+        return
+    at, column = np.argwhere(missing)[0]
+    raise fail(
+        "missing values",
+        expected="none, as missing='raise'",
+        found=f"{int(missing.sum())} NaN",
+        advice="Fill or drop them, or use missing='mask'.",
+        column=panel.columns[column],
+        series=None if layout.ids is None else panel.index[at][0],
+        rows=[str(panel.index[i]) for i in np.flatnonzero(missing[:, column])[:5]],
+    )
+
+
+def _refuse_infinite(panel: pd.DataFrame, values: Floats) -> None:
+    infinite = np.isinf(values)
+    if not infinite.any():
+        return
+    at, column = np.argwhere(infinite)[0]
+    raise fail(
+        "transform made infinite values",
+        expected="finite numbers",
+        found=f"{int(infinite.sum())} infinite",
+        advice="Look at the transform's input there.",
+        column=panel.columns[column],
+        rows=[str(panel.index[at])],
+    )
