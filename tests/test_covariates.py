@@ -594,11 +594,13 @@ def test_weights_may_come_in_another_order_and_as_whole_numbers():
 def test_weights_count_in_validation_too():
     panel = two_rules()
     weights = pd.Series(1.0, panel.index)
-    weights[panel.index.get_level_values(0).str.startswith("b")] = 0.0
+    weights[panel.index.get_level_values(0).str.startswith("b")] = 1e-9
     options = {"past": None, "validation": "time", "max_epochs": 1, "learning_rate": 1e-30}
     a_alone = make_model(**options).fit(panel, sample_weight=weights).history_["val_loss"][0]
     both = make_model(**options).fit(panel).history_["val_loss"][0]
-    b_alone = make_model(**options).fit(panel, sample_weight=1 - weights).history_["val_loss"][0]
+    b_alone = (
+        make_model(**options).fit(panel, sample_weight=1 + 1e-9 - weights).history_["val_loss"][0]
+    )
     assert both == pytest.approx((a_alone + b_alone) / 2, rel=1e-4)
     assert a_alone > 1.2 * b_alone
     uneven = make_model(**options).fit(panel, sample_weight=1 + 2 * weights).history_

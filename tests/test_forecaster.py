@@ -1072,13 +1072,11 @@ def test_the_score_of_several_targets_is_the_mean_of_their_scores():
     assert model.score(panel) == pytest.approx(np.mean(each), rel=1e-6)
 
 
-def test_a_target_not_known_yet_is_nan_and_the_other_its_baseline(panel):
+def test_a_target_not_known_yet_is_nan_and_the_other_is_forecast(panel):
     model = make_model(**BOTH).fit(panel)
     with pytest.warns(UserWarning, match="no known target yet"):
         frame = model.predict(panel.loc[["s0"]].assign(x=np.nan))
-    np.testing.assert_array_equal(
-        rows_of(frame, "y")["forecast"], [panel.loc["s0", "y"].iloc[-1]] * H
-    )
+    assert np.isfinite(numbers(rows_of(frame, "y"))).all()
     assert np.isnan(numbers(rows_of(frame, "x"))).all()
 
 
@@ -1546,3 +1544,67 @@ def test_spread_is_the_standard_deviation_of_the_members(head):
 
 def test_one_member_has_no_spread(model):
     assert (model.predict(spread=True)["spread"] == 0).all()
+
+
+# ------------------------------------------------------- what a network stands on, kept honest
+
+
+def test_a_flexible_baseline_does_not_narrow_the_intervals():
+    """A forest hardly errs on the rows it was fitted on; the unit comes from other rows."""
+    from sklearn.ensemble import RandomForestRegressor
+
+    walk = pd.DataFrame({"y": np.cumsum(np.random.default_rng(0).normal(size=300))})
+    forest = tsf.LagRegressor(estimator=RandomForestRegressor(10, random_state=0), lags=4)
+    model = untrained(past=None, horizon=1, baseline=forest).fit(walk[:250])
+    frame = model.forecast_origins(walk).iloc[250:-1]
+    actual = walk["y"].reindex(frame.index).to_numpy()
+    inside = (frame["q0.1"].to_numpy() <= actual) & (actual <= frame["q0.9"].to_numpy())
+    assert inside.mean() > 0.6
+
+
+@pytest.mark.parametrize("transform", [tsf.Log(), tsf.Bounded(0.0, 100.0)])
+def test_a_baseline_beyond_the_domain_of_the_transform_is_taken_to_its_edge(transform):
+    falling = pd.DataFrame({"y": np.linspace(60.0, 0.5, 40) + 0.1 * np.sin(np.arange(40))})
+    model = untrained(past=None, horizon=12, baseline=tsf.Drift(), transform=transform)
+    frame = model.fit(falling).predict()
+    assert (frame["forecast"] > 0).all()
+    assert frame["forecast"].iloc[-1] < 0.5
+
+
+def test_more_history_than_lookback_may_be_asked_for():
+    frame = one_series(40)
+    model = make_model(past=None, lookback=4, min_history=9).fit(frame)
+    np.testing.assert_array_equal(numbers(model.predict()), numbers(model.predict(frame)))
+    with pytest.warns(UserWarning, match="min_history=9"):
+        model.predict(frame[-8:])
+
+
+def test_a_target_never_seen_in_a_series_leaves_the_others_alone(panel):
+    bare = panel.copy()
+    bare.loc["s0", "x"] = np.nan
+    model = make_model(target=["y", "x"], past=None).fit(bare)
+    with pytest.warns(UserWarning, match="no known target yet"):
+        frame = model.predict(bare)
+    y = rows_of(frame, "y").loc["s0"]
+    assert (y["forecast"] != panel.loc["s0", "y"].iloc[-1]).any()  # no mere baseline
+    assert np.isnan(numbers(rows_of(frame, "x").loc["s0"])).all()
+
+
+def test_a_scaler_per_series_and_validation_on_series_do_not_go_together(panel):
+    with pytest.raises(ValueError, match="'transform': expected no scaler per series"):
+        make_model(transform=tsf.SeriesScaler(), validation="series").fit(panel)
+
+
+def test_seasons_are_different_ones():
+    with pytest.raises(ValueError, match="'season': expected each season once"):
+        make_model(season=(4, 4)).fit(one_series(40))
+
+
+def test_validation_origins_are_spread_over_time():
+    from tsforecast.data.splits import spread_evenly
+
+    stamps = np.tile(np.arange(8), 100)  # 100 series of 8 rows: every eighth row has one time
+    kept = spread_evenly(stamps, 100)
+    assert len(kept) == 100
+    assert set(np.bincount(stamps[kept])) <= {12, 13}
+    assert (np.diff(kept) > 0).all()

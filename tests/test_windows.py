@@ -438,7 +438,7 @@ def test_an_origin_needs_a_baseline_for_every_step():
     rows = make_rows(layout, np.zeros(5), base=base[:, None])
     assert eligible_origins(rows, 1).tolist() == [True, False, True, False, True]
     two = make_rows(layout, np.zeros((5, 2)), base=np.stack([base, np.zeros((5, 2))], axis=1))
-    assert eligible_origins(two, 1).tolist() == [True, False, True, False, True]
+    assert eligible_origins(two, 1).all()  # the other target is known
 
 
 def test_an_origin_needs_a_scale():
@@ -484,22 +484,21 @@ def plain_features(panel: pd.DataFrame, fill: Any = FILL) -> npt.NDArray[np.floa
 
 
 def features_in_pandas(panel: pd.DataFrame) -> pd.DataFrame:
-    """Values, observed, hours since observed, hours since the last row, change: the plain way."""
+    """Values less the fill, observed, hours since, hours since the last row, change: plainly."""
     stay = panel.index.get_level_values(0)
     time = panel.index.get_level_values(1).to_series(index=panel.index)
     values = panel.groupby(stay).ffill().fillna(dict(zip(panel.columns, FILL)))
     observed = panel.notna().astype(float)
-    start = time.groupby(stay).transform("min")
     ages = pd.DataFrame(
         {
-            name: time - time.where(panel[name].notna()).groupby(stay).ffill().fillna(start)
+            name: time - time.where(panel[name].notna()).groupby(stay).ffill().fillna(time)
             for name in panel
         }
     )
     elapsed = time.groupby(stay).diff().fillna(pd.Timedelta(0)).rename("elapsed")
     change = values.iloc[:, 0].groupby(stay).diff().fillna(0.0).rename("change")
     hour = pd.Timedelta(hours=1)
-    return pd.concat([values, observed, ages / hour, elapsed / hour, change], axis=1)
+    return pd.concat([values - FILL, observed, ages / hour, elapsed / hour, change], axis=1)
 
 
 def test_features_are_values_observed_ages_time_since_the_last_row_and_change():
@@ -513,7 +512,7 @@ def test_features_are_values_observed_ages_time_since_the_last_row_and_change():
 def test_features_of_whole_steps_count_steps():
     panel = as_panel(pd.DataFrame({"y": [NAN, 5.0, NAN, NAN]}, index=[0, 1, 2, 5]))
     features = plain_features(panel, np.array([9.0]))
-    expected = [[9, 0, 0, 0, 0], [5, 1, 0, 1, -4], [5, 0, 1, 1, 0], [5, 0, 4, 3, 0]]
+    expected = [[0, 0, 0, 0, 0], [-4, 1, 0, 1, -4], [-4, 0, 1, 1, 0], [-4, 0, 4, 3, 0]]
     np.testing.assert_array_equal(features, expected)
 
 
@@ -562,7 +561,7 @@ def test_features_of_a_running_scale_and_seasons_are_those_of_plain_loops():
             return seen[-1] if seen else FILL[c]
 
         expected = [(known(row, c) - location[row, c]) / unit[row, c] for c in range(2)]
-        expected += [known(row, 2)]
+        expected += [known(row, 2) - FILL[2]]
         assert features.future == slice(2, 3)
         np.testing.assert_allclose(table[row, :3], expected, rtol=1e-5, atol=1e-6)
         changes = []

@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from tsforecast._checks import bad_parameter, fail
 from tsforecast.data.panel import Floats, Ints, Layout, layout_of
 
-__all__ = ["TargetTransform"]
+__all__ = ["TargetTransform", "steps"]
 
 _ROWS_AT_ONCE = 1_000_000
 _ROWS_CHECKED = 1000
@@ -75,6 +75,39 @@ class TargetTransform:
         ]
         return np.stack(parts, axis=1)
 
+    def domain(self, known: pd.DataFrame, k: int) -> tuple[float, float]:
+        """Range of values of a target that the chain takes, as (low, high).
+
+        A forecast may lie beyond it, such as a falling line below zero where there is a logarithm.
+        Found by trial and bisection from the training values outwards, ten times their range; the
+        end is kept a thousandth of the way clear. Infinite where nothing is refused.
+        """
+        values = known.iloc[:, k].to_numpy()
+        low, high = float(np.nanmin(values)), float(np.nanmax(values))
+        reach = 10 * max(high - low, abs(low), abs(high))
+        label = known.iloc[[int(np.nanargmin(values))]]
+
+        def takes(value: float) -> bool:
+            frame = label.astype(np.float64) * np.nan
+            frame[self.columns[k]] = value
+            try:
+                with np.errstate(all="ignore"):
+                    return bool(np.isfinite(self(frame).to_numpy()[0, k]))
+            except ValueError:
+                return False
+
+        ends = []
+        for inside, outside in ((low, low - reach), (high, high + reach)):
+            if takes(outside):
+                ends.append(np.copysign(np.inf, outside - inside))
+                continue
+            edge, beyond = inside, outside
+            for _ in range(60):
+                middle = (edge + beyond) / 2
+                edge, beyond = (middle, beyond) if takes(middle) else (edge, middle)
+            ends.append(edge + 1e-3 * (inside - edge))
+        return ends[0], ends[1]
+
     def _push_one(
         self, values: Floats, origins: Ints, layout: Layout, k: int, *, inverse: bool
     ) -> Floats:
@@ -96,8 +129,7 @@ class TargetTransform:
         return result.reshape(values.shape)
 
     def _steps(self) -> list[Any]:
-        steps = _flat(self.fitted)
-        return [step for step in steps if step is not None and step != "passthrough"]
+        return steps(self.fitted)
 
     def _undo(self, frame: pd.DataFrame) -> pd.DataFrame:
         for step in reversed(self._steps()):
@@ -115,7 +147,7 @@ class TargetTransform:
             layout = layout_of(known)
             values = transformed[rows]
             back = self._push_one(values, rows, layout, k, inverse=True)
-            wrong = ~np.isclose(back, target[rows])
+            wrong = ~np.isclose(back, target[rows], atol=1e-8 * (target[rows].std() or 1.0))
             if wrong.mean() <= 0.5:  # Clip changes some values for good
                 above = values + 0.1 * (values.std() or 1.0)
                 if (self._push_one(above, rows, layout, k, inverse=True) >= back).all():
@@ -133,10 +165,11 @@ class TargetTransform:
         )
 
 
-def _flat(transform: Any) -> list[Any]:
+def steps(transform: Any) -> list[Any]:
+    """Transformers of a chain in order, those of chains inside it too."""
     if isinstance(transform, Pipeline):
-        return [part for _, step in transform.steps for part in _flat(step)]
-    return [transform]
+        return [part for _, step in transform.steps for part in steps(step)]
+    return [] if transform is None or transform == "passthrough" else [transform]
 
 
 def _checked(result: Any, before: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import pandas as pd
 from tsforecast._checks import fail, positive_int
 from tsforecast.data.panel import Ints, as_panel, layout_of, time_from_ints, time_to_ints
 
-__all__ = ["RollingOrigin", "Split", "held_out_series", "validation_start"]
+__all__ = ["RollingOrigin", "Split", "held_out_series", "spread_evenly", "validation_start"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,3 +204,13 @@ def held_out_series(groups: Ints, size: float, seed: int) -> npt.NDArray[np.bool
     taken = np.cumsum(np.bincount(groups, minlength=n_groups)[order]) / len(groups)
     n_held = int(np.clip(np.searchsorted(taken, size) + 1, 1, n_groups - 1))
     return np.isin(groups, order[:n_held])
+
+
+def spread_evenly(stamps: Ints, most: int) -> Ints:
+    """Choose at most `most` of some rows, evenly over their time stamps: sorted positions.
+
+    Every k-th row of a panel would do worse: where k divides the length of the series, all of
+    them have the same time.
+    """
+    order = np.argsort(stamps, kind="stable")
+    return np.sort(order[:: max(1, -(-len(order) // most))])

@@ -89,7 +89,7 @@ class Features:
     ===================  =======  ==========================================================
     values               C        the last known value (of a target: see `feature_rows`)
     observed             C        whether the row had a value, 1 or 0
-    age                  C        hours since it had one
+    age                  C        hours since it had one, 0 before the first
     elapsed              1        hours since the row before
     change               K        change of each target from the row before
     seasonal             K each   its change over each season
@@ -256,7 +256,8 @@ class Rows:
         origin = np.minimum(starts[:, None] + np.arange(origins), last)  # (B, O)
         unit = self.unit[origin]  # (B, O, K)
         back = origin[:, :, None] + np.arange(1 - season, 1)  # (B, O, L)
-        back = np.maximum(back, self.layout.starts[series][:, None, None])
+        begin = np.minimum(self.first[origin], origin)[:, :, None]
+        back = np.maximum(back, begin)
         shape = (self.level[back] - self.level[origin][:, :, None]) / unit[:, :, None]
         base = np.broadcast_to(self.base[origin], (*unit.shape, horizon))
         which = torch.from_numpy(series)
@@ -342,7 +343,7 @@ def feature_rows(
     layout : Layout
         The series.
     fill : ndarray, shape (C,)
-        Stands before the first known value of a series.
+        Stands before the first known value of a series, and is taken off all values.
     first : ndarray of int64, shape (N,)
         See `Rows`: changes do not reach across the beginning of a stretch.
     features : Features
@@ -361,24 +362,24 @@ def feature_rows(
     """
     n_rows, n_columns = values.shape
     hours = layout.hours()
-    begins = np.arange(n_rows) == first
-    previous = np.where(begins, np.arange(n_rows), previous_rows(layout))
-    start = np.repeat(layout.starts, np.diff(layout.offsets))
+    rows = np.arange(n_rows)
+    previous = np.where(rows == first, rows, previous_rows(layout))
     table = np.empty((n_rows, features.size), dtype=np.float32)
     extra = 3 * n_columns
     table[:, extra] = hours - hours[previous]
     at = extra + 1
     for c in range(n_columns):
         known, source = forward_fill(values[:, c], layout)
+        age = np.where(np.isnan(known), 0.0, hours - hours[source])
         known = np.where(np.isnan(known), fill[c], known)
-        shown = known
+        shown = known - fill[c]  # in float64: a high level leaves few digits to float32
         if c < features.n_targets:
             scale = np.ones(n_rows) if unit is None else unit[:, c]
             if location is not None:
                 shown = (known - location[:, c]) / scale
             table[:, at + c] = (known - known[previous]) / scale
             for number, season in enumerate(seasons, start=1):
-                ago = np.maximum(np.arange(n_rows) - season, start)
+                ago = np.minimum(np.maximum(rows - season, first), rows)
                 column = at + number * features.n_targets + c
                 table[:, column] = (known - known[ago]) / scale
             if features.scaled and prior is not None:
@@ -386,15 +387,15 @@ def feature_rows(
                 table[:, column] = np.log(scale / prior[c])
         table[:, c] = shown
         table[:, n_columns + c] = ~np.isnan(values[:, c])
-        table[:, 2 * n_columns + c] = hours - hours[source]
+        table[:, 2 * n_columns + c] = age
     return torch.from_numpy(table)
 
 
 def eligible_origins(rows: Rows, min_history: int) -> npt.NDArray[np.bool_]:
-    """Origins with `min_history` rows of context and a baseline, shape (N,)."""
+    """Origins with `min_history` rows of context and a baseline of any target, shape (N,)."""
     context = np.arange(rows.layout.n_rows) - rows.first + 1
     based = np.isfinite(rows.base).all(axis=2) & np.isfinite(rows.unit)  # (N, K)
-    return (context >= min_history) & based.all(axis=1)
+    return (context >= min_history) & based.any(axis=1)
 
 
 def plan_windows(

@@ -16,8 +16,9 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 from torch import Tensor
 
-from tsforecast.data.panel import Floats, Ints
+from tsforecast.data.panel import Floats, Ints, time_to_ints
 from tsforecast.data.pipeline import TargetTransform
+from tsforecast.data.splits import spread_evenly
 from tsforecast.data.windows import Rows, eligible_origins
 from tsforecast.nn.heads import Point, Quantiles
 from tsforecast.nn.network import ForecastNetwork
@@ -27,8 +28,10 @@ __all__ = ["CHUNK", "Members"]
 CHUNK = 1024  # windows per call of a network outside training
 _MOST_NUMBERS = 4_000_000  # that a call may give
 _MOST_RESIDUALS = 512  # origins behind the dependence of steps on each other
+_ENOUGH_RESIDUALS = 10
 # probabilities that stand for a distribution: where it is mixed, and where its mean is taken
-_GRID = (np.arange(99) + 0.5) / 99
+_GRID = (np.arange(399) + 0.5) / 399
+_FEW = (np.arange(20) + 0.5) / 20
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(16)
 _NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
 
@@ -63,7 +66,8 @@ class Members:
         origins : ndarray of int64, shape (n,)
             Of the validation part, or of training where there is none; some of them are used.
         """
-        origins = origins[:: -(-len(origins) // _MOST_RESIDUALS)]
+        stamps = time_to_ints(rows.layout.time)[origins]
+        origins = origins[spread_evenly(stamps, _MOST_RESIDUALS)]
         _, unit = self._base_and_unit(rows, origins)
         said = torch.cat(
             [self._points(rows, origins[c], told)[0] for c, told in self._told(rows, origins)]
@@ -71,17 +75,26 @@ class Members:
         errors = rows.errors(origins, self.shape["horizon"]) / unit.numpy()
         residuals = errors - said.numpy()  # z, (n, K, H)
         residuals[0, ~np.isfinite(residuals).any(axis=0)] = 0.0
-        smear = np.nanquantile(residuals, _GRID[2::5], axis=0)  # (G, K, H)
+        smear = np.nanquantile(residuals, _FEW, axis=0)  # (G, K, H)
         # centred: where the way back is linear, the mean stays where it is
         self._smear = smear - smear.mean(axis=0)
         ranks = rankdata(residuals, axis=0, nan_policy="omit")
         count = np.isfinite(residuals).sum(axis=0)
         scores = np.nan_to_num(ndtri((ranks - 0.5) / count)).reshape(len(residuals), -1)
-        # a step with one residual goes its own way
-        scores[:, np.square(scores).sum(axis=0) == 0] = 1e-9
+        if len(scores) < _ENOUGH_RESIDUALS or count.min() < _ENOUGH_RESIDUALS:
+            self._dependence = np.eye(scores.shape[1])  # too few to learn it from
+            return
         _, size, axes = np.linalg.svd(scores, full_matrices=False)
         factor = size[:, None] * axes  # (R, K H)
-        self._dependence = factor / np.sqrt(np.square(factor).sum(axis=0))
+        length = np.sqrt(np.square(factor).sum(axis=0))
+        flat = length < 1e-9  # a step that never errs goes its own way
+        own = np.eye(len(flat))[flat]
+        self._dependence = np.vstack([factor * ~flat / np.where(flat, 1.0, length), own])
+
+    @property
+    def _is_mixed(self) -> bool:
+        """Whether distributions are mixed; points and quantiles are averaged."""
+        return len(self.networks) > 1 and not isinstance(self.networks[0].head, Point | Quantiles)
 
     def ready(self, rows: Rows, origins: Ints) -> npt.NDArray[np.bool_]:
         """Which origins have enough context and a baseline, (n,)."""
@@ -92,7 +105,10 @@ class Members:
         head, n_targets = self.networks[0].head, rows.target.shape[1]
         shape = (len(origins), n_targets, self.shape["horizon"])
         forecast, quantiles = np.empty(shape), np.empty((*shape, len(head.levels)))
-        for chunk, told in self._told(rows, origins):
+        per_origin = len(_GRID) * len(self.networks) * math.prod(shape[1:])
+        for chunk, told in self._told(
+            rows, origins, per_origin=per_origin if self._is_mixed else 1
+        ):
             forecast[chunk], quantiles[chunk] = self._combined(rows, origins[chunk], told)
         return forecast, quantiles
 
@@ -106,7 +122,7 @@ class Members:
         return np.concatenate(parts)
 
     def sample(self, rows: Rows, origins: Ints, n: int, rng: np.random.Generator) -> Floats:
-        """Draw `n` paths from each origin, the members taking turns: (n_origins, K, H, n)."""
+        """Draw `n` paths from each origin, (n_origins, K, H, n); a mixture's members take turns."""
         n_targets, horizon = rows.target.shape[1], self.shape["horizon"]
         turn = np.arange(n) % len(self.networks)
         values = np.empty((len(origins), n_targets, horizon, n))
@@ -116,12 +132,15 @@ class Members:
             scores = rng.standard_normal((len(here), n, len(self._dependence))) @ self._dependence
             u = np.clip(ndtr(scores), 1e-12, 1 - 1e-12).transpose(0, 2, 1)  # (m, K H, n)
             u = u.reshape(len(here), n_targets, horizon, n)
+            z = torch.zeros(u.shape, dtype=torch.float64)
             for member, (network, raw) in enumerate(zip(self.networks, told)):
-                mine = turn == member
-                z = network.head.quantile(
-                    raw, network.start.double(), base, unit, torch.from_numpy(u[..., mine])
+                mine = torch.from_numpy(turn == member if self._is_mixed else turn >= 0)
+                z[..., mine] += network.head.quantile(
+                    raw, network.start.double(), base, unit, torch.from_numpy(u)[..., mine]
                 )
-                values[chunk][..., mine] = self._whole(self._in_own_units(rows, here, z))
+            if not self._is_mixed:
+                z /= len(self.networks)
+            values[chunk] = self._whole(self._in_own_units(rows, here, z))
         return values
 
     def _told(
@@ -146,16 +165,18 @@ class Members:
             yield chunk, told
 
     def _base_and_unit(self, rows: Rows, origins: Ints) -> tuple[Tensor, Tensor]:
-        """Baseline and unit of z at origins, (n, K, H) each, float64."""
+        """Baseline (0 where there is none) and unit of z at origins, (n, K, H) each, float64."""
         scale = self.networks[0].error_scale.double().numpy()
         unit = rows.unit[origins][:, :, None] * scale
-        base = np.broadcast_to(rows.base[origins], unit.shape)
-        return torch.from_numpy(base.copy()), torch.from_numpy(unit)
+        base = np.broadcast_to(np.nan_to_num(rows.base[origins]), unit.shape)
+        return torch.from_numpy(base.copy()), torch.from_numpy(np.nan_to_num(unit, nan=1.0))
 
     def _in_own_units(self, rows: Rows, origins: Ints, z: Tensor) -> Floats:
         """Take z (n, K, H, ...) back to the targets' own units."""
-        base, unit = (part.numpy()[..., None] for part in self._base_and_unit(rows, origins))
-        return self.chain.push(base + unit * z.numpy(), origins, rows.layout, inverse=True)
+        _, unit = self._base_and_unit(rows, origins)
+        base = np.broadcast_to(rows.base[origins], unit.shape)  # NaN where there is none
+        values = base[..., None] + unit.numpy()[..., None] * z.numpy()
+        return self.chain.push(values, origins, rows.layout, inverse=True)
 
     def _whole(self, values: Floats) -> Floats:
         """Counts are whole again after the way through z."""
@@ -175,7 +196,7 @@ class Members:
 
     def _combined(self, rows: Rows, origins: Ints, told: Sequence[Tensor]) -> tuple[Floats, Floats]:
         head = self.networks[0].head
-        if len(told) > 1 and not isinstance(head, Point | Quantiles):
+        if self._is_mixed:
             both = self._mixed(rows, origins, told, (0.5, *head.levels))
         else:
             point, levels = self._points(rows, origins, told)
@@ -199,7 +220,7 @@ class Members:
         pooled = self._whole(self._in_own_units(rows, origins, torch.cat(parts, dim=-1)))
         whole = self.networks[0].head.counts
         quantiles = np.quantile(
-            pooled, np.array(levels), axis=-1, method="inverted_cdf" if whole else "linear"
+            pooled, np.array(levels), axis=-1, method="inverted_cdf" if whole else "hazen"
         )
         return np.moveaxis(np.asarray(quantiles), 0, -1)
 

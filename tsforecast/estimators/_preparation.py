@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,14 @@ from sklearn.base import BaseEstimator, clone
 
 from tsforecast._checks import bad_parameter, callers_level, fail, first
 from tsforecast.data.covariates import StaticTable, constants
-from tsforecast.data.panel import Floats, Ints, Layout, forward_fill, layout_of
+from tsforecast.data.panel import Floats, Ints, Layout, forward_fill, layout_of, time_to_ints
 from tsforecast.data.pipeline import TargetTransform
 from tsforecast.data.running import RunningScale
 from tsforecast.data.windows import Features, Rows, feature_rows, stretches
 
 __all__ = ["Preparation"]
+
+_FOLDS = 5
 
 
 class Preparation:
@@ -53,6 +57,7 @@ class Preparation:
     baseline_: Any
     prior: Floats
     _fill: Floats
+    _domain: Floats
     _static: StaticTable
 
     def __init__(
@@ -134,6 +139,7 @@ class Preparation:
         self.baseline_ = None
         if isinstance(self.baseline, BaseEstimator):
             self.baseline_ = self._fitted_baseline(known)
+            self._domain = np.array([self.chain.domain(known, k) for k in range(n_targets)])
         return values[:, :n_targets]
 
     def _fitted_baseline(self, known: pd.DataFrame) -> Any:
@@ -145,7 +151,16 @@ class Preparation:
                 "baseline", expected=f"a forecaster of {self.targets}", found=self.baseline
             )
         target = self.targets[0] if len(self.targets) == 1 else list(self.targets)
-        return baseline.set_params(target=target, horizon=self.horizon).fit(known)
+        options = {"levels": ()} if "levels" in baseline.get_params(deep=False) else {}
+        return baseline.set_params(target=target, horizon=self.horizon, **options).fit(known)
+
+    def _said(self, baseline: Any, panel: pd.DataFrame, layout: Layout) -> Floats:
+        """Forecasts of a fitted baseline at every row, (N, K, H), transformed."""
+        frame = baseline.forecast_origins(panel, None)
+        steps = frame["forecast"].to_numpy().copy()  # a view would keep the whole frame
+        steps = steps.reshape(layout.n_rows, len(self.targets), self.horizon)
+        steps = np.clip(steps, *self._domain.T[:, :, None])
+        return self.chain.push(steps, np.arange(layout.n_rows), layout, inverse=False)
 
     # ------------------------------------------------------------------------------------ apply
 
@@ -185,6 +200,32 @@ class Preparation:
             codes=torch.from_numpy(codes),
         )
 
+    def honest(self, rows: Rows, known: pd.DataFrame) -> Rows:
+        """Replace what a flexible baseline says of its own training rows: it has learned them.
+
+        The time of the training rows is cut in five; the baseline's forecasts in each part come
+        from a fit on the parts before. In the first part there are none: nothing is learned there.
+
+        Parameters
+        ----------
+        rows : Rows
+            The training rows, prepared.
+        known : DataFrame
+            The same rows, raw.
+        """
+        if self.baseline_ is None or getattr(self.baseline_, "few_parameters", False):
+            return rows
+        known = known[self.inputs]
+        when = time_to_ints(rows.layout.time)
+        edges = np.quantile(np.unique(when), np.arange(1, _FOLDS) / _FOLDS, method="lower")
+        base = np.full_like(rows.base, np.nan)
+        for edge, following in pairwise([*edges, when.max()]):
+            before = clone(self.baseline_).fit(known[when <= edge])
+            upto = when <= following
+            said = self._said(before, known[upto], layout_of(known[upto]))
+            base[upto & (when > edge)] = said[when[upto] > edge]
+        return replace(rows, base=base)
+
     def with_ahead(self, rows: Rows, before: pd.DataFrame, ahead: pd.DataFrame) -> Rows:
         """Add the next `horizon` rows of every series, of which future-known columns are known.
 
@@ -201,10 +242,14 @@ class Preparation:
         new = np.repeat(np.arange(n_series), horizon)
         whole = pd.concat([before[self.inputs], ahead.reindex(columns=self.inputs)])
         order = np.argsort(np.concatenate([layout_of(before).codes(), new]), kind="stable")
-        values = self.chain(whole.iloc[order]).to_numpy()[order >= len(before)]
+        whole = whole.iloc[order]
+        columns = self.chain(whole).to_numpy()[:, self.features.future]
+        fill, layout = self._fill[self.features.future], layout_of(whole)
+        filled = np.stack([forward_fill(column, layout)[0] for column in columns.T], axis=1)
+        values = (np.where(np.isnan(filled), fill, filled) - fill)[order >= len(before)]
         table = torch.zeros(len(values), self.features.size)
         known = self.features.future
-        table[:, known] = torch.from_numpy(values[:, known].astype(np.float32))
+        table[:, known] = torch.from_numpy(values.astype(np.float32))
         order = np.argsort(np.concatenate([rows.layout.codes(), new]), kind="stable")
         time = rows.layout.time.append(layout_of(ahead).time).take(order)
         offsets = rows.layout.offsets + horizon * np.arange(n_series + 1)
@@ -256,9 +301,7 @@ class Preparation:
         """What the baseline says at every row, (N, K, 1) or (N, K, H), transformed."""
         n_rows, n_targets = level.shape
         if self.baseline_ is not None:
-            frame = self.baseline_.forecast_origins(panel, None)
-            steps = frame["forecast"].to_numpy().reshape(n_rows, n_targets, self.horizon)
-            return self.chain.push(steps, np.arange(n_rows), layout, inverse=False)
+            return self._said(self.baseline_, panel, layout)
         if _is(self.baseline, "last"):
             return level[:, :, None]
         if _is(self.baseline, "seasonal"):

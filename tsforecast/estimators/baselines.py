@@ -98,6 +98,7 @@ class Baseline(PanelForecaster):
     """
 
     is_baseline = True
+    few_parameters = True  # so few that errors on the training rows are errors as of any rows
 
     levels: tuple[float, ...]
 

@@ -26,8 +26,10 @@ from tsforecast.data.panel import (
     previous_rows,
     time_to_ints,
 )
+from tsforecast.data.pipeline import steps
 from tsforecast.data.running import RunningScale
-from tsforecast.data.splits import held_out_series, validation_start
+from tsforecast.data.splits import held_out_series, spread_evenly, validation_start
+from tsforecast.data.transforms import SeriesScaler
 from tsforecast.data.windows import (
     Rows,
     TrainingWindows,
@@ -411,6 +413,16 @@ class RecurrentForecaster(PanelForecaster):
             raise bad_parameter(
                 "season", expected="the rows of a season, for baseline='seasonal'", found=None
             )
+        if self._training().validation == "series" and any(
+            isinstance(step, SeriesScaler) and step.by == "series" for step in steps(self.transform)
+        ):
+            raise bad_parameter(
+                "transform",
+                expected="no scaler per series, with Training(validation='series')",
+                found=self.transform,
+                advice="It would not know the series held out, now and later: use "
+                "normalize='ewm', or SeriesScaler(by='all').",
+            )
         head = as_head(self.head)
         if head.counts and (self.transform is not None or self.normalize is not None):
             raise bad_parameter(
@@ -435,7 +447,10 @@ class RecurrentForecaster(PanelForecaster):
     def _seasons(self) -> tuple[int, ...]:
         if self.season is None:
             return ()
-        return tuple(positive_int("season", rows, least=2) for rows in _listed(self.season))
+        seasons = tuple(positive_int("season", rows, least=2) for rows in _listed(self.season))
+        if len(set(seasons)) < len(seasons):
+            raise bad_parameter("season", expected="each season once", found=self.season)
+        return seasons
 
     @property
     def _season_rows(self) -> int:
@@ -458,7 +473,7 @@ class RecurrentForecaster(PanelForecaster):
 
     @property
     def _memory(self) -> int:
-        return max(self.lookback, self._season_rows)
+        return max(self.lookback, self._season_rows, self._least_history)
 
     def _role(self, name: str) -> list[Hashable]:
         """Columns of a parameter, but for the targets, in an order that is not the user's."""
@@ -507,7 +522,7 @@ class RecurrentForecaster(PanelForecaster):
             selected[self.group] = panel[self.group]
         return selected
 
-    def _known_until(self, panel: pd.DataFrame, layout: Layout, seed: int) -> Ints:
+    def _known_until(self, panel: pd.DataFrame, layout: Layout, groups: Ints, seed: int) -> Ints:
         """Where the training rows of each series end, (S,); validation lies behind."""
         training = self._training()
         if training.validation == "time":
@@ -515,20 +530,23 @@ class RecurrentForecaster(PanelForecaster):
             late = time_to_ints(layout.time) >= start
             return layout.starts + np.add.reduceat(~late, layout.starts)
         if training.validation == "series":
-            groups = np.arange(layout.n_series)
-            if self.group is not None:
-                known = pd.factorize(constants(panel, layout, [self.group])[self.group])[0]
-                # a series without a group is one of its own
-                groups = np.where(known < 0, known.max() + 1 + groups, known)
-                groups = np.unique(groups, return_inverse=True)[1]
             held = held_out_series(groups, training.validation_size, seed)
             return np.where(held, layout.starts, layout.stops)
         return layout.stops
 
+    def _groups(self, panel: pd.DataFrame, layout: Layout) -> Ints:
+        """Number of each series' group, (S,); without one, a series is a group of its own."""
+        own = np.arange(layout.n_series)
+        if self.group is None:
+            return own
+        known = pd.factorize(constants(panel, layout, [self.group])[self.group])[0]
+        return np.unique(np.where(known < 0, known.max() + 1 + own, known), return_inverse=True)[1]
+
     def _fit(self, panel: pd.DataFrame, layout: Layout) -> Rows:
         training = self._training()
         seeds = _seeds(self.random_state, self.n_members)
-        known_until = self._known_until(panel, layout, seeds[0])
+        groups = self._groups(panel, layout)
+        known_until = self._known_until(panel, layout, groups, seeds[0])
         counts = known_until - layout.starts
         if not counts.any():
             raise self._too_short(layout, 0, training)
@@ -539,14 +557,23 @@ class RecurrentForecaster(PanelForecaster):
         self.baseline_ = self._preparation.baseline_
 
         rows = self._prepare(panel, layout)
-        known = rows.head(counts)
+        known = self._preparation.honest(rows.head(counts), panel.iloc[kept])
         warm_up = int((_first_of_series(rows) - layout.starts).max())
+        weights = self._loss_weights(rows)
         may_learn = self._learnable(known)
+        if may_learn.any() and not (weights[kept][may_learn] > 0).any():
+            raise fail(
+                "nothing to learn from",
+                expected="a weight above 0 on a row that training can start from",
+                found=f"weight 0 on all {int(may_learn.sum())} of them",
+                advice="Rows of the validation part and the last `horizon` ones are none of them.",
+            )
         if not may_learn.any():
             raise self._too_short(layout, warm_up, training)
         self._warn_left_out(known.layout, may_learn, layout)
+        may_learn &= (weights[kept] > 0).any(axis=1)
         if self.future:  # what its transforms look back on, for `predict(future=)`
-            _, last = layout.tail(warm_up + 1)
+            _, last = layout.tail(max(warm_up + 1, self._memory))
             self._raw_tail = panel[self._preparation.inputs].iloc[last]
         origins = np.flatnonzero(may_learn)
         errors = known.errors(origins, self.horizon)  # (n, K, H)
@@ -554,16 +581,8 @@ class RecurrentForecaster(PanelForecaster):
             raise self._too_short(layout, warm_up, training)
         errors /= known.unit[origins][:, :, None]
         error_scale = self._error_scale(errors, known)
-        weights = self._loss_weights(rows)
-        if not (weights[kept][origins] > 0).any():
-            raise fail(
-                "nothing to learn from",
-                expected="a weight above 0 on a row that training can start from",
-                found=f"weight 0 on all {len(origins)} of them",
-                advice="Rows of the validation part and the last `horizon` ones are none of them.",
-            )
         shape = self._window_shape()
-        validation, blocks = self._validation(rows, known_until, error_scale, weights)
+        validation, blocks = self._validation(rows, known_until, groups, error_scale, weights)
         if training.validation is not None and validation is None:
             raise self._too_short(layout, warm_up, training)
         n_origins, batch_size = plan_windows(
@@ -704,7 +723,7 @@ class RecurrentForecaster(PanelForecaster):
         return result
 
     def _validation(
-        self, rows: Rows, known_until: Ints, error_scale: Floats, weights: Floats
+        self, rows: Rows, known_until: Ints, groups: Ints, error_scale: Floats, weights: Floats
     ) -> tuple[_Validation | None, Ints | None]:
         """Origins with their whole horizon behind the training rows; context may overlap."""
         if self._training().validation is None:
@@ -718,13 +737,14 @@ class RecurrentForecaster(PanelForecaster):
         origins = origins[(weights[origins] > 0).any(axis=1)]
         if len(origins) == 0:
             return None, None
-        origins = origins[:: -(-len(origins) // _MOST_VALIDATION_ORIGINS)]
-        validation = _Validation(rows, origins, self._window_shape(), error_scale, weights)
-        if self._training().validation == "series":
-            series = np.searchsorted(rows.layout.offsets, origins, side="right")
-            return validation, series
         stamps = np.unique(time_to_ints(rows.layout.time)[origins], return_inverse=True)[1]
-        return validation, stamps // self.horizon  # targets overlap within a horizon
+        kept = spread_evenly(stamps, _MOST_VALIDATION_ORIGINS)
+        origins, stamps = origins[kept], stamps[kept]
+        validation = _Validation(rows, origins, self._window_shape(), error_scale, weights)
+        blocks = stamps // self.horizon  # targets overlap within a horizon
+        if self._training().validation == "series" or len(np.unique(blocks)) == 1:
+            blocks = groups[np.searchsorted(rows.layout.offsets, origins, side="right") - 1]
+        return validation, blocks
 
     def _too_short(self, layout: Layout, warm_up: int, training: Training) -> ValueError:
         share = training.validation_size if training.validation == "time" else 0.0
@@ -800,6 +820,7 @@ class RecurrentForecaster(PanelForecaster):
 
     def _forecast(self, rows: Rows, origins: Ints) -> tuple[Floats, Floats]:
         ready = self._members.ready(rows, origins)
+        ready &= np.isfinite(rows.base[origins]).all(axis=(1, 2))  # of every target
         if not ready.all():
             self._warn_short(rows.layout, origins[~ready])
         forecast, quantiles = self._members.forecast(rows, origins)

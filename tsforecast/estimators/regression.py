@@ -91,6 +91,8 @@ class LagRegressor(Baseline):
     [0.745, 0.598, 0.427]
     """
 
+    few_parameters = False
+
     def __init__(
         self,
         *,

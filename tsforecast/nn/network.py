@@ -40,7 +40,7 @@ def input_scale(features: Tensor) -> InputScale:
     """Measure training rows, shape (n, F)."""
     x = features.numpy().astype(np.float64)
     location, spread = x.mean(axis=0), x.std(axis=0)
-    alive = spread > 1e-6 * np.maximum(1e-6, np.abs(location))
+    alive = (spread > 1e-6 * np.abs(location)) & (spread > 1e-30)
     return InputScale(location, np.where(alive, 1.0 / np.where(alive, spread, 1.0), 0.0))
 
 

@@ -402,9 +402,7 @@ def _learning_rate(training: Training, epoch: int) -> float:
     return training.learning_rate * (1 + math.cos(math.pi * epoch / training.max_epochs)) / 2
 
 
-def _loop(
-    network: nn.Module, averaged: nn.Module | None, training: Training, watch: _Watch
-) -> Any:
+def _loop(network: nn.Module, averaged: nn.Module | None, training: Training, watch: _Watch) -> Any:
     """Build the LightningModule; here, because importing Lightning takes seconds."""
     import pytorch_lightning as pl
 
