@@ -141,13 +141,18 @@ class PanelForecaster(BaseEstimator):
         # a fit that failed half-way has set names ending in _ already
         return hasattr(self, "_time_step")
 
-    def predict(self, panel: pd.DataFrame | None = None) -> pd.DataFrame:
+    def predict(
+        self, panel: pd.DataFrame | None = None, *, future: pd.DataFrame | None = None
+    ) -> pd.DataFrame:
         """Forecast the next `horizon` rows after the end of each series.
 
         Parameters
         ----------
         panel : DataFrame, optional
             Rows up to now, of series seen in `fit` or not. Default: the rows of `fit`.
+        future : DataFrame, optional
+            Only where a model has future-known columns: these, for exactly the next `horizon`
+            rows of every series; see `future_index`.
 
         Returns
         -------
@@ -156,18 +161,33 @@ class PanelForecaster(BaseEstimator):
             targets stand one below the other.
         """
         check_is_fitted(self)
-        rows = self._tail if panel is None else self._prepared(panel)
-        origins = rows.layout.stops - 1
+        rows, origins = self._ends(panel, future)
         return self._frame(rows, origins, time_to_ints(rows.layout.time)[origins], named=True)
 
+    def _ends(self, panel: pd.DataFrame | None, future: pd.DataFrame | None) -> tuple[Any, Ints]:
+        """Prepared rows, those ahead among them, and the newest known row of each series."""
+        if future is not None:
+            raise bad_parameter(
+                "future",
+                expected="None, as the model has no future-known columns",
+                found=future,
+                advice="A RecurrentForecaster(future=[...]) has them.",
+            )
+        rows = self._tail if panel is None else self._prepared(panel)
+        return rows, rows.layout.stops - 1
+
     def predict_quantiles(
-        self, panel: pd.DataFrame | None = None, *, levels: Sequence[float]
+        self,
+        panel: pd.DataFrame | None = None,
+        *,
+        levels: Sequence[float],
+        future: pd.DataFrame | None = None,
     ) -> pd.DataFrame:
         """Forecast chosen quantile levels: those trained, or between them (interpolated).
 
         Parameters
         ----------
-        panel : DataFrame, optional
+        panel, future : DataFrame, optional
             As for `predict`.
         levels : sequence of float
             In (0, 1), within the range of the levels trained.
@@ -183,20 +203,13 @@ class PanelForecaster(BaseEstimator):
             If a level lies outside the range trained.
         """
         check_is_fitted(self)
-        self._check_levels_asked(levels)
-        return self._at_levels(self.predict(panel), levels)
-
-    def _check_levels_asked(self, levels: Sequence[float]) -> None:
         trained = self._levels
         if not trained or not all(trained[0] <= level <= trained[-1] for level in levels):
             span = f"[{trained[0]:g}, {trained[-1]:g}]" if trained else "none (a point forecast)"
             raise bad_parameter(
                 "levels", expected=f"levels within those trained, {span}", found=list(levels)
             )
-
-    def _at_levels(self, frame: pd.DataFrame, levels: Sequence[float]) -> pd.DataFrame:
-        """Interpolate a forecast frame's quantiles to other levels."""
-        trained = self._levels
+        frame = self.predict(panel, future=future)
         names = [quantile_column(level) for level in trained]
         known = frame[names].to_numpy()
         result = frame.drop(columns=names)

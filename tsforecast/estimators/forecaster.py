@@ -292,42 +292,11 @@ class RecurrentForecaster(PanelForecaster):
         DataFrame
             Index as the panel's; columns ``target, cutoff, step, forecast, q0.1, ...``.
         """
-        check_is_fitted(self)
-        rows, origins = self._ends(panel, future)
-        frame = self._frame(rows, origins, time_to_ints(rows.layout.time)[origins], named=True)
+        frame = super().predict(panel, future=future)
         if spread:
+            rows, origins = self._ends(panel, future)
             frame["spread"] = self._members.spread(rows, origins).ravel()
         return frame
-
-    def predict_quantiles(
-        self,
-        panel: pd.DataFrame | None = None,
-        *,
-        levels: Sequence[float],
-        future: pd.DataFrame | None = None,
-    ) -> pd.DataFrame:
-        """Forecast chosen quantile levels: those trained, or between them (interpolated).
-
-        Parameters
-        ----------
-        panel, future : DataFrame, optional
-            As for `predict`.
-        levels : sequence of float
-            In (0, 1), within the range of the levels trained.
-
-        Returns
-        -------
-        DataFrame
-            As from `predict`, with these quantile columns.
-
-        Raises
-        ------
-        ValueError
-            If a level lies outside the range trained.
-        """
-        check_is_fitted(self)
-        self._check_levels_asked(levels)
-        return self._at_levels(self.predict(panel, future=future), levels)
 
     def sample(
         self,
@@ -792,24 +761,19 @@ class RecurrentForecaster(PanelForecaster):
     def _prepare(self, panel: pd.DataFrame, layout: Layout) -> Rows:
         return self._preparation.rows(panel, layout)
 
-    def _ends(self, panel: pd.DataFrame | None, future: pd.DataFrame | None) -> tuple[Rows, Ints]:
-        """Rows ready for forecasting, those ahead among them, and the newest known row of each."""
+    def _ends(self, panel: pd.DataFrame | None, future: pd.DataFrame | None) -> tuple[Any, Ints]:
         columns = self._role("future")
-        if (future is None) == bool(columns):
-            wanted = f"a frame of {columns} for the next {self.horizon} rows of every series"
+        if not columns:
+            return super()._ends(panel, future)
+        if future is None:
             raise bad_parameter(
                 "future",
-                expected=wanted if columns else "None, as the model has no future-known columns",
-                found=future,
-                advice="See future_index() for its index."
-                if columns
-                else "Name them in RecurrentForecaster(future=[...]).",
+                expected=f"a frame of {columns} for the next {self.horizon} rows of every series",
+                found=None,
+                advice="See future_index() for its index.",
             )
-        rows: Any = self._tail if panel is None else self._prepared(panel)
+        rows, origins = super()._ends(panel, None)
         layout: Layout = rows.layout
-        origins = layout.stops - 1
-        if future is None:
-            return rows, origins
         step = infer_time_step(layout, learned=self._time_step)
         ahead = rows_ahead(future, layout, columns, horizon=self.horizon, time_step=step)
         before = self._raw_tail if panel is None else as_panel(panel)
