@@ -1,10 +1,10 @@
 """exchange_rate, 5 rolling windows of 30 days: weighted quantile loss over nine deciles.
 
 The usual split: rows up to 6,071 to train on, then five windows; the models are fitted once.
-The half-life of the running scale is that of RiskMetrics (decay .94).  The loss is weighted as the
-metric is: errors count by the rate's own size (`sample_weight`) and by how much it moves
-(`loss_power=1`).  That and the lookback did well on five stretches of 150 days before row 6,071.
-Figures in RESULTS.md.
+The half-life of the running scale is that of RiskMetrics (decay .94).  The network learns the
+spread alone (``moves=False``): on five stretches of 150 days before row 6,071 that was never more
+than 1.4 % behind the random walk; a learned centre was better there on average (.98 against 1.00)
+and worse at worst.  Figures in RESULTS.md.
 """
 
 import warnings
@@ -25,7 +25,6 @@ def test_network_is_at_most_two_percent_behind_the_random_walk():
         pytest.skip(str(missing))
     day = panel.index.get_level_values("day")
     known, panel = panel[day < TRAIN_UNTIL], panel[day < TRAIN_UNTIL + WINDOWS * HORIZON]
-    size = known.groupby(level=0)["rate"].transform("mean")
     same = {"target": "rate", "horizon": HORIZON}
     models = {
         "random walk": tsf.RandomWalk(**same).fit(known),
@@ -36,14 +35,15 @@ def test_network_is_at_most_two_percent_behind_the_random_walk():
             **same,
             lookback=32,
             transform=tsf.Log(),
-            normalize=tsf.RunningScale(half_life=11, loss_power=1.0),
-            head="studentt",
+            normalize=tsf.RunningScale(half_life=11),
+            head=tsf.StudentT(moves=False),
             hidden_sizes=(32, 32),
+            n_members=3,
             random_state=seed,
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            models[f"lstm, seed {seed}"] = model.fit(known, sample_weight=size)
+            models[f"lstm, seed {seed}"] = model.fit(known)
         print(f"\nseed {seed}: best epoch {model.best_epochs_}", end="")
     cutoffs = pd.Index([TRAIN_UNTIL - 1 + HORIZON * window for window in range(WINDOWS)])
     frames = []

@@ -330,10 +330,11 @@ class Quantiles(_Distribution):
 class _LocationScale(_Distribution):
     """Raw number 0 is the location, raw number 1 the log-change of the scale."""
 
+    moves: bool = True
     location: ClassVar[int] = 0
 
     def _centre(self, raw: Tensor, start: Tensor, base: Tensor, unit: Tensor) -> Tensor:
-        return raw[..., 0]
+        return raw[..., 0] if self.moves else torch.zeros_like(raw[..., 0])
 
     def _scale(self, raw: Tensor, start: Tensor) -> Tensor:
         return torch.exp(start[..., 0] + _bounded(raw[..., 1]))
@@ -346,7 +347,8 @@ class _LocationScale(_Distribution):
         """Exact quantiles of z, (n,) or (..., H, n) -> (..., H, n)."""
         raw, start, u = _exact(raw, start, u)
         score = self._score(raw, start, _inside(u))
-        return raw[..., :1] + self._scale(raw, start)[..., None] * score
+        centre = self._centre(raw, start, base, unit)[..., None]
+        return centre + self._scale(raw, start)[..., None] * score
 
 
 @dataclass(frozen=True)
@@ -362,6 +364,9 @@ class Gaussian(_LocationScale):
     ----------
     levels : tuple of float
         Quantiles to give: in increasing order, in (0, 1), or none. Default: the nine deciles.
+    moves : bool
+        Whether the centre is learned. False leaves it where the baseline puts it, and learns the
+        spread alone: for prices, whose next step nobody knows.
 
     Examples
     --------
@@ -380,7 +385,7 @@ class Gaussian(_LocationScale):
     def loss(self, raw: Tensor, start: Tensor, z: Tensor, base: Tensor, unit: Tensor) -> Tensor:
         """Minus log-density of every step, (..., H, 2) and (..., H) -> (..., H)."""
         scale = self._scale(raw, start)
-        size = (z - raw[..., 0]).abs() / scale
+        size = (z - self._centre(raw, start, base, unit)).abs() / scale
         core = size.clamp(max=_NORMAL_RANGE).square() / 2
         tail = _NORMAL_RANGE**2 * (size.clamp(min=_NORMAL_RANGE) / _NORMAL_RANGE).log()
         return core + tail + scale.log() + _HALF_LOG_2PI
@@ -403,6 +408,9 @@ class StudentT(_LocationScale):
     ----------
     levels : tuple of float
         Quantiles to give: in increasing order, in (0, 1), or none. Default: the nine deciles.
+    moves : bool
+        Whether the centre is learned. False leaves it where the baseline puts it, and learns the
+        spread alone: for prices, whose next step nobody knows.
 
     Examples
     --------
@@ -446,7 +454,7 @@ class StudentT(_LocationScale):
     def loss(self, raw: Tensor, start: Tensor, z: Tensor, base: Tensor, unit: Tensor) -> Tensor:
         """Minus log-density of every step, (..., H, 3) and (..., H) -> (..., H)."""
         scale, df = self._scale(raw, start), self._degrees(raw, start)
-        e2 = ((z - raw[..., 0]) / scale).square()
+        e2 = ((z - self._centre(raw, start, base, unit)) / scale).square()
         constant = torch.lgamma(df / 2) - torch.lgamma((df + 1) / 2) + (math.pi * df).log() / 2
         return constant + scale.log() + (df + 1) / 2 * torch.log1p(e2 / df)
 
