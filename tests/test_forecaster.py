@@ -822,8 +822,8 @@ def test_a_transform_that_cannot_be_undone_is_refused_before_training(panel, tra
         ("static", "x", "a list of columns, found 'x'"),
         ("normalize", "zscore", r"'ewm', a RunningScale\(...\) or None, found 'zscore'"),
         ("normalize", tsf.RunningScale, r"'ewm', a RunningScale\(...\) or None, found <class"),
-        ("baseline", "median", r"one of \['last', 'seasonal', None\], found 'median'"),
-        ("baseline", EWMA, r"one of \['last', 'seasonal', None\], found <class"),
+        ("baseline", "median", r".*or an unfitted forecaster such as EWMA\(\), found 'median'"),
+        ("baseline", EWMA, r".*or an unfitted forecaster such as EWMA\(\), found <class"),
         (
             "baseline",
             SeriesScaler(),
@@ -1543,7 +1543,7 @@ def test_spread_is_the_standard_deviation_of_the_members(head):
 
 
 def test_one_member_has_no_spread(model):
-    assert (model.predict(spread=True)["spread"] == 0).all()
+    assert model.predict(spread=True)["spread"].isna().all()
 
 
 # ------------------------------------------------------- what a network stands on, kept honest
@@ -1608,3 +1608,15 @@ def test_validation_origins_are_spread_over_time():
     assert len(kept) == 100
     assert set(np.bincount(stamps[kept])) <= {12, 13}
     assert (np.diff(kept) > 0).all()
+
+
+def test_counts_are_asked_for_in_predict_too():
+    counts = pd.DataFrame({"y": np.random.default_rng(0).poisson(3.0, 60).astype(float)})
+    model = make_model(past=None, head="poisson", baseline=None).fit(counts)
+    with pytest.raises(DataError, match="target is no count"):
+        model.predict(counts - 5)
+
+
+def test_a_season_longer_than_every_series_is_refused():
+    with pytest.raises(ValueError, match="'season': expected seasons shorter than the longest"):
+        make_model(past=None, season=50).fit(one_series(40)[["y"]])

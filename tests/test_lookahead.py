@@ -676,3 +676,34 @@ def test_a_cutoff_before_all_facts_or_after_them_is_refused():
     for cutoff in ("2020-01-01", "2030-01-01"):
         with pytest.raises(ValueError, match="cutoff.*expected a time from 2023"):
             check_no_lookahead(lambda f: daily(), earnings(), available="filed", cutoff=cutoff)
+
+
+class Tomorrow(TransformerMixin, BaseEstimator):
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return X.assign(volume=X["close"].groupby(level=0).shift(-1))
+
+    def inverse_transform(self, X):
+        return X
+
+
+def test_a_network_that_kept_its_baseline_is_checked_with_trained_weights():
+    """At epoch 0 no input reaches the forecast, so that a leak would go unseen."""
+    import tsforecast as tsf
+
+    panel = tsf.make_prices(2, 120, random_state=0)
+    model = tsf.RecurrentForecaster(
+        target="close",
+        horizon=2,
+        lookback=4,
+        hidden_sizes=(4,),
+        past=["volume"],
+        transform=Tomorrow(),
+        training=tsf.Training(max_epochs=1, learning_rate=1e-9),
+        random_state=0,
+    )
+    assert model.fit(panel).best_epochs_ == [0]
+    with pytest.raises(tsf.LookaheadError, match="'close'"):
+        tsf.check_no_lookahead(model, panel)

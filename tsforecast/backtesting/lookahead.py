@@ -111,6 +111,9 @@ def check_no_lookahead(
     `static` and `group`, and categories, everywhere. Values that are positive, whole or 0 and 1
     stay so. Of facts only floats are altered and removed: whole numbers may be keys.
 
+    A network whose training has kept the baseline ignores its inputs; it is then checked with the
+    weights of one epoch.
+
     What it cannot see: an estimator without ``forecast_origins`` is only ever given the rows up
     to a cutoff, so that the check is trivial. Where a function's cutoffs move with the length of
     the panel, as those of `RollingOrigin` do, other models are fitted, and the last two modes
@@ -264,6 +267,10 @@ def _prepare(subject: Any, panel: pd.DataFrame, cutoff: Any) -> tuple[str, Any, 
     time: Any = layout_of(panel).time
     frozen = isinstance(subject, FrozenEstimator)
     fitted = subject if frozen else clone(subject).fit(panel[time <= cutoff])
+    if not frozen and not any(getattr(fitted, "best_epochs_", [1])):
+        # networks that have kept to their baseline say nothing of their inputs: let them train
+        trained = clone(subject).set_params(training__validation=None, training__max_epochs=1)
+        fitted = trained.fit(panel[time <= cutoff])
     if not hasattr(fitted, "forecast_origins") and not hasattr(fitted, "predict"):
         return "transformer", None, lambda p: _as_frame(fitted.transform(p), p)
     stamps = time[time <= cutoff].unique().sort_values()

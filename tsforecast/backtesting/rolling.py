@@ -287,6 +287,15 @@ def backtest(
                 "backtest(..., resume=result)."
             )
         raise
+    last = _Grid.of(truth.layout, splits[-1].cutoffs, horizon)
+    n_judged = len(np.unique(last.series[last.kept.any(axis=1)]))
+    if n_judged < truth.layout.n_series:
+        warnings.warn(
+            f"Only {n_judged} of {truth.layout.n_series} series have rows at the last cutoffs: "
+            "the others end before them. Where time is counted from each series' own start, the "
+            "longest ones alone are judged.",
+            stacklevel=callers_level(),
+        )
     for name, found in doubts.items():
         if some := [doubt for doubt in found if doubt]:
             warnings.warn(

@@ -18,10 +18,13 @@ from tsforecast.data.panel import (
     as_panel,
     is_category,
     layout_of,
+    time_from_ints,
     time_to_ints,
 )
 
 __all__ = ["StaticTable", "aligned_weights", "constants", "rows_ahead"]
+
+_HOLIDAYS = 6  # rows that a calendar may be off by
 
 
 def constants(panel: pd.DataFrame, layout: Layout, columns: Sequence[Hashable]) -> pd.DataFrame:
@@ -44,8 +47,8 @@ def constants(panel: pd.DataFrame, layout: Layout, columns: Sequence[Hashable]) 
             raise fail(
                 "static column varies",
                 expected="one value in all rows of a series",
-                found=f"{first(map(repr, own.unique()), shown=3)}",
-                advice="Name it in `past` if it changes with time, or mend the source.",
+                found=f"{first(map(repr, own.unique().tolist()), shown=3)}",
+                advice="Mend the source; if it changes with time, it is no constant of the series.",
                 column=name,
                 series=series,
                 rows=[str(label) for label in panel.index[wrong[:5]]],
@@ -127,7 +130,8 @@ def rows_ahead(
     horizon : int
         H.
     time_step : TimeStep
-        Of the panel: where the spacing is constant, the first row must be the next one.
+        Of the panel: where the spacing is constant, the rows must be the next ones; a calendar
+        such as Monday to Friday leaves room for a week of holidays.
 
     Returns
     -------
@@ -158,9 +162,8 @@ def rows_ahead(
                     f"{problem} {first(map(repr, lost))}",
                     series=lost[0],
                 )
-    if type(ahead.time) is not type(layout.time) or getattr(ahead.time, "tz", None) != getattr(
-        layout.time, "tz", None
-    ):
+    zones = [getattr(index, "tz", None) for index in (layout.time, ahead.time)]
+    if type(ahead.time) is not type(layout.time) or (zones[0] is None) != (zones[1] is None):
         raise _ahead(f"times like the panel's, {layout.time.dtype}", f"{ahead.time.dtype}")
     counts = np.diff(ahead.offsets)
     if (counts != horizon).any():
@@ -170,24 +173,32 @@ def rows_ahead(
             f"{counts[at]}",
             series=layout.names()[at],
         )
-    ends = layout.time.take(layout.stops - 1)
-    begins = ahead.time.take(ahead.starts).astype(layout.time.dtype)
-    gap: Any = time_to_ints(begins) - time_to_ints(ends)
-    if (gap <= 0).any():
-        at = int(np.flatnonzero(gap <= 0)[0])
+    # the same moments in the panel's zone and unit
+    time = ahead.time.astype(layout.time.dtype)
+    when = time_to_ints(time).reshape(-1, horizon)
+    ends = time_to_ints(layout.time)[layout.stops - 1]
+    early = np.flatnonzero(when[:, 0] <= ends)
+    if len(early):
+        at = int(early[0])
         raise _ahead(
-            f"rows after the panel's last one, {ends[at]}",
-            f"rows from {begins[at]} on",
+            f"rows after the panel's last one, {layout.time[layout.stops[at] - 1]}",
+            f"rows from {time[at * horizon]} on",
             series=layout.names()[at],
         )
-    if time_step.delta is not None and time_step.suits(layout.time):
-        following = time_step.after(time_to_ints(ends), 1, like=layout.time)[:, 0]
-        late = np.flatnonzero(time_to_ints(begins) > following)
-        if len(late):
-            at = int(late[0])
+    if time_step.suits(layout.time):
+        exact = time_step.delta is not None or isinstance(
+            time_step.offset, pd.offsets.Tick | pd.offsets.Day
+        )
+        following = time_step.after(ends, max(horizon, _HOLIDAYS), like=layout.time)
+        late = (when != following[:, :horizon]).any(axis=1)
+        if not exact:  # calendars know no holidays
+            late = when[:, 0] > following[:, _HOLIDAYS - 1]
+        if late.any():
+            at = int(np.argmax(late))
+            wanted = time_from_ints(following[at, :horizon], layout.time)
             raise _ahead(
-                f"rows from the next one on, {time_step.delta} after {ends[at]}",
-                f"rows from {begins[at]} on",
+                f"the rows next after {layout.time[layout.stops[at] - 1]}: {first(wanted)}",
+                f"{first(time[at * horizon : (at + 1) * horizon])}",
                 series=layout.names()[at],
             )
     unknown = frame.isna().to_numpy()
@@ -199,7 +210,7 @@ def rows_ahead(
             column=columns[j],
             rows=[str(label) for label in frame.index[unknown[:, j]][:5]],
         )
-    index = ahead.time.astype(layout.time.dtype)
+    index = time
     if layout.ids is not None:
         ids = layout.ids.take(ahead.codes())
         index = pd.MultiIndex.from_arrays([ids, index], names=[layout.ids.name, layout.time.name])
@@ -211,8 +222,7 @@ def _ahead(expected: str, found: str, **where: Any) -> ValueError:
         "future= does not fit the panel",
         expected=expected,
         found=found,
-        advice="Give the next `horizon` rows of every series, e.g. "
-        "calendar_features(pd.DataFrame(index=model.future_index(panel))).",
+        advice="Give the next `horizon` rows of every series; future_index(panel) names them.",
         **where,
     )
 
@@ -234,11 +244,9 @@ def aligned_weights(weights: Any, panel: pd.DataFrame) -> Floats:
             found=f"one of dtype {weights.dtype}" if isinstance(weights, pd.Series) else kind,
             advice=advice,
         )
-    if not weights.index.is_unique or len(weights) != len(panel):
-        lost = len(panel)
-    else:
-        lost = int((weights.index.get_indexer(panel.index) < 0).sum())
-    if lost:
+    alike = weights.index.nlevels == panel.index.nlevels
+    lost = int((~panel.index.isin(weights.index)).sum()) if alike else len(panel)
+    if lost or len(weights) != len(panel):
         raise fail(
             "sample_weight is not aligned",
             expected=f"one weight for each of the panel's {len(panel)} rows",

@@ -118,7 +118,7 @@ class Members:
         for chunk, told in self._told(rows, origins):
             here = origins[chunk]
             each = [self._one(rows, here, member, raw) for member, raw in enumerate(told)]
-            parts.append(np.std(each, axis=0))
+            parts.append(np.std(each, axis=0) if len(each) > 1 else np.full_like(each[0], np.nan))
         return np.concatenate(parts)
 
     def sample(self, rows: Rows, origins: Ints, n: int, rng: np.random.Generator) -> Floats:

@@ -285,7 +285,8 @@ class RecurrentForecaster(PanelForecaster):
             The columns named in the parameter `future`, for exactly the next `horizon` rows of
             every series; see `future_index`.
         spread : bool
-            Whether to add a column ``spread``: the standard deviation of the members' forecasts.
+            Whether to add a column ``spread``: the standard deviation of the members' forecasts,
+            NaN for a single one.
 
         Returns
         -------
@@ -293,7 +294,7 @@ class RecurrentForecaster(PanelForecaster):
             Index as the panel's; columns ``target, cutoff, step, forecast, q0.1, ...``.
         """
         frame = super().predict(panel, future=future)
-        if spread:
+        if spread:  # NaN for a single member: nothing to spread
             rows, origins = self._ends(panel, future)
             frame["spread"] = self._members.spread(rows, origins).ravel()
         return frame
@@ -367,7 +368,12 @@ class RecurrentForecaster(PanelForecaster):
             if not isinstance(value, list | tuple | set | frozenset | pd.Index | None):
                 raise bad_parameter(name, expected="a list of columns", found=value)
         if _is_name(self.baseline):
-            choice("baseline", self.baseline, ("last", "seasonal", None))
+            if self.baseline not in ("last", "seasonal", None):
+                raise bad_parameter(
+                    "baseline",
+                    expected="'last', 'seasonal', None, or an unfitted forecaster such as EWMA()",
+                    found=self.baseline,
+                )
         elif not hasattr(self.baseline, "forecast_origins"):
             raise bad_parameter(
                 "baseline",
@@ -520,6 +526,13 @@ class RecurrentForecaster(PanelForecaster):
         if not counts.any():
             raise self._too_short(layout, 0, training)
         known_layout, kept = layout.head(counts)
+        longest = int(np.diff(layout.offsets).max())
+        if longest <= self._season_rows:
+            raise bad_parameter(
+                "season",
+                expected=f"seasons shorter than the longest series, {longest} rows",
+                found=self.season,
+            )
         self._preparation = self._new_preparation()
         self._check_head(panel.iloc[kept], self._preparation.fit(panel.iloc[kept], known_layout))
         self.transform_ = self._preparation.chain.fitted
@@ -628,31 +641,34 @@ class RecurrentForecaster(PanelForecaster):
         return weights
 
     def _check_head(self, known: pd.DataFrame, values: Floats) -> None:
-        """Refuse a head that the training targets do not suit."""
+        """Refuse QLIKE of anything but the logarithm of a positive target."""
         head = as_head(self.head)
-        for k, name in enumerate(self.targets_):
-            target = known.iloc[:, k].to_numpy()
-            if head.counts:
-                wrong = np.flatnonzero((target < 0) | (target % 1 > 0))
-                if len(wrong):
-                    raise fail(
-                        "target is no count",
-                        expected="whole numbers of at least 0",
-                        found=f"{len(wrong)} others, e.g. {target[wrong[0]]:g}",
-                        advice="Choose another head, such as 'quantiles'.",
-                        column=name,
-                        rows=[str(label) for label in known.index[wrong[:5]]],
-                    )
-            if isinstance(head, Point) and head.error == "qlike":
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    same = np.isclose(np.log(target), values[:, k]) | np.isnan(target)
-                if not same.all():
-                    raise bad_parameter(
-                        "head",
-                        expected="a positive target and transform=Log() alone on it, for QLIKE",
-                        found=self.transform,
-                        advice="QLIKE is a loss of variances; scale with normalize='ewm'.",
-                    )
+        if not (isinstance(head, Point) and head.error == "qlike"):
+            return
+        target = known[self.targets_].to_numpy()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            same = np.isclose(np.log(target), values) | np.isnan(target)
+        if not same.all():
+            raise bad_parameter(
+                "head",
+                expected="a positive target and transform=Log() alone on it, for QLIKE",
+                found=self.transform,
+                advice="QLIKE is a loss of variances; scale with normalize='ewm'.",
+            )
+
+    def _check_counts(self, panel: pd.DataFrame) -> None:
+        for name in self.targets_:
+            target = panel[name].to_numpy()
+            wrong = np.flatnonzero((target < 0) | (target % 1 > 0))
+            if len(wrong):
+                raise fail(
+                    "target is no count",
+                    expected="whole numbers of at least 0",
+                    found=f"{len(wrong)} others, e.g. {target[wrong[0]]:g}",
+                    advice="Choose another head, such as 'quantiles'.",
+                    column=name,
+                    rows=[str(label) for label in panel.index[wrong[:5]]],
+                )
 
     def _network(
         self, known: Rows, origins: Ints, z: Floats, error_scale: Floats, n_origins: int
@@ -759,6 +775,8 @@ class RecurrentForecaster(PanelForecaster):
         )
 
     def _prepare(self, panel: pd.DataFrame, layout: Layout) -> Rows:
+        if as_head(self.head).counts:
+            self._check_counts(panel)
         return self._preparation.rows(panel, layout)
 
     def _ends(self, panel: pd.DataFrame | None, future: pd.DataFrame | None) -> tuple[Any, Ints]:
