@@ -52,6 +52,8 @@ ESTIMATORS = {
         dropout=0.1,
         training=tsf.Training(max_epochs=2, validation_size=0.3),
     ),
+    "over lag ridge": network(baseline=tsf.LagRegressor(lags=3), transform=tsf.Log()),
+    "fixed centre": network(head=tsf.StudentT(moves=False)),
     "over mean": network(baseline=None, head="point", layer_norm=True, hidden_sizes=(4, 3)),
     "ensemble": network(n_members=2),
     "two targets": network(target=["y", "z"], past=["x"]),
@@ -182,6 +184,23 @@ def test_backtest_does_not_look_ahead(name, refit, train_size, lengths, missing,
 
     def run(panel):
         return tsf.backtest({"model": ESTIMATORS[name]}, panel, splitter, refit=refit).frame
+
+    tsf.check_no_lookahead(run, make_panel(lengths, missing, seed))
+
+
+@quietly
+@pytest.mark.parametrize("fitted", [False, True])
+@pytest.mark.parametrize("name", ["two targets", "future-known", "over lag ridge"])
+@some_panels
+@few
+def test_other_paths_of_a_backtest_do_not_look_ahead(name, fitted, lengths, missing, seed):
+    def run(panel):
+        # what is known ahead is a calendar: the same, whatever becomes of the later rows
+        panel = panel.assign(f=np.sin(panel.groupby(level=0).cumcount().astype(float)))
+        models = {"model": ESTIMATORS[name]}
+        frame = tsf.backtest(models, panel, tsf.RollingOrigin(2, 2), fitted=fitted).frame
+        # in-sample rows have seen what comes after them: that is their name
+        return frame[~frame["in_sample"]] if fitted else frame
 
     tsf.check_no_lookahead(run, make_panel(lengths, missing, seed))
 

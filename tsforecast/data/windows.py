@@ -30,7 +30,7 @@ time jumps too far.  Where a window would begin before its stretch, the first ro
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -174,19 +174,17 @@ class Rows:
         return self._take(layout, kept, counts > 0)
 
     def _take(self, layout: Layout, kept: Ints, series: npt.NDArray[np.bool_]) -> Rows:
-        arrays = {
-            field.name: getattr(self, field.name)[kept]
-            for field in fields(self)
-            if field.name in ("target", "level", "base", "unit")
-        }
         return replace(
             self,
             layout=layout,
             inputs=self.inputs[torch.from_numpy(kept)],
+            target=self.target[kept],
+            level=self.level[kept],
+            base=self.base[kept],
+            unit=self.unit[kept],
             first=np.searchsorted(kept, self.first[kept]),
             static=self.static[torch.from_numpy(series)],
             codes=self.codes[torch.from_numpy(series)],
-            **arrays,
         )
 
     def extended(self, layout: Layout, ahead: Tensor) -> Rows:
@@ -199,10 +197,9 @@ class Rows:
         ahead : Tensor, shape (S H, F)
             Features of the new rows.
         """
-        n_series, more = self.layout.n_series, len(ahead) // self.layout.n_series
-        source = np.arange(layout.n_rows)
+        more = len(ahead) // self.layout.n_series
         new = np.ones(layout.n_rows, dtype=bool)
-        old = source[: self.layout.n_rows] + more * self.layout.codes()
+        old = np.arange(self.layout.n_rows) + more * self.layout.codes()
         new[old] = False
 
         def spread(values: Floats) -> Floats:
@@ -216,7 +213,6 @@ class Rows:
         first = np.empty(layout.n_rows, dtype=np.int64)
         first[old] = self.first + more * self.layout.codes()
         first[new] = np.repeat(first[old][self.layout.stops - 1], more)
-        assert n_series == layout.n_series
         return replace(
             self,
             layout=layout,

@@ -293,9 +293,10 @@ class RecurrentForecaster(PanelForecaster):
         DataFrame
             Index as the panel's; columns ``target, cutoff, step, forecast, q0.1, ...``.
         """
-        frame = super().predict(panel, future=future)
-        if spread:  # NaN for a single member: nothing to spread
-            rows, origins = self._ends(panel, future)
+        check_is_fitted(self)
+        rows, origins = self._ends(panel, future)
+        frame = self._frame(rows, origins, time_to_ints(rows.layout.time)[origins], named=True)
+        if spread:
             frame["spread"] = self._members.spread(rows, origins).ravel()
         return frame
 
