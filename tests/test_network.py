@@ -10,7 +10,8 @@ import torch
 from small import make_windows
 from torch import Tensor, nn
 
-from tsforecast.data.windows import Features, Windows
+from tsforecast.data.features import Features
+from tsforecast.data.windows import Windows
 from tsforecast.nn.heads import Gaussian, Head, NegativeBinomial, Point, Poisson, Quantiles
 from tsforecast.nn.network import ForecastNetwork, InputScale, input_scale
 

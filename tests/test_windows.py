@@ -15,17 +15,15 @@ from hypothesis import strategies as st
 from small import NAN, layout_with, make_rows
 from torch import Tensor, nn
 
+from tsforecast.data.features import Features, feature_rows, stretches
 from tsforecast.data.panel import Layout, as_panel, layout_of
 from tsforecast.data.running import RunningScale
 from tsforecast.data.windows import (
-    Features,
     Rows,
     TrainingWindows,
     Windows,
     eligible_origins,
-    feature_rows,
     plan_windows,
-    stretches,
 )
 from tsforecast.nn.cells import CELLS
 from tsforecast.nn.heads import Quantiles

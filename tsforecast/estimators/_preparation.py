@@ -15,10 +15,11 @@ from sklearn.base import BaseEstimator, clone
 
 from tsforecast._checks import bad_parameter, callers_level, fail, first
 from tsforecast.data.covariates import StaticTable, constants
+from tsforecast.data.features import Features, feature_rows, stretches
 from tsforecast.data.panel import Floats, Ints, Layout, forward_fill, layout_of, time_to_ints
 from tsforecast.data.pipeline import TargetTransform
 from tsforecast.data.running import RunningScale
-from tsforecast.data.windows import Features, Rows, feature_rows, stretches
+from tsforecast.data.windows import Rows
 
 __all__ = ["Preparation"]
 

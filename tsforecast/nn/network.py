@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tsforecast.data.features import Features
 from tsforecast.data.panel import Floats
-from tsforecast.data.windows import Features, Windows
+from tsforecast.data.windows import Windows
 from tsforecast.nn.cells import Cell, CellStack, Init
 from tsforecast.nn.heads import Head
 
