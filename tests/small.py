@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tsforecast.data.panel import Layout
-from tsforecast.data.windows import Rows, Windows
+from tsforecast.data.windows import Origins, Rows, Windows
 from tsforecast.estimators.forecaster import RecurrentForecaster
 from tsforecast.nn.heads import DECILES
 from tsforecast.nn.training import Training
@@ -50,16 +50,28 @@ def make_rows(
     return Rows(layout=layout, target=target, first=np.asarray(first), **(parts | given))
 
 
-def make_windows(x: Tensor, *, origins: int = 1, n_targets: int = 1, horizon: int = 3) -> Windows:
-    """Windows of features x (B, T, F), without constants and seasons, the baseline at 0."""
-    b = len(x)
+def make_windows(
+    x: Tensor,
+    *,
+    origins: int = 1,
+    n_targets: int = 1,
+    horizon: int = 3,
+    season: int = 0,
+    ahead: Tensor | None = None,
+) -> Windows:
+    """Windows of features x (B, T, F), without constants, the baseline at 0; last rows count."""
+    b, t = x.shape[:2]
     return Windows(
         x=x,
         static=torch.zeros(b, 0),
         codes=torch.zeros(b, 0, dtype=torch.int64),
-        shape=torch.zeros(b, origins, n_targets, 0),
-        base=torch.zeros(b, origins, n_targets, horizon),
-        unit=torch.ones(b, origins, n_targets),
+        at=torch.full((b,), t - origins),
+        origins=Origins(
+            ahead=torch.zeros(b, 0, 0) if ahead is None else ahead,
+            shape=torch.zeros(b, origins, n_targets, season),
+            base=torch.zeros(b, origins, n_targets, horizon),
+            unit=torch.ones(b, origins, n_targets),
+        ),
     )
 
 

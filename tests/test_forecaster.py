@@ -816,7 +816,7 @@ def test_a_transform_that_cannot_be_undone_is_refused_before_training(panel, tra
         ("cell", "transformer", "one of .*'lstm'.*found 'transformer'"),
         ("missing", "drop", "one of .*'mask'.*found 'drop'"),
         ("past", "x", "a list of columns, found 'x'"),
-        ("context", "history", r"one of \['window'\], found 'history'"),
+        ("context", "all", r"one of \['window', 'history'\], found 'all'"),
         ("min_history", 0, "a whole number of at least 1, found 0"),
         ("future", "x", "a list of columns, found 'x'"),
         ("static", "x", "a list of columns, found 'x'"),
@@ -1118,7 +1118,7 @@ def test_spread_follows_the_running_scale_of_each_series():
     layout = layout_of(panel)
     scale = tsf.RunningScale(half_life=4)
     prior = scale.prior(panel["y"].to_numpy(), layout, lag=1)
-    _, unit = scale.run(panel["y"].to_numpy(), layout, prior=prior, lag=1)
+    _, unit, _ = scale.run(panel["y"].to_numpy(), layout, prior=prior, lag=1)
     ratio = width.loc["wild"].to_numpy() / width.loc["quiet"].to_numpy()
     np.testing.assert_allclose(ratio, unit[-1] / unit[len(quiet) - 1], rtol=1e-6)
     assert ratio.min() > 10
@@ -1129,7 +1129,7 @@ def test_loss_power_weighs_origins_by_their_running_scale(panel, baseline, lag):
     scale = tsf.RunningScale(half_life=6, loss_power=1.0)
     layout, y = layout_of(panel), panel["y"].to_numpy()
     prior = scale.prior(y, layout, lag=lag)
-    _, unit = scale.run(y, layout, prior=prior, lag=lag)
+    _, unit, _ = scale.run(y, layout, prior=prior, lag=lag)
     weights = pd.Series(unit / prior, panel.index)
     flat = tsf.RunningScale(half_life=6, loss_power=0.0)
 

@@ -80,15 +80,19 @@ def ahead_windows(
 ) -> Windows:
     """Windows with all that there may be: constants, codes, a season, and rows ahead."""
     rng = np.random.default_rng(1)
-    more = H if features.n_future else 0
-    x = noise(b, T + origins - 1 + more, f=features.size)
+    x = noise(b, T + origins - 1, f=features.size)
+    ahead = noise(b, origins + H - 1, f=features.n_future, seed=2)
     windows = make_windows(x, origins=origins, n_targets=features.n_targets, horizon=H)
     shape = rng.normal(size=(b, origins, features.n_targets, season))
-    return windows._replace(
+    windows = windows._replace(
         static=torch.from_numpy(rng.normal(size=(b, static))).float(),
         codes=torch.from_numpy(rng.integers(0, 3, size=(b, codes))),
-        shape=torch.from_numpy(shape).float(),
     )
+    return at_origins(windows, shape=torch.from_numpy(shape).float(), ahead=ahead)
+
+
+def at_origins(windows: Windows, **changed: Tensor) -> Windows:
+    return windows._replace(origins=windows.origins._replace(**changed))
 
 
 # --------------------------------------------------------------------------------------- newest row
@@ -125,6 +129,30 @@ def test_many_origins_are_the_forecasts_of_windows_that_end_there(cell):
     for origin in range(3):
         single = network(windows_of(x[:, : T - 2 + origin]))[:, 0]
         torch.testing.assert_close(many[:, origin], single)
+
+
+@cells
+def test_origins_may_stand_anywhere_in_a_window(cell):
+    network = make_network(cell=cell)
+    x = noise(3)
+    at = torch.tensor([0, 2, 4])
+    many = network(windows_of(x, origins=2)._replace(at=at))
+    for b in range(3):
+        for o in range(2):
+            single = network(windows_of(x[b : b + 1, : at[b] + o + 1]))[0, 0]
+            torch.testing.assert_close(many[b, o], single)
+
+
+@cells
+def test_a_sequence_in_pieces_is_remembered_like_the_whole(cell):
+    network = make_network(cell=cell)
+    windows = windows_of()
+    whole, end = network.encode(windows.x, windows.static, windows.codes)
+    first, state = network.encode(windows.x[:, :2], windows.static, windows.codes)
+    second, state = network.encode(windows.x[:, 2:], windows.static, windows.codes, state)
+    torch.testing.assert_close(torch.cat([first, second], 1), whole)
+    for one, other in zip(state, end):
+        torch.testing.assert_close(one, other)
 
 
 # ---------------------------------------------------------------------------- start at the baseline
@@ -173,10 +201,11 @@ def test_untrained_network_says_nothing_with_every_option(changed, head):
     network = make_network(trained=False, head=head, **changed)
     windows = fitting_windows(changed, origins=2)
     raw = network(windows)
-    assert raw.shape == (2, 2, windows.unit.shape[2], H, head.size)
+    assert raw.shape == (2, 2, windows.origins.unit.shape[2], H, head.size)
     assert torch.equal(raw, torch.zeros_like(raw))
     forecast, _ = network.forecast(windows)
-    assert torch.equal(forecast, torch.zeros(2, windows.unit.shape[2], H, dtype=torch.float64))
+    assert forecast.shape == (2, windows.origins.unit.shape[2], H)
+    assert not forecast.any()
 
 
 @options
@@ -191,11 +220,12 @@ def test_every_weight_of_an_untrained_network_still_learns(changed):
     """The first step moves the decoders, the second one all that lies behind them."""
     network = make_network(trained=False, **changed)
     windows = fitting_windows(changed)
-    z = torch.from_numpy(np.random.default_rng(2).normal(size=(*windows.unit.shape, H))).float()
+    shape = windows.origins.base.shape
+    z = torch.from_numpy(np.random.default_rng(2).normal(size=shape)).float()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     for _ in range(2):
         optimizer.zero_grad()
-        loss, weight = network.loss(windows, z, torch.ones(windows.unit.shape))
+        loss, weight = network.loss(windows, z, torch.ones(windows.origins.unit.shape))
         (loss * weight).sum().backward()
         optimizer.step()
     for name, weight in network.named_parameters():
@@ -213,8 +243,8 @@ def test_error_scale_and_running_scale_are_the_unit_of_counts():
     """A rate of base exp(0.5), told in units of the baseline's errors."""
     network = make_network(trained=False, head=Poisson())
     nn.init.constant_(network.decoder.bias, 0.5)
-    windows = windows_of()._replace(base=torch.full((2, 1, 1, H), 7.0))
-    windows = windows._replace(unit=torch.tensor([2.0, 5.0]).reshape(2, 1, 1))
+    unit = torch.tensor([2.0, 5.0]).reshape(2, 1, 1)
+    windows = at_origins(windows_of(), base=torch.full((2, 1, 1, H), 7.0), unit=unit)
     forecast, _ = network.forecast(windows)
     rate = 7 * np.exp(8 * np.tanh(0.5 / 8))
     expected = (rate - 7) / (np.array([[2.0], [5.0]]) * SCALE)
@@ -299,18 +329,19 @@ def test_a_step_hears_of_its_own_row_ahead_and_of_no_other(cell, origins):
     network = make_network(cell=cell, features=AHEAD)
     windows = ahead_windows(AHEAD, origins=origins)
     windows.x.requires_grad_()
+    ahead = windows.origins.ahead.requires_grad_()
     raw = network(windows)  # (B, O, K, H, Q)
-    known = AHEAD.future.start
     for o in range(origins):
         for target in range(2):
             for step in range(H):
                 out = raw[:, o, target, step].sum()
-                (gradient,) = torch.autograd.grad(out, windows.x, retain_graph=True)
-                moved = gradient[:, T + o :].abs()  # behind origin o
-                assert (moved[:, step, known] > 1e-6).all()
-                moved[:, step, known] = 0.0
+                past, moved = torch.autograd.grad(out, (windows.x, ahead), retain_graph=True)
+                assert (moved[:, o + step].abs() > 1e-6).all()
+                moved[:, o + step] = 0.0
                 assert torch.equal(moved, torch.zeros_like(moved))
-                assert (gradient[:, T + o - 1, known].abs() > 0).all()  # today's is in the state
+                assert torch.equal(past[:, T + o :], torch.zeros_like(past[:, T + o :]))
+                # today's is in the state
+                assert (past[:, T + o - 1, AHEAD.future].abs() > 0).all()
 
 
 def test_columns_ahead_come_in_with_location_and_gain_like_all_others():
@@ -318,10 +349,12 @@ def test_columns_ahead_come_in_with_location_and_gain_like_all_others():
     network, plain = make_network(features=AHEAD, scale=scale), make_network(features=AHEAD)
     windows = ahead_windows(AHEAD)
     x = (windows.x - network.location) * network.gain
-    torch.testing.assert_close(network(windows), plain(windows._replace(x=x)))
-    far = windows.x.clone()
-    far[:, -1] = 1e30
-    assert torch.isfinite(network(windows._replace(x=far))).all()
+    ahead = windows.origins.ahead
+    known = (ahead - network.location[AHEAD.future]) * network.gain[AHEAD.future]
+    same = at_origins(windows._replace(x=x), ahead=known)
+    torch.testing.assert_close(network(windows), plain(same))
+    far = at_origins(windows, ahead=torch.full_like(ahead, 1e30))
+    assert torch.isfinite(network(far)).all()
 
 
 # -------------------------------------------------------------------- constants of a series, season
@@ -371,14 +404,14 @@ def test_the_seasonal_line_moves_the_location_alone(head):
     network = make_network(features=features, season=4, head=head)
     windows = ahead_windows(features, origins=2, season=4)
     with torch.no_grad():
-        raw, flat = network(windows), network(windows._replace(shape=0 * windows.shape))
+        raw, flat = network(windows), network(at_origins(windows, shape=0 * windows.origins.shape))
     moved = (raw - flat).double()
     weight = network.seasonal.detach().double()  # (K, L, H)
     for b in range(2):
         for o in range(2):
             for k in range(2):
                 # a season is measured in the mean error of the baseline, here 2
-                line = (windows.shape[b, o, k].double() / 2.0) @ weight[k]
+                line = (windows.origins.shape[b, o, k].double() / 2.0) @ weight[k]
                 np.testing.assert_allclose(moved[b, o, k, :, head.location], line, atol=1e-5)
     others = np.delete(moved.numpy(), head.location, axis=-1)
     assert np.array_equal(others, np.zeros_like(others))
@@ -406,7 +439,8 @@ def test_masked_targets_never_give_nan_gradients(head):
     z[0] = torch.nan  # a window without any target
     z[1, 2, 0, 1:] = torch.nan
     windows = windows_of(origins=4)
-    windows.base[0], windows.unit[0] = torch.nan, torch.nan  # nor a baseline, nor a scale
+    origins = windows.origins
+    origins.base[0], origins.unit[0] = torch.nan, torch.nan  # nor a baseline, nor a scale
     loss, weight = network.loss(windows, z, torch.full((2, 4, 1), 2.0))
     (loss * weight).sum().backward()
     assert torch.isfinite(loss).all()

@@ -60,7 +60,7 @@ def test_running_scale_is_a_plain_loop_over_rows(lag, half_life, missing):
 
 def test_first_rows_are_the_first_value_and_the_prior():
     values = np.array([NAN, 7.0, NAN, 10.0])
-    location, scale = RunningScale(half_life=100).run(values, layout_with([4]), prior=2.0, lag=1)
+    location, scale, _ = RunningScale(half_life=100).run(values, layout_with([4]), prior=2.0, lag=1)
     np.testing.assert_allclose(location, [NAN, 7, 7, 7 + 3 / 10])  # the prior counts as eight rows
     np.testing.assert_allclose(scale, [2, 2, 2, 2 + (3 - 2) / 9])
 
@@ -69,17 +69,17 @@ def test_half_life_is_the_number_of_rows_after_which_a_row_has_half_its_weight()
     """Long after the beginning, a single change of the level fades to a half in five rows."""
     values = np.zeros(400)
     values[300:] = 1.0
-    location, scale = RunningScale(half_life=5).run(values, layout_with([400]), prior=9.0, lag=1)
+    location, scale, _ = RunningScale(half_life=5).run(values, layout_with([400]), prior=9.0, lag=1)
     assert 1 - location[304] == pytest.approx(0.5)
     assert 1 - location[309] == pytest.approx(0.25)
     jump = np.where(np.arange(400) < 300, 0.0, 1000.0)
-    _, scale = RunningScale(half_life=5).run(jump, layout_with([400]), prior=1.0, lag=1)
+    _, scale, _ = RunningScale(half_life=5).run(jump, layout_with([400]), prior=1.0, lag=1)
     assert scale[305] == pytest.approx(scale[300] / 2)
 
 
 def test_a_pause_does_not_take_the_scale_below_its_floor_and_is_soon_forgotten():
     values = np.concatenate([np.zeros(500), np.arange(1.0, 11.0)])
-    _, scale = RunningScale(half_life=4).run(values, layout_with([510]), prior=2.0, lag=1)
+    _, scale, _ = RunningScale(half_life=4).run(values, layout_with([510]), prior=2.0, lag=1)
     assert scale[499] == 0.03 * 2.0
     expected = 1 - 2.0 ** (-np.arange(1, 11) / 4)  # as from zero: the floor is no memory
     np.testing.assert_allclose(scale[500:], expected, rtol=1e-9)
@@ -93,7 +93,7 @@ def test_running_scale_at_a_row_knows_no_row_after_it():
         other = values.copy()
         other[row + 1 :] = np.random.default_rng(row).normal(size=len(values) - row - 1) * 50
         changed = scale.run(other, layout, prior=1.0, lag=2)
-        for one, two in zip(whole, changed):
+        for one, two in zip(whole[:2], changed[:2]):
             np.testing.assert_array_equal(one[: row + 1], two[: row + 1])
         assert not np.array_equal(whole[1][row + 3 :], changed[1][row + 3 :]) or row > 31
 
@@ -104,7 +104,7 @@ def test_running_scale_of_a_shorter_panel_is_the_beginning_of_that_of_a_longer_o
     whole = scale.run(values, layout, prior=1.0, lag=1)
     kept = np.concatenate([np.arange(18), np.arange(25, 43)])
     cut = scale.run(values[kept], layout_with([18, 18]), prior=1.0, lag=1)
-    for one, two in zip(whole, cut):
+    for one, two in zip(whole[:2], cut[:2]):
         np.testing.assert_array_equal(one[kept], two)
 
 
@@ -114,15 +114,15 @@ def test_running_scale_of_a_series_does_not_depend_on_the_others():
     together = scale.run(values, layout, prior=1.0, lag=1)
     for start, stop in zip(layout.starts, layout.stops):
         alone = scale.run(values[start:stop], layout_with([stop - start]), prior=1.0, lag=1)
-        for one, two in zip(together, alone):
+        for one, two in zip(together[:2], alone[:2]):
             np.testing.assert_array_equal(one[start:stop], two)
 
 
 def test_a_series_in_other_units_has_another_scale_by_as_much():
     values, layout = walks([40])
     scale = RunningScale(half_life=6)
-    location, unit = scale.run(values, layout, prior=1.5, lag=1)
-    far_location, far_unit = scale.run(1000 * values, layout, prior=1500.0, lag=1)
+    location, unit, _ = scale.run(values, layout, prior=1.5, lag=1)
+    far_location, far_unit, _ = scale.run(1000 * values, layout, prior=1500.0, lag=1)
     np.testing.assert_allclose(far_location, 1000 * location)
     np.testing.assert_allclose(far_unit, 1000 * unit)
 

@@ -19,7 +19,9 @@ from tsforecast.data.features import Features, feature_rows, stretches
 from tsforecast.data.panel import Layout, as_panel, layout_of
 from tsforecast.data.running import RunningScale
 from tsforecast.data.windows import (
+    Origins,
     Rows,
+    Shape,
     TrainingWindows,
     Windows,
     eligible_origins,
@@ -56,13 +58,15 @@ def learnable(rows: Rows, lookback: int, horizon: int) -> Bools:
 
 
 def windows_on(rows: Rows, eligible: Bools, **options: Any) -> TrainingWindows:
+    names = [name for name in options if name in ("context", "lookback", "horizon")]
+    shape = {"context": "window", "lookback": 3, "horizon": 2}
+    shape |= {name: options.pop(name) for name in names}
     chosen: dict[str, Any] = {
-        "lookback": 3,
-        "horizon": 2,
+        "shape": Shape(**shape),
         "origins": 4,
         "batch_size": 3,
         "weight": np.ones_like(rows.target),
-        "scale": np.ones((1, options.get("horizon", 2))),
+        "scale": np.ones((1, shape["horizon"])),
         "rng": np.random.default_rng(0),
     }
     return TrainingWindows(rows, eligible, **(chosen | options))
@@ -185,7 +189,8 @@ def test_the_same_seed_gives_the_same_batches_and_another_seed_others():
 
     def three_epochs(seed: int) -> list[Tensor]:
         windows = windows_on(rows, eligible, rng=np.random.default_rng(seed))
-        return [part for _ in range(3) for cut, z, w in windows for part in (*cut, z, w)]
+        cuts = [batch for _ in range(3) for batch in windows]
+        return [part for cut, z, w in cuts for part in (*cut[:4], *cut.origins, z, w)]
 
     one, two, other = three_epochs(1), three_epochs(1), three_epochs(2)
     assert len(one) == len(two)
@@ -219,8 +224,9 @@ def test_memory_grows_with_the_rows_and_not_with_the_lookback():
 
 
 def cut(rows: Rows, starts: list[int], **options: Any) -> Windows:
-    chosen = {"lookback": 4, "origins": 1, "ahead": 0, "season": 0, "horizon": 2} | options
-    return rows.windows(np.array(starts), **chosen)
+    origins = options.pop("origins", 1)
+    shape = Shape(**({"context": "window", "lookback": 4, "horizon": 2} | options))
+    return rows.windows(np.array(starts), shape, origins=origins)
 
 
 def test_windows_are_slices_that_end_at_their_origins():
@@ -246,11 +252,26 @@ def test_windows_repeat_the_first_row_of_their_stretch_before_it():
     assert cut(gap, [5, 7], origins=2).x[..., 0].tolist() == [[2, 3, 4, 5, 6], [6, 6, 6, 7, 8]]
 
 
+def test_windows_of_the_whole_history_begin_with_their_stretch():
+    rows = numbered([9, 7], warm_up=2)
+    windows = cut(rows, [3, 6, 11, 13], origins=2, context="history")
+    assert windows.x[..., 0].tolist() == [
+        [2, 3, 4, 5, 6],
+        [3, 4, 5, 6, 7],
+        [11, 12, 13, 14, 15],
+        [11, 12, 13, 14, 15],
+    ]
+    assert windows.at.tolist() == [1, 3, 0, 2]
+    assert cut(rows, [3, 6], origins=2).at.tolist() == [3, 3]
+
+
 def test_windows_show_the_rows_ahead_only_where_asked():
     rows = numbered([9, 7])
-    assert cut(rows, [4], origins=2, ahead=2).x[0, :, 0].tolist() == [1, 2, 3, 4, 5, 6, 7]
-    assert cut(rows, [1], ahead=2).x[0, :, 0].tolist() == [0, 0, 0, 1, 2, 3]
-    assert cut(rows, [14], ahead=3).x[0, :, 0].tolist() == [11, 12, 13, 14, 15, 15, 15]
+    first = slice(0, 1)
+    assert cut(rows, [4]).origins.ahead.numel() == 0
+    assert cut(rows, [4], origins=2, future=first).origins.ahead[0, :, 0].tolist() == [5, 6, 7]
+    assert cut(rows, [1], future=first).origins.ahead[0, :, 0].tolist() == [2, 3]
+    assert cut(rows, [14], future=first, horizon=3).origins.ahead.tolist() == [[[15], [15], [15]]]
 
 
 def test_shape_is_the_last_season_less_the_last_value_in_running_units():
@@ -258,7 +279,7 @@ def test_shape_is_the_last_season_less_the_last_value_in_running_units():
     level, unit = rng.normal(size=(16, 2)), rng.uniform(0.5, 2, size=(16, 2))
     rows = replace(numbered([9, 7]), target=level, level=level, unit=unit)
     rows = replace(rows, base=np.zeros((16, 2, 1)))
-    windows = cut(rows, [4, 1, 9], origins=2, season=3)
+    windows = cut(rows, [4, 1, 9], origins=2, season=3).origins
     assert windows.shape.shape == (3, 2, 2, 3)
     for b, start in enumerate([4, 1, 9]):
         first = 0 if start < 9 else 9
@@ -285,11 +306,11 @@ def test_windows_bring_constants_baselines_and_scales_along():
     windows = cut(rows, [13, 4], origins=2, horizon=3)
     assert windows.static.tolist() == [[3.0, 4.0], [1.0, 2.0]]
     assert windows.codes.tolist() == [[6], [5]]
-    np.testing.assert_allclose(windows.base, base[[[13, 14], [4, 5]]], rtol=1e-6)
-    np.testing.assert_allclose(windows.unit, unit[[[13, 14], [4, 5]]], rtol=1e-6)
+    np.testing.assert_allclose(windows.origins.base, base[[[13, 14], [4, 5]]], rtol=1e-6)
+    np.testing.assert_allclose(windows.origins.unit, unit[[[13, 14], [4, 5]]], rtol=1e-6)
     flat = replace(rows, base=base[:, :, :1])  # the same at every step
-    windows = cut(flat, [13], horizon=3)
-    np.testing.assert_allclose(windows.base[0, 0], np.repeat(base[13, :, :1], 3, 1), rtol=1e-6)
+    alone = cut(flat, [13], horizon=3).origins.base[0, 0]
+    np.testing.assert_allclose(alone, np.repeat(base[13, :, :1], 3, 1), rtol=1e-6)
 
 
 @pytest.mark.parametrize("width", [1, 3])
@@ -412,10 +433,9 @@ def test_extended_rows_know_features_alone():
         assert np.isnan(values[[3, 4, 7, 8]]).all()
         np.testing.assert_array_equal(values[[0, 1, 2, 5, 6]], getattr(rows, name).reshape(5))
     assert longer.first.tolist() == [0, 0, 2, 2, 2, 5, 5, 5, 5]
-    assert cut(longer, [2, 6], ahead=2).x[..., 0].tolist() == [
-        [2, 2, 2, 2, 100, 102],
-        [3, 3, 3, 4, 104, 106],
-    ]
+    windows = cut(longer, [2, 6], future=slice(0, 1))
+    assert windows.x[..., 0].tolist() == [[2, 2, 2, 2], [3, 3, 3, 4]]
+    assert windows.origins.ahead[..., 0].tolist() == [[100, 102], [104, 106]]
 
 
 # --------------------------------------------------------------------------------- eligible origins
@@ -591,7 +611,7 @@ def all_features(panel: pd.DataFrame) -> npt.NDArray[np.float32]:
     layout = layout_of(panel)
     values = panel.to_numpy()
     pairs = [RunningScale(half_life=4).run(values[:, k], layout, prior=5.0, lag=1) for k in (0, 1)]
-    location, unit = (np.stack(part, axis=1) for part in zip(*pairs))
+    location, unit = (np.stack([pair[i] for pair in pairs], axis=1) for i in (0, 1))
     return feature_rows(
         values,
         layout,
@@ -750,7 +770,8 @@ def test_the_first_origin_of_a_window_is_the_classical_window(cell):
         windows.x[:, :LOOKBACK],
         windows.static,
         windows.codes,
-        *(part[:, :1] for part in (windows.shape, windows.base, windows.unit)),
+        windows.at,
+        Origins(*(part[:, :1] for part in windows.origins)),
     )
     with torch.no_grad():
         torch.testing.assert_close(network(windows)[:, :1], network(single))

@@ -13,7 +13,8 @@ from numbers import Real
 import numpy as np
 
 from tsforecast._checks import bad_parameter, fail
-from tsforecast.data.panel import Floats, Layout, forward_fill
+from tsforecast.data.panel import Floats, Layout
+from tsforecast.data.tables import filled, side_by_side, weighted_mean
 
 __all__ = ["RunningScale"]
 
@@ -69,11 +70,14 @@ class RunningScale:
         DataError
             If no series ever changes.
         """
-        change = np.abs(_changes(values, layout, lag))
-        known = np.isfinite(change)
-        total = np.add.reduceat(np.where(known, change, 0.0), layout.starts)
-        count = np.add.reduceat(known.astype(np.int64), layout.starts)
-        means = total[count > 0] / count[count > 0]
+        means = np.full(layout.n_series, np.nan)
+        padded = np.append(values, np.nan)
+        for series, rows in side_by_side(layout):
+            change = _changes(padded[rows], lag)
+            known = np.isfinite(change)
+            total = np.where(known, change, 0.0).sum(axis=1)
+            count = known.sum(axis=1)
+            means[series] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
         if not (means > 0).any():
             raise fail(
                 "no scale to learn",
@@ -85,41 +89,88 @@ class RunningScale:
 
     def run(
         self, values: Floats, layout: Layout, *, prior: float, lag: int
-    ) -> tuple[Floats, Floats]:
-        """Location and scale at every row, (N,) -> (N,) and (N,).
+    ) -> tuple[Floats, Floats, Floats]:
+        """Location and scale at every row, and the state after the last row of each series.
 
-        Before the first known value of a series the location is NaN, the scale the prior.
+        Parameters
+        ----------
+        values : ndarray, shape (N,)
+            NaN where missing.
+        layout : Layout
+            The series.
+        prior : float
+            From `prior`.
+        lag : int
+            m: rows over which a change is measured.
+
+        Returns
+        -------
+        location, scale : ndarray, shape (N,)
+            Before the first known value of a series the location is NaN, the scale the prior.
+        state : ndarray, shape (S, 4)
+            For `step`: the location, the scale before its floor, values and changes seen.
         """
-        change = np.abs(_changes(values, layout, lag))
+        least = self._least_weight
+        padded = np.append(values, np.nan)
+        # one place more, for the cells beyond the end of a series
+        location, scale = np.empty(len(padded)), np.empty(len(padded))
+        state = np.empty((layout.n_series, 4))
+        for series, rows in side_by_side(layout):
+            x = padded[rows]
+            first = np.take_along_axis(x, np.argmax(~np.isnan(x), axis=1)[:, None], axis=1)
+            # from the first value on: a high level would leave few digits to a sum
+            way, seen = weighted_mean(
+                x - first, least, start=np.zeros_like(first), prior_rows=_PRIOR_ROWS
+            )
+            centre = np.where(seen > 0, first + way, np.nan)
+            s, moved = weighted_mean(
+                _changes(x, lag), least, start=np.full_like(first, prior), prior_rows=_PRIOR_ROWS
+            )
+            location[rows], scale[rows] = centre, s
+            state[series] = np.stack([part[:, -1] for part in (centre, s, seen, moved)], axis=1)
+        return location[:-1], np.maximum(scale[:-1], _FLOOR * prior), state
+
+    def step(
+        self, state: Floats, x: Floats, ago: Floats, *, prior: float
+    ) -> tuple[Floats, Floats, Floats]:
+        """Take one row more of each of n series: what `run` gives with these rows at the end.
+
+        Parameters
+        ----------
+        state : ndarray, shape (n, 4)
+            From `run` or `step`; NaN for a series without rows yet.
+        x : ndarray, shape (n,)
+            The new values, NaN where missing.
+        ago : ndarray, shape (n,)
+            The last value known `lag` rows before the new row, NaN where there is none.
+        prior : float
+            As for `run`.
+
+        Returns
+        -------
+        state : ndarray, shape (n, 4)
+        location, scale : ndarray, shape (n,)
+        """
+        least = self._least_weight
+        change = np.abs(x - ago)
+        seen, moved = ~np.isnan(x), ~np.isnan(change)
+        centre = state[:, 0]
+        s = np.where(np.isnan(state[:, 1]), prior, state[:, 1])
+        n, k = np.nan_to_num(state[:, 2:]).T + np.stack([seen, moved])
+        towards = centre + np.maximum(least, 1 / (_PRIOR_ROWS + n)) * (x - centre)
+        centre = np.where(seen, np.where(np.isnan(centre), x, towards), centre)
+        s = np.where(moved, s + np.maximum(least, 1 / (_PRIOR_ROWS + k)) * (change - s), s)
+        return np.stack([centre, s, n, k], axis=1), centre, np.maximum(s, _FLOOR * prior)
+
+    @property
+    def _least_weight(self) -> float:
         if self.half_life is None:
             raise ValueError("half_life is not given")
-        least = 1.0 - 2.0 ** (-1.0 / self.half_life)
-        location, scale = np.empty(len(values)), np.empty(len(values))
-        # position by position, all series that are that long side by side
-        lengths = np.diff(layout.offsets)
-        order = np.argsort(-lengths, kind="stable")
-        starts = layout.starts[order]
-        centre, s = np.full(len(order), np.nan), np.full(len(order), prior)
-        k = np.full(len(order), float(_PRIOR_ROWS))
-        n = k.copy()
-        alive = np.searchsorted(-lengths[order], -np.arange(lengths.max()), side="left")
-        for position, count in enumerate(alive):
-            rows = starts[:count] + position
-            x, d = values[rows], change[rows]
-            seen, moved = ~np.isnan(x), ~np.isnan(d)
-            n[:count] += seen
-            k[:count] += moved
-            step = np.where(seen, np.maximum(least, 1.0 / n[:count]) * (x - centre[:count]), 0.0)
-            centre[:count] = np.where(np.isnan(centre[:count]), x, centre[:count] + step)
-            s[:count] += np.where(moved, np.maximum(least, 1.0 / k[:count]) * (d - s[:count]), 0.0)
-            location[rows], scale[rows] = centre[:count], s[:count]
-        return location, np.maximum(scale, _FLOOR * prior)
+        return float(1.0 - 2.0 ** (-1.0 / self.half_life))
 
 
-def _changes(values: Floats, layout: Layout, lag: int) -> Floats:
-    """Value less the last one known `lag` rows before, NaN where either is unknown, (N,)."""
-    known, _ = forward_fill(values, layout)
-    rows = np.arange(len(values)) - lag
-    inside = rows >= np.repeat(layout.starts, np.diff(layout.offsets))
-    ago = np.where(inside, known[np.maximum(rows, 0)], np.nan)
-    return np.asarray(values - ago)
+def _changes(table: Floats, lag: int) -> Floats:
+    """Size of the change from the last value known `lag` rows before, NaN where unknown, (n, L)."""
+    changes = np.full_like(table, np.nan)
+    changes[:, lag:] = np.abs(table[:, lag:] - filled(table)[:, :-lag])
+    return changes

@@ -14,24 +14,26 @@ C    input columns: the targets first, then past, then future-known ones
 F    features that a step shows to the network (see `tsforecast.data.features`)
 D    static numbers of a series
 M    static categories of a series
+E    features of the columns that are known ahead
 L    rows of the last season, for the seasonal skip (0 without)
 Q    numbers that a head wants per step; J of them levels of quantiles
 ===  ==========================================================================
 
-A training window has ``lookback + O - 1`` rows and its loss stands at its last O rows.
+A training window has ``lookback + O - 1`` rows and its loss stands at its last O rows (where it
+begins with its stretch and memory is the whole history: at any O of them).
 **An epoch visits every training origin exactly once**: the origins of each stretch are cut, with
 a random phase that changes from epoch to epoch, into runs of O consecutive ones (the first and
 the last run may be shorter), and the runs are shuffled.
 
 A *stretch* is a run of rows that a window may lie in: a series behind its warm-up rows, cut where
-time jumps too far.  Where a window would begin before its stretch, the first row is repeated.
+time jumps too far.  Where a window would begin before its stretch, see `Shape.context`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +43,9 @@ from torch import Tensor
 from tsforecast.data.panel import Floats, Ints, Layout
 
 __all__ = [
+    "Origins",
     "Rows",
+    "Shape",
     "TrainingWindows",
     "Windows",
     "eligible_origins",
@@ -51,16 +55,14 @@ __all__ = [
 _MIN_STEPS = 8  # gradient steps in an epoch, where there is data for them
 
 
-class Windows(NamedTuple):
-    """A batch of windows as the network takes it.
+class Origins(NamedTuple):
+    """What a forecast is decoded from, beside the state of the network.
 
     Attributes
     ----------
-    x : Tensor, shape (B, T, F)
-        Feature rows; H more than the context where the network looks at future-known columns.
-    static : Tensor, shape (B, D)
-    codes : Tensor of int64, shape (B, M)
-        Codes of the static categories, 0 where unknown.
+    ahead : Tensor, shape (B, O + H - 1, E)
+        Features of the rows behind the first origin that are known ahead; empty where there are
+        none.
     shape : Tensor, shape (B, O, K, L)
         The last season's values less the last one, in units of `unit`.
     base : Tensor, shape (B, O, K, H)
@@ -69,12 +71,56 @@ class Windows(NamedTuple):
         Running scale of the target.
     """
 
-    x: Tensor
-    static: Tensor
-    codes: Tensor
+    ahead: Tensor
     shape: Tensor
     base: Tensor
     unit: Tensor
+
+
+class Windows(NamedTuple):
+    """A batch of windows as the network takes it.
+
+    Attributes
+    ----------
+    x : Tensor, shape (B, T, F)
+        Feature rows.
+    static : Tensor, shape (B, D)
+    codes : Tensor of int64, shape (B, M)
+        Codes of the static categories, 0 where unknown.
+    at : Tensor of int64, shape (B,)
+        Which of the T rows is the first origin; the others follow it.
+    origins : Origins
+    """
+
+    x: Tensor
+    static: Tensor
+    codes: Tensor
+    at: Tensor
+    origins: Origins
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How windows are cut.
+
+    Attributes
+    ----------
+    context : {"window", "history"}
+        In "window" an origin sees `lookback` rows, and the first row of a stretch is repeated where
+        they are fewer. In "history" a window near the beginning of its stretch begins there.
+    lookback, horizon : int
+        Rows of context, and H.
+    season : int
+        L.
+    future : slice
+        Features that are known ahead.
+    """
+
+    context: Literal["window", "history"]
+    lookback: int
+    horizon: int
+    season: int = 0
+    future: slice = field(default_factory=lambda: slice(0, 0))
 
 
 @dataclass(frozen=True)
@@ -99,6 +145,9 @@ class Rows:
         First row of the stretch that each row lies in.
     static : Tensor of float32, shape (S, D)
     codes : Tensor of int64, shape (S, M)
+    ends : tuple of State, optional
+        What each network remembers after the last row of each series. Where it is given, forecasts
+        are asked for from these rows alone.
     """
 
     layout: Layout
@@ -110,6 +159,7 @@ class Rows:
     first: Ints
     static: Tensor
     codes: Tensor
+    ends: Any = None
 
     def tail(self, n_rows: int) -> Rows:
         """Keep the last `n_rows` rows of each series."""
@@ -133,6 +183,7 @@ class Rows:
             first=np.searchsorted(kept, self.first[kept]),
             static=self.static[torch.from_numpy(series)],
             codes=self.codes[torch.from_numpy(series)],
+            ends=None,
         )
 
     def extended(self, layout: Layout, ahead: Tensor) -> Rows:
@@ -172,9 +223,7 @@ class Rows:
             first=first,
         )
 
-    def windows(
-        self, starts: Ints, *, lookback: int, origins: int, ahead: int, season: int, horizon: int
-    ) -> Windows:
+    def windows(self, starts: Ints, shape: Shape, *, origins: int) -> Windows:
         """Cut windows whose first origins are `starts`: a few gathers.
 
         Rows beyond the end of the tensor repeat its last row; callers give such origins no
@@ -184,35 +233,50 @@ class Rows:
         ----------
         starts : ndarray of int64, shape (B,)
             First origin of each window.
-        lookback, origins : int
-            Rows of context of the first origin, and O.
-        ahead : int
-            Rows to show beyond the last origin (0 or H).
-        season : int
-            L.
-        horizon : int
-            H.
+        shape : Shape
+        origins : int
+            O.
         """
-        last = self.layout.n_rows - 1
-        series = np.searchsorted(self.layout.offsets, starts, side="right") - 1
-        steps = np.arange(1 - lookback, origins + ahead)
-        at = np.clip(starts[:, None] + steps, self.first[starts][:, None], last)  # (B, T)
-        origin = np.minimum(starts[:, None] + np.arange(origins), last)  # (B, O)
-        unit = self.unit[origin]  # (B, O, K)
-        back = origin[:, :, None] + np.arange(1 - season, 1)  # (B, O, L)
-        begin = np.minimum(self.first[origin], origin)[:, :, None]
-        back = np.maximum(back, begin)
-        shape = (self.level[back] - self.level[origin][:, :, None]) / unit[:, :, None]
-        base = np.broadcast_to(self.base[origin], (*unit.shape, horizon))
-        which = torch.from_numpy(series)
+        first, before = self.first[starts], starts - shape.lookback + 1
+        steps = np.arange(shape.lookback + origins - 1)
+        if shape.context == "history":
+            begin = np.maximum(before, first)
+            at = begin[:, None] + steps
+        else:
+            begin = before
+            at = np.maximum(begin[:, None] + steps, first[:, None])
+        which = torch.from_numpy(self.series_of(starts))
         return Windows(
-            self.inputs[torch.from_numpy(at)],
+            self.inputs[torch.from_numpy(np.minimum(at, self.layout.n_rows - 1))],
             self.static[which],
             self.codes[which],
-            _float32(shape.transpose(0, 1, 3, 2)),
-            _float32(base),
+            torch.from_numpy(starts - begin),
+            self.origins(starts, shape, origins=origins),
+        )
+
+    def origins(self, starts: Ints, shape: Shape, *, origins: int = 1) -> Origins:
+        """Give what is decoded beside the state, at `origins` rows from each of `starts` on."""
+        last = self.layout.n_rows - 1
+        origin = np.minimum(starts[:, None] + np.arange(origins), last)  # (B, O)
+        unit = self.unit[origin]  # (B, O, K)
+        back = origin[:, :, None] + np.arange(1 - shape.season, 1)  # (B, O, L)
+        begin = np.minimum(self.first[origin], origin)[:, :, None]
+        season = self.level[np.maximum(back, begin)] - self.level[origin][:, :, None]
+        season = season / unit[:, :, None]
+        ahead = torch.empty(len(starts), 0, 0)
+        if shape.future.stop > shape.future.start:
+            rows = np.minimum(starts[:, None] + np.arange(1, origins + shape.horizon), last)
+            ahead = self.inputs[:, shape.future][torch.from_numpy(rows)]
+        return Origins(
+            ahead,
+            _float32(season.transpose(0, 1, 3, 2)),
+            _float32(np.broadcast_to(self.base[origin], (*unit.shape, shape.horizon))),
             _float32(unit),
         )
+
+    def series_of(self, rows: Ints) -> Ints:
+        """Number of the series that each row lies in."""
+        return np.searchsorted(self.layout.offsets, rows, side="right") - 1
 
     def errors(self, origins: Ints, horizon: int) -> Floats:
         """Target minus baseline at the next `horizon` rows of each origin.
@@ -288,10 +352,10 @@ class TrainingWindows:
         Origins that may carry a loss.
     weight : ndarray, shape (N, K)
         Weight of each origin and target in the loss.
-    lookback, horizon, origins : int
-        Rows of context of the first origin of a window, H, and O.
-    ahead, season : int
-        See `Rows.windows`.
+    shape : Shape
+        How windows are cut.
+    origins : int
+        O.
     batch_size : int
         Windows per batch.
     scale : ndarray, shape (K, H)
@@ -306,23 +370,17 @@ class TrainingWindows:
         eligible: npt.NDArray[np.bool_],
         *,
         weight: Floats,
-        lookback: int,
-        horizon: int,
+        shape: Shape,
         origins: int,
         batch_size: int,
         scale: Floats,
         rng: np.random.Generator,
-        ahead: int = 0,
-        season: int = 0,
     ) -> None:
         self.rows = rows
         self.eligible = eligible
         self.weight = weight
-        self.lookback = lookback
-        self.horizon = horizon
+        self.shape = shape
         self.origins = origins
-        self.ahead = ahead
-        self.season = season
         self.batch_size = batch_size
         self.scale = scale
         self.rng = rng
@@ -364,17 +422,11 @@ class TrainingWindows:
 
     def batch(self, start: Ints, length: Ints) -> tuple[Windows, Tensor, Tensor]:
         """Windows, scaled errors and weights of the windows whose origins begin at `start`."""
-        windows = self.rows.windows(
-            start,
-            lookback=self.lookback,
-            origins=self.origins,
-            ahead=self.ahead,
-            season=self.season,
-            horizon=self.horizon,
-        )
+        windows = self.rows.windows(start, self.shape, origins=self.origins)
         origins = start[:, None] + np.arange(self.origins)  # (B, O)
         here = np.minimum(origins, len(self.eligible) - 1)
-        z = self.rows.errors(origins, self.horizon) / self.rows.unit[here][..., None] / self.scale
+        z = self.rows.errors(origins, self.shape.horizon) / self.rows.unit[here][..., None]
+        z /= self.scale
         mine = np.arange(self.origins) < length[:, None]
         z[~(mine & self.eligible[here])] = np.nan
         return windows, _float32(z), _float32(self.weight[here])

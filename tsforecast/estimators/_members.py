@@ -11,22 +11,25 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import sklearn
 import torch
 from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 from torch import Tensor
 
+from tsforecast._checks import bad_parameter
 from tsforecast.data.panel import Floats, Ints, time_to_ints
 from tsforecast.data.pipeline import TargetTransform
 from tsforecast.data.splits import spread_evenly
-from tsforecast.data.windows import Rows, eligible_origins
+from tsforecast.data.windows import Rows, Shape, eligible_origins
 from tsforecast.nn.heads import Point, Quantiles
+from tsforecast.nn.inference import remembered
 from tsforecast.nn.network import ForecastNetwork
 
-__all__ = ["CHUNK", "Members"]
+__all__ = ["Members"]
 
-CHUNK = 1024  # windows per call of a network outside training
-_MOST_NUMBERS = 4_000_000  # that a call may give
+_BLOCK = 8192  # origins decoded in one go
+_COPIES = 8  # of each number that are there for a while, on the way to a forecast
 _MOST_RESIDUALS = 512  # origins behind the dependence of steps on each other
 _ENOUGH_RESIDUALS = 10
 # probabilities that stand for a distribution: where it is mixed, and where its mean is taken
@@ -48,14 +51,14 @@ class Members:
         The way back to the targets' own units.
     least_history : int
         Rows of context that an origin must have.
-    shape : dict
-        How windows are cut; see `Rows.windows`.
+    shape : Shape
+        How windows are cut.
     """
 
     networks: list[ForecastNetwork]
     chain: TargetTransform
     least_history: int
-    shape: dict[str, int]
+    shape: Shape
 
     def learn(self, rows: Rows, origins: Ints) -> None:
         """Learn from residuals how steps hang together, and what a mean behind a transform needs.
@@ -69,11 +72,9 @@ class Members:
         stamps = time_to_ints(rows.layout.time)[origins]
         origins = origins[spread_evenly(stamps, _MOST_RESIDUALS)]
         _, unit = self._base_and_unit(rows, origins)
-        said = torch.cat(
-            [self._points(rows, origins[c], told)[0] for c, told in self._told(rows, origins)]
-        )
-        errors = rows.errors(origins, self.shape["horizon"]) / unit.numpy()
-        residuals = errors - said.numpy()  # z, (n, K, H)
+        residuals = rows.errors(origins, self.shape.horizon) / unit.numpy()  # z, (n, K, H)
+        for block, told in self._told(rows, origins):
+            residuals[block] -= self._points(rows, origins[block], told)[0].numpy()
         residuals[0, ~np.isfinite(residuals).any(axis=0)] = 0.0
         smear = np.nanquantile(residuals, _FEW, axis=0)  # (G, K, H)
         # centred: where the way back is linear, the mean stays where it is
@@ -103,31 +104,32 @@ class Members:
     def forecast(self, rows: Rows, origins: Ints) -> tuple[Floats, Floats]:
         """Forecast and quantiles of all members, (n, K, H) and (n, K, H, J)."""
         head, n_targets = self.networks[0].head, rows.target.shape[1]
-        shape = (len(origins), n_targets, self.shape["horizon"])
+        shape = (len(origins), n_targets, self.shape.horizon)
         forecast, quantiles = np.empty(shape), np.empty((*shape, len(head.levels)))
         per_origin = len(_GRID) * len(self.networks) * math.prod(shape[1:])
-        for chunk, told in self._told(
+        for block, told in self._told(
             rows, origins, per_origin=per_origin if self._is_mixed else 1
         ):
-            forecast[chunk], quantiles[chunk] = self._combined(rows, origins[chunk], told)
+            forecast[block], quantiles[block] = self._combined(rows, origins[block], told)
         return forecast, quantiles
 
     def spread(self, rows: Rows, origins: Ints) -> Floats:
         """Standard deviation of the members' forecasts, (n, K, H)."""
-        parts = []
-        for chunk, told in self._told(rows, origins):
-            here = origins[chunk]
-            each = [self._one(rows, here, member, raw) for member, raw in enumerate(told)]
-            parts.append(np.std(each, axis=0) if len(each) > 1 else np.full_like(each[0], np.nan))
-        return np.concatenate(parts)
+        result = np.full((len(origins), rows.target.shape[1], self.shape.horizon), np.nan)
+        if len(self.networks) > 1:
+            for block, told in self._told(rows, origins):
+                here = origins[block]
+                each = [self._one(rows, here, member, raw) for member, raw in enumerate(told)]
+                result[block] = np.std(each, axis=0)
+        return result
 
     def sample(self, rows: Rows, origins: Ints, n: int, rng: np.random.Generator) -> Floats:
         """Draw `n` paths from each origin, (n_origins, K, H, n); a mixture's members take turns."""
-        n_targets, horizon = rows.target.shape[1], self.shape["horizon"]
+        n_targets, horizon = rows.target.shape[1], self.shape.horizon
         turn = np.arange(n) % len(self.networks)
         values = np.empty((len(origins), n_targets, horizon, n))
-        for chunk, told in self._told(rows, origins, per_origin=n * n_targets * horizon):
-            here = origins[chunk]
+        for block, told in self._told(rows, origins, per_origin=n * n_targets * horizon):
+            here = origins[block]
             base, unit = self._base_and_unit(rows, here)
             scores = rng.standard_normal((len(here), n, len(self._dependence))) @ self._dependence
             u = np.clip(ndtr(scores), 1e-12, 1 - 1e-12).transpose(0, 2, 1)  # (m, K H, n)
@@ -140,29 +142,62 @@ class Members:
                 )
             if not self._is_mixed:
                 z /= len(self.networks)
-            values[chunk] = self._whole(self._in_own_units(rows, here, z))
+            values[block] = self._whole(self._in_own_units(rows, here, z))
         return values
 
     def _told(
         self, rows: Rows, origins: Ints, *, per_origin: int = 1
-    ) -> Iterator[tuple[slice, list[Tensor]]]:
-        """Give, chunk by chunk, what each network says: raw numbers (n, K, H, Q), float64.
+    ) -> Iterator[tuple[Ints, list[Tensor]]]:
+        """Give, block by block, what each network says: raw numbers (n, K, H, Q), float64.
 
-        Zeros, which mean the baseline, where an origin has too little context.
+        Blocks are positions among the origins, each in one of them. Zeros, which mean the
+        baseline, where an origin has too little context.
         """
         ready = self.ready(rows, origins)
-        shape = (rows.target.shape[1], self.shape["horizon"], self.networks[0].head.size)
-        step = int(np.clip(_MOST_NUMBERS // max(math.prod(shape), per_origin), 1, CHUNK))
-        for at in range(0, len(origins), step):
-            chunk = slice(at, min(at + step, len(origins)))
-            may = ready[chunk]
-            told = [torch.zeros(len(may), *shape, dtype=torch.float64) for _ in self.networks]
-            if may.any():
-                windows = rows.windows(origins[chunk][may], origins=1, **self.shape)
-                with torch.inference_mode():
-                    for raw, network in zip(told, self.networks):
-                        raw[torch.from_numpy(may)] = network(windows)[:, 0].double()
-            yield chunk, told
+        shape = (rows.target.shape[1], self.shape.horizon, self.networks[0].head.size)
+        size = max(math.prod(shape), per_origin) * 8 * _COPIES
+        step = int(min(_BLOCK, max(1, self._allowed(size, "one forecast") // size)))
+        for group in self._groups(rows, origins):
+            may = ready[group]
+            states = remembered(self.networks, rows, origins[group[may]], self.shape)
+            place = np.cumsum(may) - 1
+            for at in range(0, len(group), step):
+                block = group[at : at + step]
+                here = torch.from_numpy(may[at : at + step])
+                told = [torch.zeros(len(block), *shape, dtype=torch.float64) for _ in states]
+                if here.any():
+                    beside = rows.origins(origins[block[here.numpy()]], self.shape)
+                    mine = torch.from_numpy(place[at : at + step])[here]
+                    with torch.inference_mode():
+                        for raw, network, state in zip(told, self.networks, states):
+                            raw[here] = network.decode(state[mine][:, None], beside)[:, 0].double()
+                yield block, told
+
+    def _groups(self, rows: Rows, origins: Ints) -> Iterator[Ints]:
+        """Cut the positions of origins into groups of whole series that memory has room for."""
+        size = 4 * sum(network.cells.hidden_sizes[-1] for network in self.networks)
+        series = rows.series_of(origins)
+        order = np.argsort(series, kind="stable")
+        ends = np.flatnonzero(np.diff(series[order], append=-1)) + 1
+        longest = int(np.diff(ends, prepend=0).max(initial=1))
+        most = self._allowed(size * longest, f"{longest} origins of one series") // size
+        start = 0
+        while start < len(order):
+            stop = int(ends[np.searchsorted(ends, start + most, side="right") - 1])
+            yield order[start:stop]
+            start = stop
+
+    def _allowed(self, needed: int, what: str) -> int:
+        """Bytes of scikit-learn's working memory; refuse one that is too small."""
+        allowed = int(sklearn.get_config()["working_memory"] * 2**20)
+        if needed > allowed:
+            raise bad_parameter(
+                "working_memory",
+                expected=f"at least {-(-needed // 2**20)} MiB, the need of {what}",
+                found=f"{allowed / 2**20:g} MiB",
+                advice="Raise it with sklearn.set_config(working_memory=...).",
+            )
+        return allowed
 
     def _base_and_unit(self, rows: Rows, origins: Ints) -> tuple[Tensor, Tensor]:
         """Baseline (0 where there is none) and unit of z at origins, (n, K, H) each, float64."""

@@ -31,17 +31,19 @@ from tsforecast.data.running import RunningScale
 from tsforecast.data.splits import held_out_series, spread_evenly, validation_start
 from tsforecast.data.transforms import SeriesScaler
 from tsforecast.data.windows import (
+    Origins,
     Rows,
+    Shape,
     TrainingWindows,
-    Windows,
     eligible_origins,
     plan_windows,
 )
 from tsforecast.estimators._base import PanelForecaster
-from tsforecast.estimators._members import CHUNK, Members
+from tsforecast.estimators._members import Members
 from tsforecast.estimators._preparation import Preparation
 from tsforecast.nn.cells import CELLS
 from tsforecast.nn.heads import Head, Point, as_head
+from tsforecast.nn.inference import remembered, remembered_at_ends
 from tsforecast.nn.network import ForecastNetwork, InputScale, input_scale
 from tsforecast.nn.training import Training, isolated_randomness, train
 
@@ -66,10 +68,13 @@ class RecurrentForecaster(PanelForecaster):
     horizon : int
         Rows ahead, H.
     lookback : int
-        Rows of context: the forecast is a function of the last `lookback` transformed rows (and
-        of what a running scale or a season looks back on).
-    context : {"window"}
-        Where a forecast's memory begins: at the start of its window.
+        Rows of context: with ``context="window"`` the forecast is a function of the last `lookback`
+        transformed rows (and of what a running scale or a season looks back on).
+    context : {"window", "history"}
+        Where a forecast's memory begins: `lookback` rows before it, or at the beginning of its
+        series. With "history" one sweep over a series gives the forecasts from all of its rows,
+        and a live update is one step more (see `Stream`); `lookback` is then the context that
+        training windows begin with.
     past : sequence of str, optional
         Further input columns, known up to the cutoff. Default: the targets alone.
     future : sequence of str, optional
@@ -99,8 +104,9 @@ class RecurrentForecaster(PanelForecaster):
         A longer time between two rows (in steps, where time is a whole number) cuts a series:
         no window, and no horizon of training, reaches across.
     min_history : int, optional
-        Rows that an origin must have up to itself; where they are fewer than `lookback`, the
-        first one is repeated before them. Default: `lookback`.
+        Rows that an origin must have up to itself. Default: `lookback`, or 1 with
+        ``context="history"``. In a window with fewer than `lookback` rows the first one is
+        repeated before them.
     group : str, optional
         A static column: series with the same value stand on the same side of
         ``Training(validation="series")``.
@@ -164,7 +170,7 @@ class RecurrentForecaster(PanelForecaster):
         target: Any = None,
         horizon: int = 1,
         lookback: int = 32,
-        context: Literal["window"] = "window",
+        context: Literal["window", "history"] = "window",
         past: Sequence[Hashable] | None = None,
         future: Sequence[Hashable] | None = None,
         static: Sequence[Hashable] | None = None,
@@ -355,7 +361,7 @@ class RecurrentForecaster(PanelForecaster):
     # ------------------------------------------------------------------------------- parameters
 
     def _check_parameters(self) -> None:
-        choice("context", self.context, ("window",))
+        choice("context", self.context, ("window", "history"))
         positive_int("lookback", self.lookback)
         positive_int("n_members", self.n_members)
         if self.min_history is not None:
@@ -441,7 +447,15 @@ class RecurrentForecaster(PanelForecaster):
 
     @property
     def _least_history(self) -> int:
-        return self.lookback if self.min_history is None else self.min_history
+        if self.min_history is not None:
+            return self.min_history
+        return self.lookback if self.context == "window" else 1
+
+    @property
+    def _history_name(self) -> str:
+        """The parameter that `_least_history` comes from, for messages."""
+        plain = self.min_history is None and self.context == "window"
+        return "lookback" if plain else "min_history"
 
     @property
     def _levels(self) -> tuple[float, ...]:
@@ -449,7 +463,8 @@ class RecurrentForecaster(PanelForecaster):
 
     @property
     def _memory(self) -> int:
-        return max(self.lookback, self._season_rows, self._least_history)
+        context = self.lookback if self.context == "window" else 1
+        return max(context, self._season_rows, self._least_history)
 
     def _role(self, name: str) -> list[Hashable]:
         """Columns of a parameter, but for the targets, in an order that is not the user's."""
@@ -574,6 +589,9 @@ class RecurrentForecaster(PanelForecaster):
             lookback=self.lookback,
             batch_size=training.batch_size,
         )
+        device = training.device()
+        if device.type != "cpu":  # windows are cut where they are used
+            known = replace(known, inputs=known.inputs.to(device))
         self.networks_, histories, self.best_epochs_ = [], [], []
         for member, seed in enumerate(seeds):
             batches = TrainingWindows(
@@ -584,9 +602,9 @@ class RecurrentForecaster(PanelForecaster):
                 origins=n_origins,
                 batch_size=batch_size,
                 rng=np.random.default_rng(seed),
-                **shape,
+                shape=shape,
             )
-            with isolated_randomness(seed, training.device()):
+            with isolated_randomness(seed, device):
                 network = self._network(
                     known, origins, errors / error_scale, error_scale, n_origins
                 )
@@ -605,14 +623,14 @@ class RecurrentForecaster(PanelForecaster):
         self._members.learn(rows, origins if validation is None else validation.origins)
         return rows
 
-    def _window_shape(self) -> dict[str, int]:
-        """How windows are cut; see `Rows.windows`."""
-        return {
-            "lookback": self.lookback,
-            "horizon": self.horizon,
-            "ahead": self.horizon if self.future else 0,
-            "season": self._season_rows,
-        }
+    def _window_shape(self) -> Shape:
+        return Shape(
+            self.context,
+            self.lookback,
+            self.horizon,
+            self._season_rows,
+            self._preparation.features.future,
+        )
 
     def _error_scale(self, errors: Floats, known: Rows) -> Floats:
         """Spread of the baseline's training errors (n, K, H) per step: the unit of z, (K, H)."""
@@ -682,7 +700,7 @@ class RecurrentForecaster(PanelForecaster):
         static = known.static.numpy().astype(np.float64)
         return ForecastNetwork(
             features=self._preparation.features,
-            scale=input_scale(known.inputs[torch.from_numpy(later)]),
+            scale=input_scale(known.inputs[torch.from_numpy(later)].cpu()),
             static=input_scale(known.static) if static.shape[1] else _NO_SCALE,
             n_codes=self._preparation.n_codes,
             season=self._season_rows,
@@ -742,7 +760,7 @@ class RecurrentForecaster(PanelForecaster):
         ):
             needed += 1
         longest = int(np.diff(layout.offsets).max())
-        what = "lookback" if self.min_history is None else "min_history"
+        what = self._history_name
         return fail(
             "too few rows",
             expected=f"a series of at least {needed} rows: {what} {least} + horizon "
@@ -779,6 +797,11 @@ class RecurrentForecaster(PanelForecaster):
         if as_head(self.head).counts:
             self._check_counts(panel)
         return self._preparation.rows(panel, layout)
+
+    def _remember(self, rows: Any) -> None:
+        super()._remember(rows)
+        if self.context == "history":
+            self._tail = replace(self._tail, ends=remembered_at_ends(self.networks_, rows))
 
     def _ends(self, panel: pd.DataFrame | None, future: pd.DataFrame | None) -> tuple[Any, Ints]:
         columns = self._role("future")
@@ -821,7 +844,7 @@ class RecurrentForecaster(PanelForecaster):
         among = known.names() if held else layout.names()
         short = [name for name in among if name not in teaching]
         if short:
-            what = "lookback" if self.min_history is None else "min_history"
+            what = self._history_name
             warnings.warn(
                 f"{len(short)} of {len(among)} series are left out of training: they have "
                 f"fewer than {what} {self._least_history} + horizon {self.horizon} rows before "
@@ -832,7 +855,7 @@ class RecurrentForecaster(PanelForecaster):
     def _warn_short(self, layout: Layout, origins: Ints) -> None:
         which = np.unique(np.searchsorted(layout.offsets, origins, side="right") - 1)
         names = layout.names()
-        what = "lookback" if self.min_history is None else "min_history"
+        what = self._history_name
         warnings.warn(
             f"{len(origins)} origins of {len(which)} series have fewer than {what}="
             f"{self._least_history} rows, or no known target yet (first series: "
@@ -845,31 +868,27 @@ class _Validation:
     """Losses of the validation origins, in the context that inference uses."""
 
     def __init__(
-        self, rows: Rows, origins: Ints, shape: dict[str, int], scale: Floats, weights: Floats
+        self, rows: Rows, origins: Ints, shape: Shape, scale: Floats, weights: Floats
     ) -> None:
         self.rows = rows
         self.origins = origins
         self.shape = shape
-        z = rows.errors(origins, shape["horizon"]) / rows.unit[origins][:, :, None] / scale
-        self.z = torch.from_numpy(z.astype(np.float32))[:, None]  # (n, 1, K, H)
+        z = rows.errors(origins, shape.horizon) / rows.unit[origins][:, :, None] / scale
+        self._z = torch.from_numpy(z.astype(np.float32))[:, None]  # (n, 1, K, H)
         counted = weights[origins] * np.isfinite(z).any(axis=2)  # (n, K)
         weight = weights[origins] / counted.sum(axis=1).mean()
-        self.weight = torch.from_numpy(weight.astype(np.float32))[:, None]
+        self._weight = torch.from_numpy(weight.astype(np.float32))[:, None]
+        self._beside = rows.origins(origins, shape)
 
     def __call__(self, network: nn.Module) -> Floats:
-        device = next(network.parameters()).device
-        losses = np.full(len(self.origins), np.nan)
-        for at in range(0, len(self.origins), CHUNK):
-            part = slice(at, at + CHUNK)
-            windows = self.rows.windows(self.origins[part], origins=1, **self.shape)
-            loss, weight = network.loss(  # type: ignore[operator]
-                Windows(*(tensor.to(device) for tensor in windows)),
-                self.z[part].to(device),
-                self.weight[part].to(device),
-            )
-            loss = torch.where(weight.sum(-1) > 0, (loss * weight).sum(-1), torch.nan)
-            losses[part] = loss[:, 0].cpu().numpy()
-        return losses
+        assert isinstance(network, ForecastNetwork)
+        (states,) = remembered([network], self.rows, self.origins, self.shape)
+        device = states.device
+        beside = Origins(*(tensor.to(device) for tensor in self._beside))
+        raw = network.decode(states[:, None], beside)
+        loss, weight = network.losses(raw, beside, self._z.to(device), self._weight.to(device))
+        loss = torch.where(weight.sum(-1) > 0, (loss * weight).sum(-1), torch.nan)
+        return loss[:, 0].cpu().numpy().astype(np.float64)
 
 
 _NO_SCALE = InputScale(np.zeros(0), np.zeros(0))

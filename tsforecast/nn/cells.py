@@ -82,7 +82,8 @@ class CellStack(nn.Module):
     cell : {"lstm", "gru", "rnn"}, default "lstm"
         LSTM with a forget gate (Gers 2000), GRU (Cho 2014), or Elman's network (1990).
     dropout : float in [0, 1), default 0.0
-        Share of a layer's outputs set to zero on the way to the next layer, in training only.
+        Share of a layer's outputs set to zero on the way to the next layer, in training only; see
+        `noise`.
     layer_norm : bool, default False
         Normalise each layer's output on its way to the next layer, before dropout.
     init : {"keras", "torch", "chrono"}, default "keras"
@@ -141,20 +142,41 @@ class CellStack(nn.Module):
             raise bad_parameter("dropout", expected="a number in [0, 1)", found=dropout)
         max_steps = positive_int("max_steps", max_steps, least=2)
         self.cell: Cell = cell
+        self.dropout = float(dropout)
 
         sizes = (self.n_inputs, *self.hidden_sizes)
         self.layers: nn.ModuleList = nn.ModuleList(
             _LAYERS[cell](n_in, n_out, batch_first=True) for n_in, n_out in pairwise(sizes)
         )
         self.between: nn.ModuleList = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(size) if layer_norm else nn.Identity(), nn.Dropout(dropout))
-            for size in self.hidden_sizes[:-1]
+            nn.LayerNorm(size) if layer_norm else nn.Identity() for size in self.hidden_sizes[:-1]
         )
         if init != "torch":
             for layer in self.layers:
                 _initialise(_weights(layer), cell, max_steps if init == "chrono" else None)
 
-    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def noise(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Draw dropout for inputs x (B, T, F); empty without dropout, and outside of training.
+
+        It is drawn apart from `forward`, so that a batch run in pieces, in whatever order, meets
+        the same noise.
+
+        Returns
+        -------
+        tuple of Tensor (B, T, H)
+            For every layer but the last, factors of its outputs: 0, or 1 / (1 - dropout).
+        """
+        if not (self.training and self.dropout):
+            return ()
+        kept = 1.0 - self.dropout
+        return tuple(
+            x.new_empty(*x.shape[:2], size).uniform_().lt_(kept).div_(kept)
+            for size in self.hidden_sizes[:-1]
+        )
+
+    def forward(
+        self, x: Tensor, state: State | None = None, noise: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, State]:
         """Run the stack over a batch of sequences.
 
         Parameters
@@ -163,6 +185,8 @@ class CellStack(nn.Module):
             Inputs, oldest row first.
         state : tuple, optional
             The state after the rows before `x`, as an earlier call returned it; zeros if absent.
+        noise : sequence of Tensor, optional
+            From `noise`; without it nothing is dropped.
 
         Returns
         -------
@@ -180,6 +204,7 @@ class CellStack(nn.Module):
         for index, (layer, start) in enumerate(zip(self.layers, _starts(self, state), strict=True)):
             if index > 0:
                 x = self.between[index - 1](x)
+                x = x * noise[index - 1] if noise else x
             x, end = layer(x, start)  # (B, T, H)
             ends.append(end)
         return x, tuple(ends)
@@ -308,7 +333,6 @@ def unrolled(
     Parameters
     ----------
     stack : CellStack
-        Put it in evaluation mode first, or dropout is drawn.
     x : Tensor (B, T, F)
         Inputs, oldest row first.
     state : tuple, optional

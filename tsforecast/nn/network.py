@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -16,11 +17,13 @@ from torch import Tensor, nn
 
 from tsforecast.data.features import Features
 from tsforecast.data.panel import Floats
-from tsforecast.data.windows import Windows
-from tsforecast.nn.cells import Cell, CellStack, Init
+from tsforecast.data.windows import Origins, Windows
+from tsforecast.nn.cells import Cell, CellStack, Init, State
 from tsforecast.nn.heads import Head
 
-__all__ = ["ForecastNetwork", "InputScale", "input_scale"]
+__all__ = ["ForecastNetwork", "InputScale", "Noise", "input_scale"]
+
+Noise: TypeAlias = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -140,39 +143,59 @@ class ForecastNetwork(nn.Module):
         if season:
             self.seasonal = nn.Parameter(torch.zeros(n_targets, season, self.horizon))
 
-    def forward(self, windows: Windows) -> Tensor:
+    def forward(self, windows: Windows, noise: Noise = ()) -> Tensor:
         """Decode all steps at each origin, from the state of that row, shape (B, O, K, H, Q)."""
-        n_origins, n_targets = windows.unit.shape[1:]
-        x = (windows.x - self.location) * self.gain  # (B, T, F)
-        x[:, 0, self.features.from_row_before] = 0.0
-        x = torch.asinh(x)
-        seen = x if self.ahead is None else x[:, : -self.horizon]
-        states, _ = self.cells(self._with_static(seen, windows))  # (B, T, hidden)
-        states = states[:, -n_origins:]
+        states, _ = self.encode(windows.x, windows.static, windows.codes, noise=noise)
+        at = windows.at[:, None] + torch.arange(windows.origins.unit.shape[1], device=states.device)
+        picked = states.gather(1, at[:, :, None].expand(-1, -1, states.shape[2]))
+        return self.decode(picked, windows.origins)
+
+    def encode(
+        self,
+        x: Tensor,
+        static: Tensor,
+        codes: Tensor,
+        state: State | None = None,
+        noise: Noise = (),
+    ) -> tuple[Tensor, State]:
+        """Run the cells over feature rows (B, T, F), from `state` on, or from none.
+
+        Returns
+        -------
+        states : Tensor, shape (B, T, hidden)
+            What the decoder reads of each row.
+        state : State
+            After the last row; see `CellStack`.
+        """
+        x = (x - self.location) * self.gain
+        if state is None:
+            x[:, 0, self.features.from_row_before] = 0.0
+        parts = [torch.asinh((static - self.static_location) * self.static_gain)]
+        parts += [embed(codes[:, j]) for j, embed in enumerate(self.embeddings)]  # (B, ...) each
+        beside = torch.cat(parts, dim=-1)[:, None].expand(-1, x.shape[1], -1)
+        states, state = self.cells(torch.cat([torch.asinh(x), beside], dim=-1), state)
+        return states, state
+
+    def decode(self, states: Tensor, origins: Origins) -> Tensor:
+        """Give the raw numbers at origins whose states are (B, O, hidden): (B, O, K, H, Q)."""
+        n_targets = origins.unit.shape[2]
         raw: Tensor = self.decoder(states).reshape(
             *states.shape[:2], n_targets, self.horizon, self.head.size
         )
         if self.ahead is not None:
-            known = x[:, -(n_origins + self.horizon - 1) :, self.features.future]
+            future = self.features.future
+            known = torch.asinh((origins.ahead - self.location[future]) * self.gain[future])
             more = self.ahead(states, known)  # (B, O, H, K Q)
             raw = raw + more.unflatten(-1, (n_targets, -1)).transpose(2, 3)
         if self.season:
             # in units of z the change over a season is about 1
-            shape = torch.nan_to_num(windows.shape) / self.error_scale.mean(1)[:, None]
+            shape = torch.nan_to_num(origins.shape) / self.error_scale.mean(1)[:, None]
             line = torch.einsum("bokl,klh->bokh", shape, self.seasonal)
             at = self.head.location
             raw = torch.cat(
                 [raw[..., :at], raw[..., at : at + 1] + line[..., None], raw[..., at + 1 :]], -1
             )
         return raw
-
-    def _with_static(self, x: Tensor, windows: Windows) -> Tensor:
-        parts = [torch.asinh((windows.static - self.static_location) * self.static_gain)]
-        parts += [
-            embed(windows.codes[:, j]) for j, embed in enumerate(self.embeddings)
-        ]  # (B, D) and (B, ...) each
-        static = torch.cat(parts, dim=-1)[:, None].expand(-1, x.shape[1], -1)
-        return torch.cat([x, static], dim=-1)
 
     def loss(self, windows: Windows, z: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Loss per origin and target, a mean over its known steps, and its weight.
@@ -190,22 +213,28 @@ class ForecastNetwork(nn.Module):
         loss, weight : Tensor, shape (B, O, K)
             Zero where no step is known.
         """
+        return self.losses(self(windows), windows.origins, z, weight)
+
+    def losses(
+        self, raw: Tensor, origins: Origins, z: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Loss and weight as of `loss`, of numbers decoded already."""
         known = torch.isfinite(z)
-        base, unit = self._base_and_unit(windows)
+        base, unit = self._base_and_unit(origins)
         # cleaned before the loss: the gradient of 0 * NaN is NaN
         clean = torch.where(known, z, 0.0)
-        steps = self.head.loss(self(windows), self.start, clean, base, unit)
+        steps = self.head.loss(raw, self.start, clean, base, unit)
         count = known.sum(-1)
         return (steps * known).sum(-1) / count.clamp(min=1), weight * (count > 0)
 
-    def _base_and_unit(self, windows: Windows) -> tuple[Tensor, Tensor]:
+    def _base_and_unit(self, origins: Origins) -> tuple[Tensor, Tensor]:
         """Baseline and unit of z, (B, O, K, H); rows that are no origins get harmless ones."""
-        unit = torch.nan_to_num(windows.unit, nan=1.0)[..., None] * self.error_scale
-        return torch.nan_to_num(windows.base), unit
+        unit = torch.nan_to_num(origins.unit, nan=1.0)[..., None] * self.error_scale
+        return torch.nan_to_num(origins.base), unit
 
     def forecast(self, windows: Windows) -> tuple[Tensor, Tensor]:
         """Forecast z (B, K, H) and its quantiles (B, K, H, J) at the last origin, float64."""
-        base, unit = self._base_and_unit(windows)
+        base, unit = self._base_and_unit(windows.origins)
         return self.head.forecast(
             self(windows)[:, -1].double(),
             self.start.double(),
@@ -215,7 +244,7 @@ class ForecastNetwork(nn.Module):
 
     def quantile(self, windows: Windows, u: Tensor) -> Tensor:
         """Give z at probabilities u (n,) or (B, K, H, n): (B, K, H, n), float64."""
-        base, unit = self._base_and_unit(windows)
+        base, unit = self._base_and_unit(windows.origins)
         return self.head.quantile(
             self(windows)[:, -1].double(),
             self.start.double(),
