@@ -372,11 +372,12 @@ def test_same_seed_gives_the_same_weights_and_leaves_the_generator_alone(init: A
 
 def test_layer_norm_and_dropout_stand_between_layers_only() -> None:
     one = CellStack(F, (7,), dropout=0.5, layer_norm=True)
-    assert not any(isinstance(part, nn.LayerNorm | nn.Dropout) for part in one.modules())
+    assert not any(isinstance(part, nn.LayerNorm) for part in one.modules())
+    assert one.noise(inputs()) == ()
     three = CellStack(F, (7, 4, 3), dropout=0.5, layer_norm=True)
     norms = [part for part in three.modules() if isinstance(part, nn.LayerNorm)]
     assert [norm.normalized_shape for norm in norms] == [(7,), (4,)]
-    assert sum(isinstance(part, nn.Dropout) for part in three.modules()) == 2
+    assert [noise.shape for noise in three.noise(inputs())] == [(B, T, 7), (B, T, 4)]
 
 
 def test_second_layer_reads_the_normalised_output_of_the_first() -> None:
@@ -391,13 +392,54 @@ def test_second_layer_reads_the_normalised_output_of_the_first() -> None:
     np.testing.assert_allclose(stack(x)[0].detach().numpy(), expected, rtol=0, atol=1e-12)
 
 
-def test_dropout_acts_in_training_only_and_spares_the_top_layer() -> None:
+def test_dropout_is_drawn_in_training_only_and_without_it_nothing_is_dropped() -> None:
     stack, x = random_stack("lstm", (64, 32), dropout=0.5), inputs()
-    assert torch.equal(stack(x)[0], stack(x)[0])
+    assert stack.noise(x) == ()
+    still = stack(x)[0]
     stack.train()
-    first, second = stack(x)[0], stack(x)[0]
-    assert not torch.equal(first, second)
-    assert (first != 0).all()
+    assert torch.equal(stack(x)[0], still)
+    first, second = stack.noise(x), stack.noise(x)
+    assert not torch.equal(stack(x, noise=first)[0], stack(x, noise=second)[0])
+    assert torch.equal(stack(x, noise=first)[0], stack(x, noise=first)[0])
+    assert (stack(x, noise=first)[0] != 0).all()  # the top layer is spared
+    assert CellStack(F, (7, 4)).train().noise(x) == ()
+
+
+def test_dropped_shares_are_as_asked_and_the_mean_stays() -> None:
+    stack = CellStack(F, (50, 4), dropout=0.2).train()
+    (factors,) = stack.noise(torch.zeros(20, 100, F))
+    assert set(factors.unique().tolist()) == {0.0, factors.max().item()}
+    assert factors.max().item() == pytest.approx(1 / 0.8)
+    assert factors.mean().item() == pytest.approx(1.0, abs=0.01)
+    assert (factors[:, 0] != factors[:, 1]).any()  # each row its own
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_noise_multiplies_what_a_layer_passes_on(cell: Any, layer_norm: bool) -> None:
+    stack, x = random_stack(cell, dropout=0.5, layer_norm=layer_norm).train(), inputs()
+    (factors,) = stack.noise(x)
+    first, second = layers(stack)
+    expected = second(stack.between[0](first(x)[0]) * factors)[0]
+    torch.testing.assert_close(stack(x, noise=(factors,))[0], expected, rtol=0, atol=1e-12)
+
+
+def test_a_piece_of_a_batch_with_its_piece_of_the_noise_equals_the_whole() -> None:
+    stack, x = random_stack("lstm", (7, 6, 4), dropout=0.5).train(), inputs()
+    noise = stack.noise(x)
+    whole = stack(x, noise=noise)[0]
+    for rows in (slice(0, 2), slice(2, 3)):
+        piece = stack(x[rows], noise=tuple(factors[rows] for factors in noise))[0]
+        torch.testing.assert_close(piece, whole[rows], rtol=0, atol=1e-12)
+
+
+def test_dropout_changes_no_initial_weight() -> None:
+    torch.manual_seed(3)
+    plain = CellStack(F, (7, 4))
+    torch.manual_seed(3)
+    dropped = CellStack(F, (7, 4), dropout=0.5)
+    for name, weight in plain.state_dict().items():
+        assert torch.equal(weight, dropped.state_dict()[name])
 
 
 # Refusals

@@ -8,6 +8,7 @@ import pytest
 from small import NAN, layout_with
 
 from tsforecast._checks import DataError
+from tsforecast.data import tables
 from tsforecast.data.panel import Layout
 from tsforecast.data.running import RunningScale
 
@@ -56,6 +57,49 @@ def test_running_scale_is_a_plain_loop_over_rows(lag, half_life, missing):
     expected = plain_run(values, layout, prior=2.5, half_life=half_life, lag=lag)
     for one, other in zip(found, expected):
         np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+def test_a_long_series_beside_short_ones_is_the_plain_loop(monkeypatch):
+    """Tables of a few cells: longer series than a table, and many tables."""
+    monkeypatch.setattr(tables, "_CELLS", 64)
+    values, layout = walks([3000, *range(1, 40), 7, 7, 90], missing=0.1)
+    found = RunningScale(half_life=24).run(values, layout, prior=2.5, lag=3)
+    expected = plain_run(values, layout, prior=2.5, half_life=24, lag=3)
+    for one, other in zip(found, expected):
+        np.testing.assert_allclose(one, other, rtol=1e-9)
+
+
+@pytest.mark.parametrize("lag", [1, 7])
+@pytest.mark.parametrize("missing", [0.0, 0.4])
+def test_steps_row_by_row_equal_a_run_over_all_rows(lag, missing):
+    """From no row at all, and from the state that a run over the first rows leaves behind."""
+    n_series, n_rows, prior = 5, 60, 2.5
+    values, layout = walks([n_rows] * n_series, missing=missing)
+    scale = RunningScale(half_life=6)
+    location, unit, end = scale.run(values, layout, prior=prior, lag=lag)
+    table = values.reshape(n_series, n_rows)
+    known = pd.DataFrame(table).ffill(axis=1).to_numpy()
+    for begin in (0, 20):
+        state = np.full((n_series, 4), NAN)
+        if begin:
+            head = table[:, :begin].ravel()
+            *_, state = scale.run(head, layout_with([begin] * n_series), prior=prior, lag=lag)
+        for row in range(begin, n_rows):
+            ago = known[:, row - lag] if row >= lag else np.full(n_series, NAN)
+            state, centre, s = scale.step(state, table[:, row], ago, prior=prior)
+            at = layout.starts + row
+            np.testing.assert_allclose(centre, location[at], rtol=1e-9)
+            np.testing.assert_allclose(s, unit[at], rtol=1e-9)
+        np.testing.assert_allclose(state, end, rtol=1e-9)
+
+
+def test_the_end_state_counts_values_and_changes_and_knows_no_floor():
+    values = np.array([5.0, 5.0, NAN, 5.0, NAN])
+    _, scale, state = RunningScale(half_life=0.1).run(values, layout_with([5]), prior=2.0, lag=1)
+    assert scale[-1] == 0.03 * 2.0
+    assert state[0, 0] == 5.0
+    assert state[0, 1] == pytest.approx(2.0 * 2.0**-20)  # two changes of zero, ten half-lives each
+    assert state[0, 2:].tolist() == [3, 2]
 
 
 def test_first_rows_are_the_first_value_and_the_prior():

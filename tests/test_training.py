@@ -18,6 +18,7 @@ import threading
 import time
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,8 +31,10 @@ from torch import nn
 
 from tsforecast.data.splits import RollingOrigin
 from tsforecast.estimators.forecaster import RecurrentForecaster
+from tsforecast.nn.cells import CellStack
 from tsforecast.nn.heads import Point
-from tsforecast.nn.training import Training, isolated_randomness, train
+from tsforecast.nn.threads import in_order
+from tsforecast.nn.training import Training, _chunks, isolated_randomness, train
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -44,7 +47,10 @@ class Level(nn.Module):
         self.level = nn.Parameter(torch.tensor(start))
         self.power = power
 
-    def loss(self, x, z):
+    def noise(self, batch):
+        return ()
+
+    def loss(self, x, z, noise):
         known = torch.isfinite(z)
         steps = (torch.where(known, z, 0.0) - self.level).abs() ** self.power * known
         return steps.sum(-1) / known.sum(-1).clamp(min=1), known.sum(-1)
@@ -308,7 +314,7 @@ def test_a_batch_without_any_target_is_skipped():
 class Weighted(Level):
     """The weight of each target comes with it."""
 
-    def loss(self, x, z, weight):
+    def loss(self, x, z, weight, noise):
         return (z - self.level).abs() ** self.power, weight
 
 
@@ -580,6 +586,239 @@ def test_fit_works_outside_of_the_main_thread():
     thread.start()
     thread.join(60)
     assert same(weights(found[0]), weights(forecaster().fit(walk())))
+
+
+# ------------------------------------------------------------------------- steps on several threads
+
+
+class Cells(nn.Module):
+    """A small stack, read at its last rows; notes how many windows each call saw."""
+
+    def __init__(self, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.cells = CellStack(2, (5, 4), dropout=dropout)
+        self.out = nn.Linear(4, 1)
+        self.unused = nn.Parameter(torch.ones(3))
+        self.seen: list[int] = []
+
+    def noise(self, batch):
+        return self.cells.noise(batch[0].x)
+
+    def loss(self, windows, weight, noise):
+        self.seen.append(len(windows.x))
+        states, _ = self.cells(windows.x, noise=noise)
+        return (self.out(states)[:, -3:, 0] - windows.z).square(), weight
+
+
+class Example(NamedTuple):
+    x: torch.Tensor
+    z: torch.Tensor
+
+
+class Examples:
+    """Batches of 138 windows of 60 rows, which are four pieces, and one that is a single piece."""
+
+    def __init__(self, sizes=(138, 138, 20, 138), *, seed: int = 0) -> None:
+        draw = torch.Generator().manual_seed(seed)
+        self.batches = []
+        for n in sizes:
+            x = torch.randn(n, 60, 2, generator=draw)
+            weight = torch.rand(n, 3, generator=draw) * (torch.rand(n, 3, generator=draw) < 0.8)
+            self.batches.append((Example(x, x[:, -3:, 0] ** 2), weight))
+
+    def __iter__(self):
+        return iter(self.batches)
+
+    def __len__(self):
+        return len(self.batches)
+
+
+@pytest.fixture
+def threads():
+    """Set torch's number of threads, and put it back."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def fit_cells(*, dropout=0.0, sizes=(138, 138, 20, 138), **options):
+    """A network trained from a fixed seed."""
+    with isolated_randomness(0, torch.device("cpu")):
+        network = Cells(dropout=dropout)
+        settings = {"max_epochs": 2, "schedule": None, "learning_rate": 0.01} | options
+        fitted = train(network, Examples(sizes), None, Training(**settings))
+    return network, fitted
+
+
+def by_hand(*, dropout=0.0, every=1, weight_decay=0.0):
+    """The same with whole batches, in a plain loop."""
+    with isolated_randomness(0, torch.device("cpu")):
+        network = Cells(dropout=dropout).train()
+        optimiser = torch.optim.AdamW(network.parameters(), lr=0.01, weight_decay=weight_decay)
+        for _ in range(2):
+            for index, batch in enumerate(Examples()):
+                loss, weight = network.loss(*batch, noise=network.noise(batch))
+                ((loss * weight).sum() / weight.sum() / every).backward()
+                if (index + 1) % every == 0:
+                    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+                    optimiser.step()
+                    optimiser.zero_grad()
+    return network
+
+
+def assert_near(one: nn.Module, two: nn.Module) -> None:
+    for (name, mine), theirs in zip(one.state_dict().items(), two.state_dict().values()):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_steps_in_pieces_equal_those_of_whole_batches(threads, dropout, n_threads):
+    threads(n_threads)
+    network, _ = fit_cells(dropout=dropout)
+    assert_near(network, by_hand(dropout=dropout))
+    # 138 windows in four pieces, 20 in one
+    assert sorted(set(network.seen)) == [20, 33, 35]
+    assert sum(network.seen) == 2 * (3 * 138 + 20)
+
+
+def test_weights_do_not_depend_on_the_number_of_threads(threads):
+    found = []
+    for n_threads in (1, 2, 3):
+        threads(n_threads)
+        network, fitted = fit_cells(dropout=0.4)
+        found.append(
+            network.state_dict() | {"loss": torch.tensor(fitted.history["train_loss"][1:])}
+        )
+        assert torch.get_num_threads() == n_threads
+    assert same(found[0], found[1])
+    assert same(found[0], found[2])
+    threads(2)
+    assert not same(found[0], fit_cells(dropout=0.3)[0].state_dict())
+
+
+def test_a_forecaster_does_not_depend_on_the_number_of_threads(threads):
+    found = []
+    for n_threads in (1, 2):
+        threads(n_threads)
+        model = RecurrentForecaster(
+            horizon=2,
+            lookback=30,
+            hidden_sizes=(4, 3),
+            dropout=0.3,
+            training=Training(max_epochs=2, origins=1, batch_size=128, learning_rate=0.05),
+            random_state=0,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(walk(1500, n_series=1).droplevel(0))
+        found.append((weights(model), model.history_.drop(columns="seconds"), model.predict()))
+    assert same(found[0][0], found[1][0])
+    pd.testing.assert_frame_equal(found[0][1], found[1][1], check_exact=True)
+    pd.testing.assert_frame_equal(found[0][2], found[1][2], check_exact=True)
+
+
+def test_gradients_accumulate_over_batches_in_pieces(threads):
+    threads(2)
+    network, _ = fit_cells(trainer_options={"accumulate_grad_batches": 2})
+    assert_near(network, by_hand(every=2))
+
+
+def test_a_weight_without_a_gradient_is_left_alone(threads):
+    threads(2)
+    network, _ = fit_cells(weight_decay=0.5)
+    assert_near(network, by_hand(weight_decay=0.5))
+    assert torch.equal(network.unused, torch.ones(3))
+
+
+def test_mixed_precision_takes_whole_batches(threads):
+    threads(2)
+    network, fitted = fit_cells(trainer_options={"precision": "bf16-mixed"})
+    assert sorted(set(network.seen)) == [20, 138]
+    assert np.isfinite(fitted.history["train_loss"][1:]).all()
+
+
+def test_an_error_in_a_piece_is_raised_and_the_threads_come_back(threads):
+    threads(2)
+    network = Cells()
+
+    def fails(*batch, noise):
+        raise LookupError("no loss")
+
+    network.loss = fails
+    with pytest.raises(LookupError, match="no loss"):
+        train(network, Examples(), None, Training(max_epochs=1))
+    assert torch.get_num_threads() == 2
+    assert list(in_order(abs, [-1, -2])) == [1, 2]
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("signum, stop", [(signal.SIGINT, KeyboardInterrupt), (15, SystemExit)])
+def test_signals_in_the_middle_of_a_step_stop_training(threads, signum, stop):
+    threads(2)
+    network = Cells()
+    loss = network.loss
+
+    def signals(*batch, noise):
+        if len(network.seen) == 10:
+            os.kill(os.getpid(), signum)
+            time.sleep(0.2)
+        return loss(*batch, noise=noise)
+
+    network.loss = signals
+    fitted = train(network, Examples((138,) * 50), None, Training(max_epochs=1))
+    assert isinstance(fitted.stopped_by, stop)
+    assert fitted.best_epoch == 0
+    assert len(network.seen) < 20
+    assert torch.get_num_threads() == 2
+
+
+def test_a_loss_that_is_not_finite_stops_long_before_the_end_of_a_long_epoch():
+    class Counted(Epochs):
+        given = 0
+
+        def __iter__(self):
+            for batch in super().__iter__():
+                self.given += 1
+                yield batch
+
+    batches = Counted([5.0] * 2000)
+    with pytest.raises(FloatingPointError, match="training loss became inf in epoch 1"):
+        train(Level(), batches, None, Training(max_epochs=1, learning_rate=1e30))
+    assert batches.given < 500
+
+
+@pytest.mark.parametrize(
+    "n_windows, n_rows, sizes",
+    [
+        (64, 127, [32, 32]),  # many origins
+        (256, 60, [64] * 4),  # classical windows
+        (1024, 60, [64] * 16),
+        (64, 60, [32, 32]),
+        (128, 60, [64, 64]),
+        (150, 60, [38, 38, 38, 36]),
+        (16, 127, [16]),
+        (64, 10, [64]),
+        (3, 5000, [1, 1, 1]),
+        (1, 100_000, [1]),
+    ],
+)
+def test_batches_are_cut_by_their_shape_alone(n_windows, n_rows, sizes):
+    batch = (Example(torch.zeros(n_windows, n_rows, 1), torch.zeros(n_windows)), torch.zeros(1))
+    chunks = _chunks(batch)
+    assert [chunk.stop - chunk.start for chunk in chunks[:-1]] == sizes[:-1]
+    assert n_windows - chunks[-1].start == sizes[-1]
+    assert [chunk.start for chunk in chunks[1:]] == [chunk.stop for chunk in chunks[:-1]]
+
+
+def test_a_fit_leaves_the_torch_threads_of_threads_to_come(threads):
+    threads(3)
+    fit_cells()
+    found = []
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert found == [3]
 
 
 # ----------------------------------------------------------------------------------- manners of fit

@@ -11,15 +11,20 @@ import pytest
 import sklearn
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import RobustScaler, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MinMaxScaler,
+    RobustScaler,
+    StandardScaler,
+)
 from sklearn.utils import estimator_html_repr
 
 from tsforecast._checks import DataError
 from tsforecast.data.panel import as_panel, layout_of
 from tsforecast.data.pipeline import TargetTransform
-from tsforecast.data.transforms import Bounded, Clip, Log, LogReturn, SeriesScaler
+from tsforecast.data.transforms import Bounded, Clip, Log, LogReturn, RowNames, SeriesScaler
 
 NAN = np.nan
 SCALERS = {
@@ -507,3 +512,177 @@ def test_clip_limits_that_are_no_numbers_are_refused(limits):
         ValueError, match=f"'{next(iter(limits))}': expected a number or None, found"
     ):
         Clip(**limits).fit(panel_of())
+
+
+# -------------------------------------------------------------------------------- without a frame
+
+
+class Cumulated(TransformerMixin, BaseEstimator):
+    """Somebody's own transformer with memory: the sum of x so far in its series."""
+
+    def fit(self, panel: pd.DataFrame, y: Any = None) -> Cumulated:
+        self.fitted_ = True
+        return self
+
+    def transform(self, panel: pd.DataFrame) -> pd.DataFrame:
+        return panel.assign(x=panel["x"].fillna(0.0).groupby(level=0, sort=False).cumsum())
+
+    def inverse_transform(self, panel: pd.DataFrame) -> pd.DataFrame:
+        return panel
+
+    def state_of(self, panel: pd.DataFrame) -> np.ndarray:
+        return panel[["x"]].groupby(level=0, sort=False).sum().to_numpy()
+
+    def step(self, state: np.ndarray, panel: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+        state = np.nan_to_num(state) + np.nan_to_num(panel[["x"]].to_numpy())
+        return panel.assign(x=state[:, 0]), state
+
+
+class Halved(FunctionTransformer):
+    """Somebody's own transformer of single rows."""
+
+    row_local = True
+
+    def __init__(self) -> None:
+        super().__init__(lambda x: x / 2, inverse_func=lambda x: x * 2, check_inverse=False)
+
+
+class Centred(FunctionTransformer):
+    """One that looks at all rows: no row can come alone."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda x: x - x.mean(), inverse_func=lambda x: x, check_inverse=False)
+
+
+CHAINS: dict[str, Any] = {
+    "none": None,
+    "log": Log(),
+    "clipped": make_pipeline(Clip(0.5, 900.0), Bounded(0.0, 1e3, eps=0.01)),
+    "scaled": make_pipeline(Log(), SeriesScaler("robust")),
+    "scaled together": make_pipeline(Log(["x", "y"]), SeriesScaler(by="all", columns=["x", "y"])),
+    "returns": make_pipeline(Log(), LogReturn(["x"]), SeriesScaler()),
+    "theirs": make_pipeline(Log(), StandardScaler(), MinMaxScaler()),
+    "mixed": make_pipeline(SeriesScaler(), make_pipeline(Halved(), LogReturn(["z"])), Cumulated()),
+}
+
+
+def chain_of(name: str, seed: int = 0) -> tuple[TargetTransform, pd.DataFrame]:
+    """Targets y, inputs x and z."""
+    panel = panel_of(seed).assign(z=lambda p: p["x"] + 1)[["y", "x", "z"]]
+    return TargetTransform(CHAINS[name], panel), panel
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_row_by_row_a_chain_gives_what_it_gives_of_all_rows(name):
+    """From no row at all, and from the state that the first rows leave; one series is unseen."""
+    chain, _ = chain_of(name)
+    panel = panel_of(3, names="acz").assign(z=lambda p: p["x"] + 1)[["y", "x", "z"]]
+    expected = chain(panel).to_numpy().reshape(3, 8, 3)
+    days = panel.index.get_level_values("day").unique()
+    for begin in (0, 5):
+        state = np.full((3, sum(chain._widths)), NAN)
+        if begin:
+            state = chain.state_of(panel[panel.index.get_level_values("day") < days[begin]])
+        for at in range(begin, 8):
+            now = panel.xs(days[at], level="day")
+            rows = RowNames(now.index, np.arange(3), days[[at] * 3])
+            values, state = chain.step(state, now.to_numpy(), rows)
+            np.testing.assert_allclose(values, expected[:, at], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(state, chain.state_of(panel))
+
+
+def test_a_chain_steps_one_series_without_a_name():
+    panel = panel_of().loc["a"][["y", "x"]]
+    chain = TargetTransform(make_pipeline(Log(), LogReturn(["x"]), SeriesScaler()), panel)
+    state = chain.state_of(panel.iloc[:6])
+    expected = chain(panel).to_numpy()
+    for at in (6, 7):
+        rows = RowNames(None, np.zeros(1, dtype=np.int64), panel.index[[at]])
+        values, state = chain.step(state, panel.to_numpy()[[at]], rows)
+        np.testing.assert_allclose(values, expected[[at]], rtol=1e-12)
+
+
+def test_a_step_changes_neither_state_nor_rows_that_it_is_given():
+    chain, panel = chain_of("returns")
+    state, values = chain.state_of(panel), panel.to_numpy()[[7, 15, 23]]
+    before = state.copy(), values.copy()
+    chain.step(state, values, RowNames.of(panel.index[[7, 15, 23]]))
+    np.testing.assert_array_equal(state, before[0])
+    np.testing.assert_array_equal(values, before[1])
+
+
+def test_returns_step_frames_too():
+    panel = panel_of()
+    returns = LogReturn().fit(panel)
+    early, late = panel.groupby(level=0).head(7), panel.groupby(level=0).tail(1)
+    state = returns.state_of(early)
+    np.testing.assert_array_equal(state, np.log(early.groupby(level=0).tail(1)))
+    found, state = returns.step(state, late)
+    pd.testing.assert_frame_equal(found, returns.transform(panel).groupby(level=0).tail(1))
+    np.testing.assert_array_equal(state, returns.state_of(panel))
+
+
+def test_every_transform_says_whether_its_rows_are_local():
+    local = {name for name, transform in ALL.items() if transform.row_local}
+    assert local == set(ALL) - {"return"}
+
+
+def test_what_cannot_go_on_row_by_row_is_named():
+    panel = panel_of()[["y", "x"]]
+    chain = TargetTransform(make_pipeline(StandardScaler(), Centred()), panel)
+    with pytest.raises(
+        ValueError,
+        match="'transform': expected steps that can go on row by row, found 'Centred'. Give its "
+        "class `row_local = True` .*state_of and step",
+    ):
+        chain.state_of(panel)
+
+
+@pytest.mark.parametrize("inverse", [True, False])
+@pytest.mark.parametrize("name", [name for name in CHAINS if name != "none"])
+def test_targets_pass_as_arrays_as_they_do_in_frames(name, inverse):
+    chain, panel = chain_of(name)
+    layout, origins = layout_of(panel), np.array([1, 2, 9, 9, 23])
+    values = np.random.default_rng(2).uniform(0.6, 5.0, size=(5, 1, 2, 4))
+    found = chain.push(values, origins, layout, inverse=inverse)
+    labels = panel.index[np.repeat(origins, 8)]
+    frame = pd.DataFrame({"y": values.ravel(), "x": NAN, "z": NAN}, index=labels)
+    expected = chain._undo(frame) if inverse else chain(frame)
+    np.testing.assert_allclose(found.ravel(), expected["y"], rtol=1e-12)
+    few = chain.push(values[:2], origins[:2], layout, inverse=inverse)  # fewer than series
+    np.testing.assert_array_equal(few, found[:2])
+
+
+def test_targets_pass_back_for_one_series_without_a_name():
+    panel = panel_of().loc["b"][["y"]]
+    chain = TargetTransform(make_pipeline(Log(), SeriesScaler()), panel)
+    z = chain(panel).to_numpy()[3:6, :, None]
+    back = chain.push(z, np.arange(3, 6), layout_of(panel), inverse=True)
+    np.testing.assert_allclose(back[:, :, 0], panel.to_numpy()[3:6])
+
+
+def test_bad_numbers_in_arrays_are_named_as_in_frames():
+    chain, panel = chain_of("scaled")
+    values = np.ones((2, 1, 3))
+    values[1, 0, 1:] = -4.0
+    with pytest.raises(
+        DataError,
+        match=r"^Log of values that are not positive \(column 'y'; series 'b'; first rows: "
+        r"\('b', Timestamp\('2024-01-02 00:00:00'\)\), \('b', .*\): expected numbers above "
+        "zero, or NaN where missing, found 2 that are not, e.g. -4.",
+    ):
+        chain.push(values, np.array([0, 9]), layout_of(panel), inverse=False)
+    rows = RowNames(pd.Index(["b"]), np.zeros(1, dtype=np.int64), pd.DatetimeIndex(["2025-05-05"]))
+    with pytest.raises(DataError, match=r"column 'y'; series 'b'; first rows: .*2025-05-05"):
+        chain.step(np.empty((1, 0)), np.array([[0.0, 1.0, 1.0]]), rows)
+
+
+def test_whole_panels_pass_as_arrays_as_they_do_in_frames():
+    for name in CHAINS:
+        chain, panel = chain_of(name)
+        expected = panel
+        for step in chain._steps:
+            expected = step.transform(expected)
+        found = chain(panel)
+        np.testing.assert_array_equal(found.to_numpy(), np.asarray(expected))
+        pd.testing.assert_index_equal(found.index, panel.index)

@@ -56,6 +56,7 @@ _HOME = {
     "LagRegressor": "tsforecast.estimators.regression",
     "HAR": "tsforecast.estimators.volatility",
     "garman_klass": "tsforecast.estimators.volatility",
+    "Stream": "tsforecast.serving.stream",
     "plot_backtest": "tsforecast.insight.plots",
     "plot_forecast": "tsforecast.insight.plots",
 }
@@ -109,6 +110,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.nn.heads import Quantiles as Quantiles
     from tsforecast.nn.heads import StudentT as StudentT
     from tsforecast.nn.training import Training as Training
+    from tsforecast.serving.stream import Stream as Stream
 
 
 def __getattr__(name: str) -> Any:

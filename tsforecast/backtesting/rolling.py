@@ -9,8 +9,9 @@ Letters of shapes: N rows of the panel, S series, n origins, K targets, H steps,
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -231,19 +232,24 @@ def backtest(
     every = len(splits) if refit is False else positive_int("refit", 1 if refit is True else refit)
     _refuse_hindsight(named, splits[0].cutoffs[0])
     truth = _Truth.of(panel, targets)
+    grids = [_Grid.of(truth.layout, split.cutoffs, horizon) for split in splits]
     names = list(dict.fromkeys([*named, NAIVE]))
     is_baseline = [n for n in names if n == NAIVE or getattr(named[n], "is_baseline", False)]
     with_values = _with_fitted_values(named) if fitted else []
 
-    def result_of(finished: list[Split], parts: list[pd.DataFrame]) -> Backtest:
+    def result_of(finished: list[Split], parts: list[_Part]) -> Backtest:
+        frames = [_assemble(parts, names, truth, fitted=fitted)] if parts else []
+        if resume is not None:
+            frames = [_joined([resume.frame, *frames], names, truth)]
         return Backtest(
-            _assemble(parts, names, truth, fitted=fitted),
+            frames[0],
             horizon,
-            _scales(truth, finished, horizon),
+            _scales(truth, finished, grids),
             tuple(is_baseline),
         )
 
-    finished, parts = _kept(resume, splits, truth, names, horizon, fitted=fitted)
+    finished = _kept(resume, splits, grids, truth, names, horizon, fitted=fitted)
+    parts: list[_Part] = []
     fits: dict[str, tuple[int, Any]] = {}
     doubts: dict[str, list[str]] = {name: [] for name in named}  # one per fit, "" where none
     try:
@@ -252,30 +258,34 @@ def backtest(
             for number, split in enumerate(splits):
                 if split in finished:
                     continue
-                grid = _Grid.of(truth.layout, split.cutoffs, horizon)
-                context = panel[grid.needed(truth.layout)]
-                new = []
+                grid = grids[number]
+                context = _rows_of(panel, grid.needed(truth.layout))
+                new: list[_Part] = []
                 for name, model in named.items():
                     bar.set_postfix_str(f"{name}, split {number + 1} of {len(splits)}")
                     # a resumed run fits where an uninterrupted one would have
                     fit_at = number - number % every
                     if fits.get(name, (-1, None))[0] != fit_at:
                         fits[name] = fit_at, _fitted(model, panel, splits[fit_at], doubts[name])
-                    frame, marks = _forecasts(fits[name][1], context, split.cutoffs, horizon)
-                    rows = _model_rows(name, frame, marks, truth, grid)
+                    values = _model_values(
+                        name,
+                        *_forecasts(fits[name][1], context, split.cutoffs, horizon),
+                        truth,
+                        grid,
+                    )
                     frozen = isinstance(model, FrozenEstimator)
                     until = model.cutoff_ if frozen else splits[fit_at].fit_until
-                    new.append(rows.assign(fit_until=until, in_sample=False))
+                    new.append(_Part(name, truth, grid, values, until))
                     bar.update()
                 levels = None
                 if NAIVE not in named:
-                    levels = sorted({q for part in new for q in quantile_levels(part.columns)})
-                    rows = _naive_rows(truth, grid, split, levels)
-                    new.append(rows.assign(fit_until=split.fit_until, in_sample=False))
+                    levels = sorted({q for part in new for q in quantile_levels(part.values)})
+                    values = _naive_values(truth, grid, split, levels)
+                    new.append(_Part(NAIVE, truth, grid, values, split.fit_until))
                 if fitted and number % every == 0:
                     explained = {name: fits[name][1] for name in with_values}
-                    within = panel[_is_training(panel, split)]
-                    new += _in_sample_rows(explained, within, split, targets, horizon, levels)
+                    within = _rows_of(panel, _is_training(truth.layout, split))
+                    new += _in_sample_parts(explained, within, split, targets, horizon, levels)
                 parts += new
                 finished = [*finished, split]
     except BaseException as error:
@@ -287,8 +297,7 @@ def backtest(
                 "backtest(..., resume=result)."
             )
         raise
-    last = _Grid.of(truth.layout, splits[-1].cutoffs, horizon)
-    n_judged = len(np.unique(last.series[last.kept.any(axis=1)]))
+    n_judged = len(np.unique(grids[-1].series[grids[-1].kept.any(axis=1)]))
     if n_judged < truth.layout.n_series:
         warnings.warn(
             f"Only {n_judged} of {truth.layout.n_series} series have rows at the last cutoffs: "
@@ -481,18 +490,23 @@ class _Grid:
     @classmethod
     def within(cls, layout: Layout, horizon: int) -> _Grid:
         """Every row as an origin; forecasts are kept where the whole horizon is in the panel."""
-        stamps, marks = np.unique(time_to_ints(layout.time), return_inverse=True)
+        stamps = layout.stamps()
+        marks = np.searchsorted(stamps, layout.when())
         origins, series = np.arange(layout.n_rows), layout.codes()
         rows = origins[:, None] + np.arange(1, horizon + 1)
         whole = rows[:, -1:] < layout.stops[series][:, None]
-        cutoffs = time_from_ints(stamps, layout.time)
+        cutoffs = time_from_ints(stamps, layout.labels)
         return cls(origins, series, marks, cutoffs, rows, np.repeat(whole, horizon, axis=1))
 
     def needed(self, layout: Layout) -> Any:
         """Which rows are up to the last forecast row of their series, shape (N,)."""
-        last = np.full(layout.n_series, -1)
-        np.maximum.at(last, self.series, self.rows[:, -1])
-        return np.arange(layout.n_rows) <= np.repeat(last, np.diff(layout.offsets))
+        counts = np.diff(layout.offsets)
+        ends = np.flatnonzero(np.diff(self.series, append=-1))  # the last origin of each series
+        shown = np.zeros(layout.n_series, dtype=np.int64)
+        last = self.rows[ends, -1] + 1 - layout.starts[self.series[ends]]
+        shown[self.series[ends]] = np.minimum(last, counts[self.series[ends]])
+        flags = np.tile([True, False], layout.n_series)
+        return np.repeat(flags, np.stack([shown, counts - shown], axis=1).ravel())
 
     def find(self, series: Ints, marks: Ints) -> Ints:
         """Positions of some origins among the n, -1 where there is none."""
@@ -501,33 +515,35 @@ class _Grid:
         at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
         return np.where((series >= 0) & (marks >= 0) & (keys[at] == wanted), at, -1)
 
-    def frame(self, name: str, values: Mapping[str, Floats], truth: _Truth) -> pd.DataFrame:
-        """Backtest rows of a model from its values, each of shape (n, K, H)."""
-        n, horizon = self.rows.shape
-        shape = (n, len(truth.targets), horizon)
-        at, k, h = np.nonzero(np.broadcast_to(self.kept[:, None, :], shape))
-        rows = self.rows[at, h]
-        layout = truth.layout
-        ids = pd.Index([0]) if layout.ids is None else layout.ids
-        columns = {
-            "series": ids.take(self.series[at]),
-            "time": layout.time.take(rows),
-            "cutoff": self.cutoffs.take(self.marks[at]),
-            "step": h + 1,
-            "target": pd.Index(truth.targets).take(k),
-            **{column: table[at, k, h] for column, table in values.items()},
-            "actual": truth.actual[k, rows],
-        }
-        frame = pd.DataFrame(columns, index=pd.RangeIndex(len(at)))
-        frame.insert(0, "model", name)
-        return frame
+
+@dataclass(frozen=True)
+class _Part:
+    """What a model said at the origins of a grid: columns of values, (n, K, H) each."""
+
+    model: str
+    truth: _Truth
+    grid: _Grid
+    values: dict[str, Floats]
+    fit_until: Any
+    in_sample: bool = False
+
+    def kept(self) -> Any:
+        """Which of them are rows of the backtest, (n, K, H); None if all."""
+        kept = self.grid.kept[:, None, :]
+        if self.in_sample:
+            kept = kept & ~np.isnan(self.values["forecast"])
+        elif kept.all():
+            return None
+        return np.broadcast_to(kept, self.values["forecast"].shape)
 
 
-def _naive_rows(truth: _Truth, grid: _Grid, split: Split, levels: list[float]) -> pd.DataFrame:
+def _naive_values(
+    truth: _Truth, grid: _Grid, split: Split, levels: list[float]
+) -> dict[str, Floats]:
     """Last known value, and at the models' levels the quantiles of its training errors."""
     horizon = grid.rows.shape[1]
-    last = np.repeat(truth.known[:, grid.origins].T[:, :, None], horizon, axis=2)
-    values = {"forecast": last}
+    last = truth.known[:, grid.origins].T[:, :, None]
+    values = {"forecast": np.repeat(last, horizon, axis=2)}
     if levels:
         spread = np.stack(
             [
@@ -537,18 +553,18 @@ def _naive_rows(truth: _Truth, grid: _Grid, split: Split, levels: list[float]) -
             axis=1,
         )  # (S, K, H, J)
         for j, level in enumerate(levels):
-            values[quantile_column(level)] = last + spread[grid.series, :, :, j]
-    return grid.frame(NAIVE, values, truth)
+            values[quantile_column(level)] = last + spread[..., j][grid.series]
+    return values
 
 
-def _in_sample_rows(
+def _in_sample_parts(
     models: Mapping[str, Any],
     panel: pd.DataFrame,
     split: Split,
     targets: tuple[Any, ...],
     horizon: int,
     naive_levels: list[float] | None,
-) -> list[pd.DataFrame]:
+) -> list[_Part]:
     """Forecasts of fitted models within the rows they were fitted on, and of the automatic naive.
 
     Without levels there is no automatic naive.
@@ -559,13 +575,12 @@ def _in_sample_rows(
     for name, model in models.items():
         frame = model.forecast_origins(panel, None)
         marks = grid.cutoffs.get_indexer(pd.Index(frame["cutoff"]))
-        parts.append(_model_rows(name, frame, marks, truth, grid))
+        values = _model_values(name, frame, marks, truth, grid)
+        parts.append(_Part(name, truth, grid, values, split.fit_until, in_sample=True))
     if naive_levels is not None:
-        parts.append(_naive_rows(truth, grid, split, naive_levels))
-    return [
-        part[part["forecast"].notna()].assign(fit_until=split.fit_until, in_sample=True)
-        for part in parts
-    ]
+        values = _naive_values(truth, grid, split, naive_levels)
+        parts.append(_Part(NAIVE, truth, grid, values, split.fit_until, in_sample=True))
+    return parts
 
 
 def _training_quantiles(
@@ -580,8 +595,7 @@ def _training_quantiles(
 
     A series with fewer than 100 errors gets those of all series.
     """
-    codes, time = layout.codes(), cast(Any, layout.time)
-    trained = (time >= split.fit_from) & (time <= split.fit_until)
+    codes, trained = layout.codes(), _is_training(layout, split)
     result = np.full((layout.n_series, horizon, len(levels)), np.nan)
     for step in range(1, min(horizon, layout.n_rows - 1) + 1):
         inside = (codes[step:] == codes[:-step]) & trained[step:] & trained[:-step]
@@ -591,18 +605,37 @@ def _training_quantiles(
         if len(errors) == 0:
             continue
         result[:, step - 1] = np.quantile(errors, levels)
-        many = np.bincount(series, minlength=layout.n_series) >= _MIN_ERRORS
+        counts = np.bincount(series, minlength=layout.n_series)
+        many = counts >= _MIN_ERRORS
         if many.any():
-            kept = many[series]
-            own = pd.Series(errors[kept]).groupby(series[kept]).quantile(np.array(levels))
-            result[many, step - 1] = own.to_numpy().reshape(-1, len(levels))
+            result[many, step - 1] = _quantiles_of_runs(errors[many[series]], counts[many], levels)
     return result
 
 
-def _is_training(panel: pd.DataFrame, split: Split) -> Any:
+def _quantiles_of_runs(values: Floats, counts: Ints, levels: list[float]) -> Floats:
+    """Quantiles of runs of so many values each, one run behind the other, (runs, J)."""
+    if (counts == counts[0]).all():
+        values = np.sort(values.reshape(len(counts), -1), axis=1).ravel()
+    else:
+        values = values[np.lexsort((values, np.repeat(np.arange(len(counts)), counts)))]
+    place = np.multiply.outer(counts - 1, levels)
+    below = np.floor(place).astype(np.int64)
+    start = (np.cumsum(counts) - counts)[:, None]
+    low = values[start + below]
+    high = values[start + np.minimum(below + 1, counts[:, None] - 1)]
+    result: Floats = low + (high - low) * (place - below)
+    return result
+
+
+def _is_training(layout: Layout, split: Split) -> Any:
     """Which rows may be fitted on, shape (N,)."""
-    time: Any = layout_of(panel).time
-    return (time >= split.fit_from) & (time <= split.fit_until)
+    labels: Any = layout.labels
+    flags = (labels >= split.fit_from) & (labels <= split.fit_until)
+    return layout.per_row(np.asarray(flags))
+
+
+def _rows_of(panel: pd.DataFrame, flags: Any) -> pd.DataFrame:
+    return panel if flags.all() else panel[flags]
 
 
 def _fitted(model: Any, panel: pd.DataFrame, split: Split, doubts: list[str]) -> Any:
@@ -610,7 +643,7 @@ def _fitted(model: Any, panel: pd.DataFrame, split: Split, doubts: list[str]) ->
     if isinstance(model, FrozenEstimator):
         return model
     with warnings.catch_warnings(record=True) as caught:
-        fitted = clone(model).fit(panel[_is_training(panel, split)])
+        fitted = clone(model).fit(panel[_is_training(layout_of(panel), split)])
     about = [str(w.message) for w in caught if issubclass(w.category, ConvergenceWarning)]
     doubts.append(about[0] if about else "")
     for other in caught:
@@ -621,11 +654,13 @@ def _fitted(model: Any, panel: pd.DataFrame, split: Split, doubts: list[str]) ->
 
 def _forecasts(
     model: Any, panel: pd.DataFrame, cutoffs: pd.Index, horizon: int
-) -> tuple[pd.DataFrame, Ints]:
-    """Forecasts from all cutoffs, and the position of each row's cutoff among them."""
+) -> tuple[pd.DataFrame, Ints | None]:
+    """Forecasts from all cutoffs, and the position of each row's cutoff among them.
+
+    Without positions, the frame's own column names the cutoffs.
+    """
     if hasattr(model, "forecast_origins"):
-        frame = model.forecast_origins(panel, cutoffs)
-        return frame, cutoffs.get_indexer(pd.Index(frame["cutoff"]))
+        return model.forecast_origins(panel, cutoffs), None
     time: Any = layout_of(panel).time
     future = _future_of(model)
     frames = []
@@ -652,16 +687,22 @@ def _around(panel: pd.DataFrame, cutoff: Any, horizon: int) -> tuple[pd.DataFram
     return panel[has_all & (cast(Any, layout.time) <= cutoff)], panel.iloc[ahead.ravel()]
 
 
-def _model_rows(
-    name: str, frame: pd.DataFrame, marks: Ints, truth: _Truth, grid: _Grid
-) -> pd.DataFrame:
-    """Lay a model's forecast frame on the grid."""
+def _model_values(
+    name: str, frame: pd.DataFrame, marks: Ints | None, truth: _Truth, grid: _Grid
+) -> dict[str, Floats]:
+    """Lay a model's forecast frame on the grid, NaN where it says nothing."""
     n, horizon = grid.rows.shape
     n_targets = len(truth.targets)
     wanted = ["step", "forecast", *(["target"] if n_targets > 1 else [])]
     absent = [column for column in wanted if column not in frame]
     if absent:
         raise _malformed(name, f"columns {', '.join(wanted)}", f"no column {first(absent)}")
+    columns = ["forecast", *map(quantile_column, quantile_levels(frame.columns))]
+    if marks is None:
+        if _is_laid_out(frame, truth, grid):
+            shape = (n, n_targets, horizon)
+            return {column: _floats(frame[column]).reshape(shape) for column in columns}
+        marks = grid.cutoffs.get_indexer(pd.Index(frame["cutoff"]))
     ids = truth.layout.ids
     series = np.zeros(len(frame), dtype=np.int64)
     if ids is not None:
@@ -694,13 +735,41 @@ def _model_rows(
     if repeated := len(at) - int(taken.sum()):
         keys = "series, cutoff and step" if n_targets == 1 else "series, cutoff, target and step"
         raise _malformed(name, f"one row per {keys}", f"{repeated} rows that repeat others")
-    columns = ["forecast", *map(quantile_column, quantile_levels(frame.columns))]
     values = {}
     for column in columns:
         table = np.full(len(taken), np.nan)
         table[at] = frame[column].to_numpy()
         values[column] = table.reshape(n, n_targets, horizon)
-    return grid.frame(name, values, truth)
+    return values
+
+
+def _floats(column: pd.Series) -> Floats:
+    return np.asarray(column.to_numpy(), dtype=np.float64)
+
+
+def _is_laid_out(frame: pd.DataFrame, truth: _Truth, grid: _Grid) -> bool:
+    """Tell whether a forecast frame has the rows of the grid, all of them and in its order."""
+    n, horizon = grid.rows.shape
+    n_targets, ids = len(truth.targets), truth.layout.ids
+    if len(frame) != n * n_targets * horizon or frame["cutoff"].dtype != grid.cutoffs.dtype:
+        return False
+    if ids is not None:
+        if not isinstance(frame.index, pd.MultiIndex):
+            return False
+        codes = frame.index.codes[0].reshape(n, -1)
+        if (codes != codes[:, :1]).any() or (codes < 0).any():
+            return False
+        if (ids.get_indexer(frame.index.levels[0])[codes[:, 0]] != grid.series).any():
+            return False
+    if n_targets > 1:
+        target = pd.Index(truth.targets).get_indexer(pd.Index(frame["target"]))
+        if (target.reshape(n, n_targets, horizon) != np.arange(n_targets)[:, None]).any():
+            return False
+    cutoffs = time_to_ints(pd.Index(frame["cutoff"])).reshape(n, -1)
+    if (cutoffs != time_to_ints(grid.cutoffs)[grid.marks][:, None]).any():
+        return False
+    step = frame["step"].to_numpy().reshape(-1, horizon)
+    return not (step != np.arange(1, horizon + 1)).any()
 
 
 def _malformed(name: str, expected: str, found: str) -> ValueError:
@@ -713,12 +782,117 @@ def _malformed(name: str, expected: str, found: str) -> ValueError:
 
 
 def _assemble(
-    parts: list[pd.DataFrame], names: list[str], truth: _Truth, *, fitted: bool
+    parts: list[_Part], names: list[str], truth: _Truth, *, fitted: bool
 ) -> pd.DataFrame:
-    levels = {level for part in parts for level in quantile_levels(part.columns)}
+    """Rows of all parts in the order of a backtest's frame; the parts are used up.
+
+    Every column is made once, from numbers: the frame is most of what a backtest holds in memory.
+    """
+    # stable: the splits of a model, and the fits of an in-sample row, stay in order
+    parts = sorted(parts, key=lambda part: (part.in_sample, names.index(part.model)))
+    levels = sorted({level for part in parts for level in quantile_levels(part.values)})
+    kept = [part.kept() for part in parts]
+    shapes = [part.values["forecast"].shape for part in parts]
+    sizes = [
+        int(np.prod(shape)) if mask is None else int(mask.sum())
+        for mask, shape in zip(kept, shapes)
+    ]
+
+    def column(value: Callable[[int], Any]) -> Any:
+        """Join what each part has, by its number, broadcast to (n, K, H), where it is kept."""
+        joined = []
+        for number, (mask, shape) in enumerate(zip(kept, shapes)):
+            whole = np.broadcast_to(value(number), shape)
+            joined.append(whole.ravel() if mask is None else whole[mask])
+        return np.concatenate(joined)
+
+    grids, truths = [part.grid for part in parts], [part.truth for part in parts]
+    ids = pd.Index([0]) if truth.layout.ids is None else truth.layout.ids
+    places = [
+        np.arange(1) if each.layout.ids is None else ids.get_indexer(each.layout.ids)
+        for each in truths
+    ]
+    cutoffs = grids[0].cutoffs.append([grid.cutoffs for grid in grids[1:]])
+    begins = np.cumsum([0, *(len(grid.cutoffs) for grid in grids)])
+    ahead = [np.minimum(grid.rows, t.layout.n_rows - 1) for grid, t in zip(grids, truths)]
+
+    def series() -> Ints:
+        return column(lambda i: places[i][grids[i].series][:, None, None])
+
+    def cutoff() -> Ints:
+        return column(lambda i: (begins[i] + grids[i].marks)[:, None, None])
+
+    def step() -> Ints:
+        return column(lambda i: np.arange(1, shapes[i][-1] + 1))
+
+    def target() -> Ints:
+        return column(lambda i: np.arange(len(truth.targets))[:, None])
+
+    def stamp() -> Ints:
+        return time_to_ints(cutoffs)[cutoff()]
+
+    order = _order(parts, sizes, (step, target, stamp, series))
+
+    def sort(values: Any) -> Any:
+        return values if order is None else values.take(order)
+
+    def per_part(values: Sequence[Any]) -> Any:
+        return sort(np.repeat(np.asarray(values), sizes))
+
+    def said(name: str) -> Any:
+        return sort(column(lambda i: parts[i].values.pop(name, np.nan)))
+
+    columns = {
+        "model": pd.Index(names).take(per_part([names.index(part.model) for part in parts])),
+        "series": ids.take(sort(series())),
+        "time": time_from_ints(
+            sort(column(lambda i: truths[i].layout.when(ahead[i])[:, None])), truth.layout.labels
+        ),
+        "cutoff": cutoffs.take(sort(cutoff())),
+        "step": sort(step()),
+        "target": pd.Index(truth.targets).take(sort(target())),
+        "forecast": said("forecast"),
+        **{quantile_column(level): said(quantile_column(level)) for level in levels},
+        "actual": sort(column(lambda i: np.moveaxis(truths[i].actual[:, ahead[i]], 0, 1))),
+    }
+    if fitted:
+        untils = pd.Index([part.fit_until for part in parts])
+        columns["fit_until"] = untils.take(per_part(range(len(parts))))
+        columns["in_sample"] = per_part([part.in_sample for part in parts])
+    return pd.DataFrame(columns, copy=False)
+
+
+def _order(
+    parts: list[_Part], sizes: list[int], keys: tuple[Callable[[], Ints], ...]
+) -> Ints | None:
+    """Order of the rows of parts that are sorted themselves; None where it is theirs."""
+    groups = [
+        list(group)
+        for _, group in groupby(zip(parts, sizes), key=lambda each: (each[0].in_sample, each[0].model))
+    ]
+    if len(groups) == len(parts):
+        return None
+    # splits that follow each other in time need no more than the series together
+    follow = all(
+        one.grid.cutoffs[-1] < two.grid.cutoffs[0]
+        for group in groups
+        for (one, _), (two, _) in pairwise(group)
+    )
+    made = [key() for key in (keys[-1:] if follow else keys)]
+    orders, stop = [], 0
+    for group in groups:
+        begin, stop = stop, stop + sum(size for _, size in group)
+        orders.append(begin + np.lexsort([key[begin:stop] for key in made]))
+    return np.concatenate(orders)
+
+
+def _joined(frames: list[pd.DataFrame], names: list[str], truth: _Truth) -> pd.DataFrame:
+    """Join backtest frames of other splits, sorted anew."""
+    levels = {level for frame in frames for level in quantile_levels(frame.columns)}
+    fitted = "in_sample" in frames[0]
     columns = [*_KEYS, *map(quantile_column, sorted(levels)), "actual"]
     columns += ["fit_until", "in_sample"] if fitted else []
-    frame = pd.concat([part.reindex(columns=columns) for part in parts], ignore_index=True)
+    frame = pd.concat([each.reindex(columns=columns) for each in frames], ignore_index=True)
     order = np.lexsort(
         (
             frame["step"].to_numpy(),
@@ -732,21 +906,22 @@ def _assemble(
     return frame.take(order).reset_index(drop=True)
 
 
-def _scales(truth: _Truth, splits: list[Split], horizon: int) -> pd.DataFrame:
+def _scales(truth: _Truth, splits: list[Split], grids: list[_Grid]) -> pd.DataFrame:
     """Errors of the last known value one row ahead, over each split's training rows."""
     layout, codes = truth.layout, truth.layout.codes()
-    time: Any = layout.time
+    labels: Any = layout.labels
     before = previous_rows(layout)
     change = truth.actual - truth.known[:, before]  # (K, N)
     change[:, layout.starts] = np.nan
-    ids = pd.Index(layout.names())
+    ids = pd.Index([0]) if layout.ids is None else layout.ids
     frames = []
-    for split in splits:
-        grid = _Grid.of(layout, split.cutoffs, horizon)
+    for split, grid in zip(splits, grids):
         some = grid.kept.any(axis=1)
         means = np.empty((layout.n_series, len(truth.targets), 2))
+        late = layout.per_row(np.asarray(labels >= split.fit_from))
+        early = layout.per_row(np.asarray(labels <= split.fit_until))
         for k, moves in enumerate(change):
-            used = (time[truth.known_at[k, before]] >= split.fit_from) & (time <= split.fit_until)
+            used = late[truth.known_at[k, before]] & early
             used &= ~np.isnan(moves)
             count, mae, mse = (
                 np.bincount(codes[used], weights=weights, minlength=layout.n_series)
@@ -773,15 +948,16 @@ def _scales(truth: _Truth, splits: list[Split], horizon: int) -> pd.DataFrame:
 def _kept(
     resume: Backtest | None,
     splits: list[Split],
+    grids: list[_Grid],
     truth: _Truth,
     names: list[str],
     horizon: int,
     *,
     fitted: bool,
-) -> tuple[list[Split], list[pd.DataFrame]]:
-    """Give the splits that are finished, and their rows; raise if they are of another run."""
+) -> list[Split]:
+    """Give the splits that are finished; raise if they are of another run."""
     if resume is None:
-        return [], []
+        return []
     if not isinstance(resume, Backtest):
         raise bad_parameter(
             "resume", expected="a Backtest, the `result` of an interrupted run", found=resume
@@ -798,17 +974,21 @@ def _kept(
     known = pd.Index(frame["cutoff"].unique())
     finished = [split for split in splits if split.cutoffs.isin(known).any()]
     same = ["series", "time", "cutoff", "step", "target", "actual"]
-    fresh = [
-        _naive_rows(truth, _Grid.of(truth.layout, split.cutoffs, horizon), split, [])
-        for split in finished
-    ]
     whole = bool(finished) and finished == splits[: len(finished)]
-    whole = whole and all(
-        _assemble(fresh, [NAIVE], truth, fitted=False)[same].equals(
-            frame.loc[frame["model"] == name, same].reset_index(drop=True)
+    if whole:
+        fresh = _assemble(
+            [
+                _Part(NAIVE, truth, grid, _naive_values(truth, grid, split, []), split.fit_until)
+                for split, grid in zip(finished, grids)
+            ],
+            [NAIVE],
+            truth,
+            fitted=False,
+        )[same]
+        whole = all(
+            fresh.equals(frame.loc[frame["model"] == name, same].reset_index(drop=True))
+            for name in names
         )
-        for name in names
-    )
     if not whole:
         raise bad_parameter(
             "resume",
@@ -816,4 +996,4 @@ def _kept(
             found=f"cutoffs from {known.min()} to {known.max()}, with other rows",
             advice="Give the same panel and splitter, or start anew.",
         )
-    return finished, [resume.frame]
+    return finished

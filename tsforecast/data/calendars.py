@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -29,6 +29,7 @@ Feature = Literal["hour", "weekday", "month_end", "month", "session"]
 _WEEKDAYS = pd.offsets.BDay()
 _A_DAY = pd.Timedelta(days=1)
 _SHORTEST_DAY = pd.Timedelta(hours=23)
+_BLOCK = 1 << 18  # rows looked at together
 _NIGHTLY = 6  # so many rows absent at times of day that are never seen are no accident
 
 
@@ -120,11 +121,15 @@ class TimeStep:
                 advice="Put the rows on a grid first, e.g. panel.resample('1h').last(), or give "
                 "the time index a freq.",
             )
+        zone = getattr(like, "tz", None)
+        if isinstance(self.offset, pd.offsets.Tick) or (
+            isinstance(self.offset, pd.offsets.Day) and zone is None
+        ):
+            return TimeStep(delta=_span_of(self.offset)).after(last, horizon, like=like)
         unit = pd.DatetimeIndex(like).unit
         ends, which = np.unique(last, return_inverse=True)
         stamps = pd.DatetimeIndex(time_from_ints(ends, like))
         # calendars go by the clock on the wall, whole hours and less by the time that passes
-        zone = None if isinstance(self.offset, pd.offsets.Tick) else stamps.tz
         stamps = stamps if zone is None else stamps.tz_localize(None)
         steps = []
         for _ in range(horizon):
@@ -162,48 +167,63 @@ def infer_time_step(layout: Layout, *, learned: TimeStep | None = None) -> TimeS
     >>> infer_time_step(layout_of(pd.DataFrame({"x": range(9)}, index=days))).offset
     <BusinessDay>
     """
-    freq = getattr(layout.time, "freq", None)
-    if freq is not None and layout.ids is None and isinstance(layout.time, pd.DatetimeIndex):
+    freq = getattr(layout.labels, "freq", None)
+    if freq is not None and layout.ids is None and isinstance(layout.labels, pd.DatetimeIndex):
         return TimeStep(offset=freq)
-    if learned is not None and learned.suits(layout.time):
+    if learned is not None and learned.suits(layout.labels):
         return learned
     found = _spacing(layout)
     return learned if learned is not None and learned.seen and found.seen else found
 
 
 def _spacing(layout: Layout) -> TimeStep:
-    ints = time_to_ints(layout.time)
-    inside = np.ones(len(ints), dtype=bool)
-    inside[layout.starts] = False
-    steps = np.diff(ints, prepend=ints[:1])[inside]
-    if len(steps) == 0:
+    sizes, counts = _spacings(layout)
+    if len(sizes) == 0:
         return TimeStep(seen="no series with two rows")
-    sizes, counts = np.unique(steps, return_counts=True)
-    smallest = _as_span(sizes[0], layout.time)
-    if isinstance(layout.time, pd.DatetimeIndex):
-        if layout.time.tz is not None and smallest >= _SHORTEST_DAY:
+    like = layout.labels
+    smallest = _as_span(sizes[0], like)
+    seen = layout.stamps() if isinstance(like, pd.DatetimeIndex) and len(sizes) > 1 else sizes[:0]
+    stamps: Any = time_from_ints(seen, like)
+    if isinstance(like, pd.DatetimeIndex):
+        if like.tz is not None and smallest >= _SHORTEST_DAY:
             return _spacing_by_wall_clock(layout)
-        if len(sizes) > 1 and smallest == _A_DAY and (layout.time.day_of_week < 5).all():
+        if len(sizes) > 1 and smallest == _A_DAY and (stamps.day_of_week < 5).all():
             return TimeStep(offset=_WEEKDAYS)
     if counts[0] == counts.max() and (sizes % sizes[0] == 0).all():
         sessions = None
-        if len(sizes) > 1 and isinstance(layout.time, pd.DatetimeIndex):
-            sessions = _sessions(layout.time, int(sizes[0]))
+        if len(sizes) > 1 and isinstance(like, pd.DatetimeIndex):
+            sessions = _sessions(stamps, int(sizes[0]))
         return sessions or TimeStep(delta=smallest)
-    if isinstance(layout.time, pd.DatetimeIndex):
+    if isinstance(like, pd.DatetimeIndex):
         longest = int(np.argmax(np.diff(layout.offsets)))
-        stamps = layout.time[layout.offsets[longest] : layout.offsets[longest + 1]]
-        if (offset := _calendar_of(stamps)) is not None:
+        own = layout.when(slice(*layout.offsets[longest : longest + 2]))
+        if (offset := _calendar_of(time_from_ints(own, like))) is not None:
             return TimeStep(offset=offset)
-    unit = " apart" if _is_clock(layout.time) else ""
-    spans = [_as_span(size, layout.time) for size in sizes]
+    unit = " apart" if _is_clock(like) else ""
+    spans = [_as_span(size, like) for size in sizes]
     return TimeStep(seen=f"rows {first(spans)}{unit}")
+
+
+def _spacings(layout: Layout) -> tuple[Ints, Ints]:
+    """Distinct steps from one row of a series to the next, in order, and how often they occur."""
+    found: list[tuple[Ints, Ints]] = []
+    for begin in range(0, layout.n_rows - 1, _BLOCK):
+        steps = np.diff(layout.when(slice(begin, begin + _BLOCK + 1)))
+        inner = np.searchsorted(layout.starts, [begin + 1, begin + len(steps)], side="left")
+        starts = layout.starts[inner[0] : inner[1] + 1] - begin - 1
+        steps = np.delete(steps, starts[starts < len(steps)])
+        found.append(np.unique(steps, return_counts=True))
+    if not found:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    sizes, which = np.unique(np.concatenate([each[0] for each in found]), return_inverse=True)
+    counts = np.bincount(which, weights=np.concatenate([each[1] for each in found]))
+    return sizes, counts.astype(np.int64)
 
 
 def _spacing_by_wall_clock(layout: Layout) -> TimeStep:
     """Days are 23 or 25 hours long where daylight saving begins or ends: count them by date."""
-    wall = pd.DatetimeIndex(layout.time).tz_localize(None)
-    found = _spacing(Layout(layout.ids, wall, layout.offsets))
+    wall = pd.DatetimeIndex(layout.labels).tz_localize(None)
+    found = _spacing(replace(layout, labels=wall))
     if isinstance(found.delta, pd.Timedelta) and found.delta % _A_DAY == pd.Timedelta(0):
         return TimeStep(offset=pd.DateOffset(days=found.delta.days))
     return found
@@ -228,7 +248,7 @@ def _sessions(time: pd.DatetimeIndex, step: int) -> TimeStep | None:
     return TimeStep(offset=Sessions(tuple(_as_span(time, wall) for time in times), days))
 
 
-def _calendar_of(time: pd.DatetimeIndex) -> pd.offsets.BaseOffset | None:
+def _calendar_of(time: Any) -> pd.offsets.BaseOffset | None:
     if len(time) < 4:
         return None
     with warnings.catch_warnings():
@@ -241,6 +261,11 @@ def _localized(wall: pd.DatetimeIndex, zone: Any) -> pd.DatetimeIndex:
     """Times by the clock on the wall: a time skipped in spring is the first one after it."""
     summer = np.zeros(len(wall), dtype=bool)
     return wall.tz_localize(zone, ambiguous=summer, nonexistent="shift_forward")
+
+
+def _span_of(offset: Any) -> pd.Timedelta:
+    """Length of an offset of so many days, or of hours and less."""
+    return pd.Timedelta(days=offset.n) if isinstance(offset, pd.offsets.Day) else pd.Timedelta(offset)
 
 
 def _is_clock(time: pd.Index) -> bool:
@@ -313,11 +338,11 @@ def calendar_features(
     bare = isinstance(panel, pd.DataFrame) and panel.shape[1] == 0
     panel = as_panel(panel.assign(any=0.0))[[]] if bare else as_panel(panel)
     layout = layout_of(panel)
-    if not isinstance(layout.time, pd.DatetimeIndex):
+    if not isinstance(layout.labels, pd.DatetimeIndex):
         raise fail(
             "time has no calendar",
             expected="datetimes",
-            found=f"{layout.time.dtype}",
+            found=f"{layout.labels.dtype}",
             advice="Give the rows datetimes, if they are known; elapsed time and steps have "
             "neither hours nor weekdays.",
         )
@@ -327,9 +352,9 @@ def calendar_features(
     elif isinstance(features, str) or not set(features) <= set(known):
         raise bad_parameter("features", expected=f"a list of some of {known}", found=features)
     columns: dict[str, Floats] = {}
-    wall = layout.time.tz_localize(None)
+    wall = layout.labels.tz_localize(None)
     for feature in dict.fromkeys(features):
-        columns |= _feature(feature, wall)
+        columns |= {name: layout.per_row(x) for name, x in _feature(feature, wall).items()}
     if twice := [name for name in columns if name in panel]:
         raise fail(
             "columns are in the panel already",
@@ -342,15 +367,14 @@ def calendar_features(
 
 
 def _default_features(layout: Layout) -> list[Feature]:
-    gaps = np.diff(time_to_ints(layout.time))
-    gaps = np.delete(gaps, layout.stops[:-1] - 1)  # between two series
+    gaps, _ = _spacings(layout)
     if len(gaps) == 0:
         raise bad_parameter(
             "features",
             expected="a list, because no series has two rows to tell the spacing from",
             found=None,
         )
-    step = _as_span(gaps.min(), layout.time)
+    step = _as_span(gaps[0], layout.labels)
     if step >= pd.Timedelta(days=28):
         return ["month"]
     if step >= pd.Timedelta(days=7):

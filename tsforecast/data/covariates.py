@@ -162,9 +162,9 @@ def rows_ahead(
                     f"{problem} {first(map(repr, lost))}",
                     series=lost[0],
                 )
-    zones = [getattr(index, "tz", None) for index in (layout.time, ahead.time)]
-    if type(ahead.time) is not type(layout.time) or (zones[0] is None) != (zones[1] is None):
-        raise _ahead(f"times like the panel's, {layout.time.dtype}", f"{ahead.time.dtype}")
+    zones = [getattr(index, "tz", None) for index in (layout.labels, ahead.labels)]
+    if ahead.labels.dtype.kind != layout.labels.dtype.kind or (zones[0] is None) != (zones[1] is None):
+        raise _ahead(f"times like the panel's, {layout.labels.dtype}", f"{ahead.labels.dtype}")
     counts = np.diff(ahead.offsets)
     if (counts != horizon).any():
         at = int(np.flatnonzero(counts != horizon)[0])
@@ -174,9 +174,9 @@ def rows_ahead(
             series=layout.names()[at],
         )
     # the same moments in the panel's zone and unit
-    time = ahead.time.astype(layout.time.dtype)
+    time = ahead.time.astype(layout.labels.dtype)
     when = time_to_ints(time).reshape(-1, horizon)
-    ends = time_to_ints(layout.time)[layout.stops - 1]
+    ends = layout.when(layout.stops - 1)
     early = np.flatnonzero(when[:, 0] <= ends)
     if len(early):
         at = int(early[0])
@@ -185,17 +185,17 @@ def rows_ahead(
             f"rows from {time[at * horizon]} on",
             series=layout.names()[at],
         )
-    if time_step.suits(layout.time):
+    if time_step.suits(layout.labels):
         exact = time_step.delta is not None or isinstance(
             time_step.offset, pd.offsets.Tick | pd.offsets.Day
         )
-        following = time_step.after(ends, max(horizon, _HOLIDAYS), like=layout.time)
+        following = time_step.after(ends, max(horizon, _HOLIDAYS), like=layout.labels)
         late = (when != following[:, :horizon]).any(axis=1)
         if not exact:  # calendars know no holidays
             late = when[:, 0] > following[:, _HOLIDAYS - 1]
         if late.any():
             at = int(np.argmax(late))
-            wanted = time_from_ints(following[at, :horizon], layout.time)
+            wanted = time_from_ints(following[at, :horizon], layout.labels)
             raise _ahead(
                 f"the rows next after {layout.time[layout.stops[at] - 1]}: {first(wanted)}",
                 f"{first(time[at * horizon : (at + 1) * horizon])}",
@@ -213,7 +213,7 @@ def rows_ahead(
     index = time
     if layout.ids is not None:
         ids = layout.ids.take(ahead.codes())
-        index = pd.MultiIndex.from_arrays([ids, index], names=[layout.ids.name, layout.time.name])
+        index = pd.MultiIndex.from_arrays([ids, index], names=[layout.ids.name, layout.labels.name])
     return frame.set_axis(index)
 
 

@@ -5,15 +5,21 @@ Letters of shapes are those of `tsforecast.data.windows`.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tsforecast.data.panel import Floats, Ints, Layout, forward_fill, previous_rows
+from tsforecast.data.panel import Floats, Ints, Layout, forward_fill
 
 __all__ = ["Features", "feature_rows", "stretches"]
+
+_BLOCK = 1 << 15  # rows that are worked on together
+_FEW_BLOCKS = 8  # for which threads do not pay
 
 
 @dataclass(frozen=True)
@@ -77,12 +83,14 @@ def stretches(layout: Layout, warm_up: Ints, max_gap: float | None) -> Ints:
     max_gap : float or None
         Hours (steps, where time is a whole number) from one row to the next that cut a series.
     """
-    rows = np.arange(layout.n_rows)
-    begins = np.repeat(warm_up, np.diff(layout.offsets))
+    few = layout.n_rows < np.iinfo(np.int32).max
+    begins = np.repeat(warm_up.astype(np.int32 if few else np.int64), np.diff(layout.offsets))
     if max_gap is None:
         return begins
     hours = layout.hours()
-    cut = np.where(hours - hours[previous_rows(layout)] > max_gap, rows, 0)
+    cut = np.zeros_like(begins)
+    jumps = np.flatnonzero(hours[1:] - hours[:-1] > max_gap) + 1  # negative between two series
+    cut[jumps] = jumps
     cut[layout.starts] = layout.starts
     return np.maximum(np.maximum.accumulate(cut), begins)
 
@@ -125,32 +133,96 @@ def feature_rows(
     -------
     Tensor of float32, shape (N, F)
     """
+    table = np.empty((len(values), features.size), dtype=np.float32)
+    # a block of series at a time: what is computed of it stays in the cache
+    cuts = np.searchsorted(layout.offsets, np.arange(0, layout.n_rows, _BLOCK))
+    edges = np.unique(np.append(cuts, layout.n_series))
+    blocks = [slice(int(begin), int(end)) for begin, end in pairwise(edges)]
+
+    def fill_in(series: slice) -> None:
+        rows = slice(layout.offsets[series.start], layout.offsets[series.stop])
+        _fill_in(
+            table[rows],
+            values[rows],
+            layout,
+            series,
+            fill,
+            first[rows],
+            features,
+            location=None if location is None else location[rows],
+            unit=None if unit is None else unit[rows],
+            prior=prior,
+            seasons=seasons,
+        )
+
+    if len(blocks) < _FEW_BLOCKS or torch.get_num_threads() == 1:
+        for block in blocks:
+            fill_in(block)
+    else:
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            for _ in pool.map(fill_in, blocks):
+                pass
+    return torch.from_numpy(table)
+
+
+def _fill_in(
+    table: npt.NDArray[np.float32],
+    values: Floats,
+    layout: Layout,
+    series: slice,
+    fill: Floats,
+    first: Ints,
+    features: Features,
+    *,
+    location: Floats | None,
+    unit: Floats | None,
+    prior: Floats | None,
+    seasons: tuple[int, ...],
+) -> None:
+    """Write the features of the rows of some series that stand one after the other."""
     n_rows, n_columns = values.shape
-    hours = layout.hours()
-    rows = np.arange(n_rows)
-    previous = np.where(rows == first, rows, previous_rows(layout))
-    table = np.empty((n_rows, features.size), dtype=np.float32)
+    offsets = layout.offsets[series.start : series.stop + 1]
+    hours = layout.hours_of(series)
+    rows = np.arange(offsets[0], offsets[-1], dtype=first.dtype)
+    # rows that do not look at the row before
+    alone = np.concatenate([offsets[:-1] - offsets[0], np.flatnonzero(rows == first)])
     extra = 3 * n_columns
-    table[:, extra] = hours - hours[previous]
+    table[:, extra] = _change(hours, alone)
     at = extra + 1
     for c in range(n_columns):
-        known, source = forward_fill(values[:, c], layout)
-        age = np.where(np.isnan(known), 0.0, hours - hours[source])
-        known = np.where(np.isnan(known), fill[c], known)
+        known = values[:, c]
+        missing = np.isnan(known)
+        table[:, n_columns + c] = ~missing
+        table[:, 2 * n_columns + c] = 0.0
+        if missing.any():
+            local = Layout(None, layout.labels, offsets - offsets[0])
+            known, source = forward_fill(known, local)
+            unknown = np.isnan(known)
+            table[:, 2 * n_columns + c] = np.where(unknown, 0.0, hours - hours[source])
+            known = np.where(unknown, fill[c], known)
         shown = known - fill[c]  # in float64: a high level leaves few digits to float32
         if c < features.n_targets:
-            scale = np.ones(n_rows) if unit is None else unit[:, c]
+            scale = None if unit is None else unit[:, c]
             if location is not None:
-                shown = (known - location[:, c]) / scale
-            table[:, at + c] = (known - known[previous]) / scale
+                shown = _over(known - location[:, c], scale)
+            table[:, at + c] = _over(_change(known, alone), scale)
             for number, season in enumerate(seasons, start=1):
-                ago = np.minimum(np.maximum(rows - season, first), rows)
+                ago = np.minimum(np.maximum(rows - season, first), rows) - offsets[0]
                 column = at + number * features.n_targets + c
-                table[:, column] = (known - known[ago]) / scale
+                table[:, column] = _over(known - known[ago], scale)
             if features.scaled and prior is not None:
                 column = at + (1 + features.n_seasons) * features.n_targets + c
-                table[:, column] = np.log(scale / prior[c])
+                table[:, column] = 0.0 if scale is None else np.log(scale / prior[c])
         table[:, c] = shown
-        table[:, n_columns + c] = ~np.isnan(values[:, c])
-        table[:, 2 * n_columns + c] = age
-    return torch.from_numpy(table)
+
+
+def _change(values: Floats, alone: Ints) -> Floats:
+    """Value less the one in the row before, 0 in the rows that stand alone, (n,) -> (n,)."""
+    change = np.empty_like(values)
+    np.subtract(values[1:], values[:-1], out=change[1:])
+    change[alone] = 0.0
+    return change
+
+
+def _over(values: Floats, scale: Floats | None) -> Floats:
+    return values if scale is None else values / scale

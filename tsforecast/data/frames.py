@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tsforecast.data.calendars import TimeStep
-from tsforecast.data.panel import Floats, Ints, Layout, time_from_ints, time_to_ints
+from tsforecast.data.panel import Floats, Ints, Layout, time_from_ints
 from tsforecast.metrics import quantile_column
 
 __all__ = ["DECILES", "forecast_frame"]
@@ -56,36 +57,42 @@ def forecast_frame(
         Index as the panel's, columns ``target, cutoff, step, forecast, q...``.
     """
     n, n_targets, horizon = forecast.shape
-    when = time_to_ints(layout.time)
     which = np.searchsorted(layout.offsets, origins, side="right") - 1
-    stop = layout.offsets[which + 1]
+    stop = layout.stops[which]
     steps = np.arange(1, horizon + 1)
     rows = origins[:, None] + steps  # (n, H)
-    times = when[np.minimum(rows, layout.n_rows - 1)]
     beyond = rows >= stop[:, None]
-    ends = np.unique(which[beyond.any(axis=1)])  # series whose times go on after the panel
-    if len(ends):
-        last = when[layout.offsets[ends + 1] - 1]
-        after = time_step.after(last, horizon, like=layout.time, required=named)
+    times = layout.when(np.where(beyond, stop[:, None] - 1, rows))
+    if beyond.any():  # series whose times go on after the panel
+        ends = np.unique(which[beyond[:, -1]])
+        last = layout.when(layout.stops[ends] - 1)
+        after = time_step.after(last, horizon, like=layout.labels, required=named)
         at, k = np.nonzero(beyond)
         times[at, k] = after[np.searchsorted(ends, which[at]), rows[at, k] - stop[at]]
-    time_index = time_from_ints(np.repeat(times, n_targets, axis=0).ravel(), layout.time)
+    if n_targets > 1:
+        times = np.repeat(times, n_targets, axis=0)
     per_origin = n_targets * horizon
-    index: pd.Index = time_index
+    index = time_from_ints(times.ravel(), layout.labels)
     if layout.ids is not None:
-        names = [layout.ids.name or "series", layout.time.name or "time"]
-        index = pd.MultiIndex.from_arrays(
-            [layout.ids.take(np.repeat(which, per_origin)), time_index], names=names
+        names = [layout.ids.name or "series", layout.labels.name or "time"]
+        codes, stamps = pd.factorize(index, sort=True)
+        index = pd.MultiIndex(
+            levels=[layout.ids, stamps],
+            codes=[np.repeat(which, per_origin), codes],
+            names=names,
+            verify_integrity=False,
         )
-    names_of_targets = np.array([str(name) for name in targets], dtype=object)
-    columns = {
-        "target": np.tile(np.repeat(names_of_targets, horizon), n),
-        "cutoff": time_from_ints(np.repeat(cutoffs, per_origin), layout.time).rename(None),
+    columns: dict[str, Any] = {
+        "target": _repeated(targets, np.tile(np.repeat(np.arange(n_targets), horizon), n)),
+        "cutoff": time_from_ints(np.repeat(cutoffs, per_origin), layout.labels).rename(None),
         "step": np.tile(steps, n * n_targets),
         "forecast": forecast.ravel(),
     }
     for j, level in enumerate(levels):
-        columns[quantile_column(level)] = quantiles[..., j].ravel()
-    frame = pd.DataFrame(columns, index=index)
-    frame["target"] = frame["target"].astype("str")
-    return frame
+        columns[quantile_column(level)] = quantiles[..., j].reshape(-1)  # a view
+    return pd.DataFrame(columns, index=index, copy=False)
+
+
+def _repeated(names: Sequence[Hashable], which: Ints) -> Any:
+    """Names as text, taken by their number: no object for every row."""
+    return pd.array([str(name) for name in names], dtype="str").take(which)

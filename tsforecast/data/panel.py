@@ -11,6 +11,7 @@ import datetime as dt
 import re
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -42,6 +43,7 @@ Floats = npt.NDArray[np.float64]
 
 RESERVED = frozenset({"series", "time", "cutoff", "step", "target", "model", "forecast", "actual"})
 _CLOCKS = (pd.DatetimeIndex, pd.TimedeltaIndex)
+_BLOCK = 1 << 16  # rows looked at together: what is computed of them stays in the cache
 _QUANTILE_NAME = re.compile(r"q(0?\.\d+|0|1)")
 # the long format of the Nixtla family of libraries, and the names used here
 _KNOWN_PAIRS = (("unique_id", "ds"), ("series", "time"))
@@ -111,6 +113,8 @@ def as_panel(
         plain = data.name is not None and not isinstance(data.name, tuple)
         data = data.to_frame(name=data.name if plain else "value")
     data = pandas_frame(data)
+    if series is None and time is None and wide is None and columns is None and _is_panel(data):
+        return _as_it_is(data)
     if wide is not None:
         return _tidy(*_from_wide(data, wide=wide, time=time, columns=columns), ordered=True)
     if data.columns.nlevels > 1:
@@ -413,6 +417,71 @@ def as_time(time: pd.Index, *, column: Hashable | None = None) -> pd.Index:
     return time.astype(np.int64) if time.dtype.kind in "iu" and time.dtype != np.int64 else time
 
 
+def _is_panel(data: pd.DataFrame) -> bool:
+    """Tell whether a frame is a panel as it stands; what is wrong, if anything, is found later."""
+    index, names = data.index, data.columns
+    if type(data) is not pd.DataFrame or names.nlevels > 1 or data.shape[0] == 0:
+        return False
+    if not len(names) or any({*pair} <= set(names) for pair in _KNOWN_PAIRS):
+        return False
+    if isinstance(index, pd.MultiIndex):
+        if index.nlevels != 2:
+            return False
+        ids, time = index.levels
+        if isinstance(ids, pd.CategoricalIndex) or not ids.is_monotonic_increasing:
+            return False
+    else:
+        time = index
+        if isinstance(time, pd.RangeIndex):  # becomes plain whole numbers
+            return False
+    if not (isinstance(time, _CLOCKS) or time.dtype == np.int64):
+        return False
+    if not (time.is_monotonic_increasing and time.is_unique) or time.hasnans:
+        return False
+    if isinstance(index, pd.MultiIndex) and not _in_order(*index.codes):
+        return False
+    for j, dtype in enumerate(data.dtypes):
+        if isinstance(dtype, pd.CategoricalDtype):
+            continue
+        if dtype != np.float64 or _any_infinite(data.iloc[:, j].to_numpy()):
+            return False
+    return True
+
+
+def _as_it_is(data: pd.DataFrame) -> pd.DataFrame:
+    """Give a frame that is a panel: its columns are copied when either is written to, by pandas."""
+    _check_names(data.columns, reserved=True)
+    panel = data.copy(deep=False)
+    panel.attrs = {}
+    names = data.index.names
+    if None in names:
+        defaults = ("series", "time")[-len(names) :]
+        panel.index = data.index.set_names([a or b for a, b in zip(names, defaults)])
+    known = [name for name in data.attrs.get("available", ()) if name in data.columns]
+    return add_available(panel, known) if known else panel
+
+
+def _in_order(outer: Any, inner: Any) -> bool:
+    """Whether codes of series never fall, codes of time rise within a series, and none is -1."""
+    if outer[0] < 0 or inner[0] < 0:
+        return False
+    for at in range(0, len(outer) - 1, _BLOCK):
+        here = slice(at, at + _BLOCK + 1)
+        series, time = outer[here], inner[here]
+        begins = np.flatnonzero(series[1:] != series[:-1])
+        rises = time[1:] > time[:-1]
+        rises[begins] = (series[begins + 1] > series[begins]) & (time[begins + 1] >= 0)
+        if not rises.all():
+            return False
+    return True
+
+
+def _any_infinite(values: Floats) -> bool:
+    return any(
+        bool(np.isinf(values[at : at + _BLOCK]).any()) for at in range(0, len(values), _BLOCK)
+    )
+
+
 def _tidy(
     data: pd.DataFrame,
     ids: pd.Index | None,
@@ -425,24 +494,30 @@ def _tidy(
     if data.shape[0] == 0 or data.shape[1] == 0:
         raise _empty()
     _check_names(data.columns, reserved=True)
-    time = as_time(time)
+    given = time = as_time(time)
     codes, unique = np.zeros(len(data), dtype=np.int64), None
     if ids is not None:
         codes, unique = _factorize(ids)
     when = time_to_ints(time)
-    order = np.argsort(codes, kind="stable") if ordered else np.lexsort((when, codes))
+    if not _is_sorted(codes, when, ordered=ordered):
+        order = np.argsort(codes, kind="stable") if ordered else np.lexsort((when, codes))
+        time, codes, when = time.take(order), codes[order], when[order]
+    else:
+        order = None
 
     def label(position: int) -> str:
-        stamp = time[order[position]]
-        return str(stamp) if unique is None else f"({unique[codes[order[position]]]}, {stamp})"
+        stamp = time[position]
+        return str(stamp) if unique is None else f"({unique[codes[position]]}, {stamp})"
 
-    _check_order(when[order], codes[order], unique, label)
+    _check_order(when, codes, unique, label)
     values: dict[Hashable, Any] = {}
     for j, name in enumerate(data.columns):
         if is_category(data.iloc[:, j]):
-            values[name] = data.iloc[:, j].astype("category").array.take(order)
+            kinds = data.iloc[:, j].astype("category").array
+            values[name] = kinds if order is None else kinds.take(order)
             continue
-        column = _numeric(data.iloc[:, j], time)[order]
+        column = _numeric(data.iloc[:, j], given)
+        column = column if order is None else column[order]
         bad = np.flatnonzero(np.isinf(column))
         if len(bad):
             raise fail(
@@ -452,16 +527,24 @@ def _tidy(
                 advice="Replace them, e.g. data.replace([np.inf, -np.inf], np.nan), or mend "
                 "the division they come from.",
                 column=name,
-                series=None if unique is None else unique[codes[order[bad[0]]]],
+                series=None if unique is None else unique[codes[bad[0]]],
                 rows=[label(position) for position in bad[:5]],
             )
         values[name] = column
-    index: pd.Index = time.take(order).rename(names[1])
+    index: pd.Index = time.rename(names[1])
     if unique is not None:
-        index = pd.MultiIndex.from_arrays([unique.take(codes[order]), index], names=names)
+        index = pd.MultiIndex.from_arrays([unique.take(codes), index], names=names)
     panel = pd.DataFrame(values, index=index, columns=data.columns)
     known = [name for name in data.attrs.get("available", ()) if name in values]
     return add_available(panel, known) if known else panel
+
+
+def _is_sorted(codes: Ints, when: Ints, *, ordered: bool) -> bool:
+    """Whether rows need no sorting: by series, and else by series and time."""
+    falls = codes[1:] < codes[:-1]
+    if not ordered:
+        falls |= (codes[1:] == codes[:-1]) & (when[1:] < when[:-1])
+    return not falls.any()
 
 
 def _factorize(ids: pd.Index) -> tuple[Ints, pd.Index]:
@@ -544,15 +627,42 @@ class Layout:
     ----------
     ids : Index or None
         The series' names in order, S of them; None for a panel of one series without a name.
-    time : Index
-        The time of every row, N of them.
+    labels : Index
+        The time of every row, N of them, or, with `at`, times that rows share.
     offsets : ndarray of int64, shape (S + 1,)
         Series s has rows ``offsets[s]:offsets[s + 1]``.
+    at : ndarray of int, shape (N,), optional
+        Which of the `labels` is the time of each row: two bytes in place of eight.
     """
 
     ids: pd.Index | None
-    time: pd.Index
+    labels: pd.Index
     offsets: Ints
+    at: npt.NDArray[Any] | None = None
+
+    @cached_property
+    def time(self) -> pd.Index:
+        """The time of every row, N of them."""
+        return self.labels if self.at is None else self.labels.take(self.at)
+
+    def when(self, rows: Any = slice(None)) -> Ints:
+        """Time of some rows as whole numbers, as by `time_to_ints`."""
+        ints = time_to_ints(self.labels)
+        return ints[rows] if self.at is None else ints[self.at[rows]]
+
+    def per_row(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Give what is true of the labels, one each, for every row, (N,)."""
+        return values if self.at is None else values[self.at]
+
+    def stamps(self) -> Ints:
+        """The distinct times of all rows in order, as whole numbers."""
+        ints = time_to_ints(self.labels)
+        if self.at is None:
+            return np.unique(ints)
+        used = np.zeros(len(ints), dtype=bool)
+        for begin in range(0, len(self.at), _BLOCK):
+            used[self.at[begin : begin + _BLOCK]] = True
+        return np.unique(ints[used])
 
     @property
     def starts(self) -> Ints:
@@ -584,10 +694,16 @@ class Layout:
 
     def hours(self) -> Floats:
         """Hours from each series' first row (steps, where time is a whole number), shape (N,)."""
-        ints = time_to_ints(self.time)
-        passed = (ints - np.repeat(ints[self.starts], np.diff(self.offsets))).astype(np.float64)
-        if isinstance(self.time, (pd.DatetimeIndex, pd.TimedeltaIndex)):
-            passed /= pd.Timedelta(hours=1) / pd.Timedelta(1, unit=self.time.unit)
+        return self.hours_of(slice(0, self.n_series))
+
+    def hours_of(self, series: slice) -> Floats:
+        """Give `hours` of the rows of some series that stand one after the other."""
+        edges = self.offsets[series.start : series.stop + 1]
+        ints = self.when(slice(edges[0], edges[-1]))
+        begins = ints[edges[:-1] - edges[0]]
+        passed = (ints - np.repeat(begins, np.diff(edges))).astype(np.float64)
+        if isinstance(self.labels, (pd.DatetimeIndex, pd.TimedeltaIndex)):
+            passed /= pd.Timedelta(hours=1) / pd.Timedelta(1, unit=self.labels.unit)
         return passed
 
     def origins_at(self, cutoffs: Any) -> tuple[Ints, Ints]:
@@ -605,18 +721,20 @@ class Layout:
         cutoffs : ndarray of int64, shape (n,)
             The cutoff of each origin, as by `time_to_ints`.
         """
-        when = time_to_ints(self.time)
         if cutoffs is None:
-            return np.arange(self.n_rows), when
-        marks = np.sort(time_to_ints(as_cutoffs(cutoffs, self.time)))
-        rows = np.stack(
-            [
-                start + np.searchsorted(when[start:stop], marks, side="right") - 1
-                for start, stop in zip(self.starts, self.stops)
-            ]
-        )  # (S, C)
-        known = rows >= self.starts[:, None]
-        return rows[known], np.broadcast_to(marks, rows.shape)[known]
+            return np.arange(self.n_rows), self.when()
+        known = self.labels if self.at is None else self.labels[: int(self.at.max()) + 1]
+        marks = np.sort(time_to_ints(as_cutoffs(cutoffs, known)))
+        # bisection of all series and cutoffs side by side: rows below `low` are known
+        low = np.repeat(self.starts[:, None], len(marks), axis=1)  # (S, C)
+        high = np.repeat(self.stops[:, None], len(marks), axis=1)
+        for _ in range(int(np.diff(self.offsets).max(initial=0)).bit_length()):
+            middle = np.minimum((low + high) // 2, self.n_rows - 1)
+            below = (low < high) & (self.when(middle) <= marks)
+            low, high = np.where(below, middle + 1, low), np.where(below, high, middle)
+        rows = low - 1
+        some = rows >= self.starts[:, None]
+        return rows[some], np.broadcast_to(marks, rows.shape)[some]
 
     def tail(self, n_rows: int) -> tuple[Layout, Ints]:
         """Keep the last `n_rows` rows of each series: the new layout and the rows kept."""
@@ -636,7 +754,9 @@ class Layout:
         offsets = np.concatenate([[0], np.cumsum(counts)])
         kept = np.repeat(starts - offsets[:-1], counts) + np.arange(offsets[-1])
         ids = None if self.ids is None else self.ids[some]
-        return Layout(ids, self.time.take(kept), offsets), kept
+        if self.at is None:
+            return Layout(ids, self.labels.take(kept), offsets), kept
+        return Layout(ids, self.labels, offsets, self.at[kept]), kept
 
 
 def as_cutoffs(cutoffs: Any, time: pd.Index) -> pd.Index:
@@ -669,11 +789,11 @@ def layout_of(panel: pd.DataFrame) -> Layout:
     """Read the layout of a panel that `as_panel` has made."""
     if not isinstance(panel.index, pd.MultiIndex):
         return Layout(None, panel.index, np.array([0, len(panel)]))
-    codes, ids = pd.factorize(panel.index.get_level_values(0))  # sorted already
-    counts = np.bincount(codes, minlength=len(ids))
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    ids = pd.Index(ids, name=panel.index.names[0])
-    return Layout(ids, panel.index.get_level_values(1), offsets)
+    series, at = panel.index.codes
+    ids, labels = panel.index.levels
+    begins = np.flatnonzero(series[1:] != series[:-1]) + 1
+    offsets = np.concatenate([[0], begins, [len(series)]]).astype(np.int64)
+    return Layout(ids.take(series[offsets[:-1]]), labels, offsets, at)
 
 
 def previous_rows(layout: Layout) -> Ints:
@@ -696,11 +816,14 @@ def forward_fill(values: Floats, layout: Layout) -> tuple[Floats, Ints]:
     Returns
     -------
     filled : ndarray, shape (N,)
-        NaN is left before the first value of a series.
+        NaN is left before the first value of a series; `values` itself where nothing is missing.
     source : ndarray of int64, shape (N,)
         The row that each value comes from; the series' first row where there is none.
     """
-    rows = np.where(np.isnan(values), 0, np.arange(len(values)))
+    missing = np.isnan(values)
+    if not missing.any():
+        return values, np.arange(len(values))
+    rows = np.where(missing, 0, np.arange(len(values)))
     source = np.maximum(
         np.maximum.accumulate(rows), np.repeat(layout.starts, np.diff(layout.offsets))
     )

@@ -11,11 +11,23 @@ from sklearn.pipeline import Pipeline
 
 from tsforecast._checks import bad_parameter, fail
 from tsforecast.data.panel import Floats, Ints, Layout, layout_of
+from tsforecast.data.transforms import LogReturn, PanelTransform, RowNames
 
 __all__ = ["TargetTransform", "steps"]
 
 _ROWS_AT_ONCE = 1_000_000
 _ROWS_CHECKED = 1000
+# of scikit-learn, what makes a row from that row alone
+_ROW_LOCAL = frozenset(
+    {
+        "MaxAbsScaler",
+        "MinMaxScaler",
+        "PowerTransformer",
+        "QuantileTransformer",
+        "RobustScaler",
+        "StandardScaler",
+    }
+)
 
 
 class TargetTransform:
@@ -51,29 +63,95 @@ class TargetTransform:
         self.fitted = None if transform is None else clone(transform)
         self.columns = list(known.columns)
         self.n_targets = n_targets
+        self._steps = steps(self.fitted)
+        self._all_ours = all(_is_ours(step) for step in self._steps)
+        self._widths: list[int] = []  # of the steps' states
         frame, targets = known, known.iloc[:, :n_targets]
-        for step in self._steps():
+        for step in self._steps:
             step.fit(frame, targets)
+            has_state = _streams(step) and not _is_row_local(step)
+            self._widths.append(step.state_of(frame.iloc[:1]).shape[1] if has_state else 0)
             frame = _checked(step.transform(frame), frame)
         if self.fitted is not None:
             for k in range(n_targets):
                 self._check_inverse(known, frame.iloc[:, k].to_numpy(), k)
 
+    @property
+    def state_size(self) -> int:
+        """P: numbers that the chain carries from row to row of a series."""
+        return sum(self._widths)
+
     def __call__(self, panel: pd.DataFrame) -> pd.DataFrame:
         """Transform all rows of a panel."""
-        for step in self._steps():
+        floats = all(dtype == np.float64 for dtype in panel.dtypes)
+        if self._all_ours and floats and list(panel.columns) == self.columns:
+            table, rows = panel.to_numpy(copy=True), RowNames.of(panel.index)
+            for step in self._steps:
+                _change_columns(step, table, self.columns, rows)
+            return pd.DataFrame(table, index=panel.index, columns=panel.columns, copy=False)
+        for step in self._steps:
             panel = _checked(step.transform(panel), panel)
         return panel
+
+    def state_of(self, panel: pd.DataFrame) -> Floats:
+        """What each series of a panel leaves behind for `step`, (S, P).
+
+        Raises
+        ------
+        ValueError
+            If a step of the chain cannot go on row by row; it is named.
+        """
+        for step in self._steps:
+            if not _streams(step):
+                raise bad_parameter(
+                    "transform",
+                    expected="steps that can go on row by row",
+                    found=type(step).__name__,
+                    advice="Give its class `row_local = True` where a row's result depends on "
+                    "that row alone, or the methods state_of and step (see "
+                    "tsforecast.data.transforms); or use predict(panel) instead of a stream.",
+                )
+        codes = RowNames.of(panel.index).codes
+        parts = [np.empty((1 + int((codes[1:] != codes[:-1]).sum()), 0))]
+        last = max((i for i, width in enumerate(self._widths) if width), default=-1)
+        for step, width in zip(self._steps[: last + 1], self._widths):
+            if width:
+                parts.append(step.state_of(panel))
+            panel = _checked(step.transform(panel), panel)
+        return np.concatenate(parts, axis=1)
+
+    def step(self, state: Floats, values: Floats, rows: RowNames) -> tuple[Floats, Floats]:
+        """Transform the next row of each of n series.
+
+        Parameters
+        ----------
+        state : ndarray, shape (n, P)
+            From `state_of` or `step`; NaN for a series without rows before.
+        values : ndarray, shape (n, C)
+            The rows, NaN where missing.
+        rows : RowNames
+            Their series and time.
+
+        Returns
+        -------
+        values : ndarray, shape (n, C)
+        state : ndarray, shape (n, P)
+        """
+        after, at = np.empty_like(state), 0
+        for step, width in zip(self._steps, self._widths):
+            part = slice(at, at + width)
+            values, after[:, part] = _step(step, state[:, part], values, self.columns, rows)
+            at += width
+        return values, after
 
     def push(self, values: Floats, origins: Ints, layout: Layout, *, inverse: bool) -> Floats:
         """Push target values (n, K, ...) of the series at `origins` (n,) through, or back."""
         if self.fitted is None:
             return values
-        parts = [
-            self._push_one(values[:, k], origins, layout, k, inverse=inverse)
-            for k in range(self.n_targets)
-        ]
-        return np.stack(parts, axis=1)
+        result = np.empty_like(values)
+        for k in range(self.n_targets):
+            result[:, k] = self._push_one(values[:, k], origins, layout, k, inverse=inverse)
+        return result
 
     def domain(self, known: pd.DataFrame, k: int) -> tuple[float, float]:
         """Range of values of a target that the chain takes, as (low, high).
@@ -85,14 +163,14 @@ class TargetTransform:
         values = known.iloc[:, k].to_numpy()
         low, high = float(np.nanmin(values)), float(np.nanmax(values))
         reach = 10 * max(high - low, abs(low), abs(high))
-        label = known.iloc[[int(np.nanargmin(values))]]
+        layout = layout_of(known.iloc[[int(np.nanargmin(values))]])
+        row = np.zeros(1, dtype=np.int64)
 
         def takes(value: float) -> bool:
-            frame = label.astype(np.float64) * np.nan
-            frame[self.columns[k]] = value
             try:
                 with np.errstate(all="ignore"):
-                    return bool(np.isfinite(self(frame).to_numpy()[0, k]))
+                    there = self._push_one(np.array([value]), row, layout, k, inverse=False)
+                    return bool(np.isfinite(there[0]))
             except ValueError:
                 return False
 
@@ -111,28 +189,25 @@ class TargetTransform:
     def _push_one(
         self, values: Floats, origins: Ints, layout: Layout, k: int, *, inverse: bool
     ) -> Floats:
-        index = layout.time.take(origins)
-        if layout.ids is not None:
-            series = np.searchsorted(layout.offsets, origins, side="right") - 1
-            index = pd.MultiIndex.from_arrays([layout.ids.take(series), index])
+        rows = _names(layout, origins)
         flat = values.reshape(len(values), int(np.prod(values.shape[1:])))
-        result = np.empty_like(flat)
+        if self._all_ours:
+            for step in reversed(self._steps) if inverse else self._steps:
+                flat = step.column(flat, self.columns[k], rows, inverse=inverse)
+            return flat.reshape(values.shape)
+        result, index = np.empty_like(flat), rows.index()
         per_chunk = max(1, _ROWS_AT_ONCE // max(1, flat.shape[1]))
         for at in range(0, len(flat), per_chunk):
             part = flat[at : at + per_chunk]
-            rows = np.arange(at, at + len(part))
-            labels = index.take(np.repeat(rows, part.shape[1]))
+            labels = index.take(np.repeat(np.arange(at, at + len(part)), part.shape[1]))
             frame = pd.DataFrame(np.nan, index=labels, columns=self.columns)
             frame[self.columns[k]] = part.ravel()
             done = self._undo(frame) if inverse else self(frame)
             result[at : at + per_chunk] = done.to_numpy()[:, k].reshape(part.shape)
         return result.reshape(values.shape)
 
-    def _steps(self) -> list[Any]:
-        return steps(self.fitted)
-
     def _undo(self, frame: pd.DataFrame) -> pd.DataFrame:
-        for step in reversed(self._steps()):
+        for step in reversed(self._steps):
             frame = _checked(step.inverse_transform(frame), frame)
         return frame
 
@@ -143,14 +218,14 @@ class TargetTransform:
         if len(rows) == 0:
             return
         found = "no inverse_transform"
-        if all(hasattr(step, "inverse_transform") for step in self._steps()):
-            layout = layout_of(known)
+        if all(hasattr(step, "inverse_transform") for step in self._steps):
+            layout, at = layout_of(known.iloc[rows]), np.arange(len(rows))
             values = transformed[rows]
-            back = self._push_one(values, rows, layout, k, inverse=True)
+            back = self._push_one(values, at, layout, k, inverse=True)
             wrong = ~np.isclose(back, target[rows], atol=1e-8 * (target[rows].std() or 1.0))
             if wrong.mean() <= 0.5:  # Clip changes some values for good
                 above = values + 0.1 * (values.std() or 1.0)
-                if (self._push_one(above, rows, layout, k, inverse=True) >= back).all():
+                if (self._push_one(above, at, layout, k, inverse=True) >= back).all():
                     return
                 found = "a decreasing one, which would turn quantiles round"
             else:
@@ -170,6 +245,60 @@ def steps(transform: Any) -> list[Any]:
     if isinstance(transform, Pipeline):
         return [part for _, step in transform.steps for part in steps(step)]
     return [] if transform is None or transform == "passthrough" else [transform]
+
+
+def _is_ours(step: Any) -> bool:
+    """Whether the verbs on frames are those of `PanelTransform`, so that arrays may pass by."""
+    verbs = ("transform", "inverse_transform")
+    return isinstance(step, PanelTransform) and all(
+        getattr(type(step), verb) is getattr(PanelTransform, verb) for verb in verbs
+    )
+
+
+def _is_row_local(step: Any) -> bool:
+    theirs = type(step).__module__.startswith("sklearn.") and type(step).__name__ in _ROW_LOCAL
+    return theirs or getattr(step, "row_local", False) is True
+
+
+def _streams(step: Any) -> bool:
+    return _is_row_local(step) or (hasattr(step, "state_of") and hasattr(step, "step"))
+
+
+def _change_columns(
+    step: PanelTransform, table: Floats, columns: list[Any], rows: RowNames
+) -> None:
+    for name in step.columns_:
+        at = columns.index(name)
+        table[:, at] = step.column(table[:, at], name, rows)
+
+
+def _step(
+    step: Any, state: Floats, values: Floats, columns: list[Any], rows: RowNames
+) -> tuple[Floats, Floats]:
+    """Take rows (n, C) of n series through one step of a chain, ours without a frame."""
+    ours = _is_ours(step)
+    if ours and isinstance(step, LogReturn):
+        return step.step_columns(state, values, columns, rows)
+    if ours and step.row_local:
+        values = values.copy()
+        _change_columns(step, values, columns, rows)
+        return values, state
+    frame = pd.DataFrame(values, index=rows.index(), columns=columns)
+    if _is_row_local(step):
+        return _checked(step.transform(frame), frame).to_numpy(), state
+    result, state = step.step(state, frame)
+    return _checked(result, frame).to_numpy(), state
+
+
+def _names(layout: Layout, rows: Ints) -> RowNames:
+    """Series and time of some rows of a panel."""
+    time = layout.time.take(rows)
+    if layout.ids is None:
+        return RowNames(None, np.zeros(len(rows), dtype=np.int64), time)
+    series = np.searchsorted(layout.offsets, rows, side="right") - 1
+    if len(rows) < layout.n_series:  # whoever looks names up looks up the fewer ones
+        return RowNames(layout.ids.take(series), np.arange(len(rows)), time)
+    return RowNames(layout.ids, series, time)
 
 
 def _checked(result: Any, before: pd.DataFrame) -> pd.DataFrame:

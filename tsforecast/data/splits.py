@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tsforecast._checks import fail, positive_int
-from tsforecast.data.panel import Ints, as_panel, layout_of, time_from_ints, time_to_ints
+from tsforecast.data.panel import Ints, as_panel, layout_of, time_from_ints
 
 __all__ = ["RollingOrigin", "Split", "held_out_series", "spread_evenly", "validation_start"]
 
@@ -107,9 +107,9 @@ class RollingOrigin:
         DataError
             If the panel is too short; it says how many time stamps are needed.
         """
-        time = layout_of(panel).time
-        stamps = np.unique(time_to_ints(time))
-        labels = time_from_ints(stamps, time)
+        layout = layout_of(panel)
+        stamps = layout.stamps()
+        labels = time_from_ints(stamps, layout.labels)
         return [
             Split(labels[since], labels[until], labels[origins])
             for since, until, origins in self._cuts(len(stamps), horizon)
@@ -145,7 +145,9 @@ class RollingOrigin:
                 found="another order",
                 advice="Pass as_panel(data) to the search.",
             )
-        stamps, when = np.unique(time_to_ints(layout_of(panel).time), return_inverse=True)
+        layout = layout_of(panel)
+        stamps = layout.stamps()
+        when = np.searchsorted(stamps, layout.when())
         for since, until, origins in self._cuts(len(stamps), horizon=1):
             end = origins[-1] + self.step
             yield np.flatnonzero((since <= when) & (when <= until)), np.flatnonzero(when <= end)
@@ -177,9 +179,9 @@ class RollingOrigin:
 
 def validation_start(panel: pd.DataFrame, size: float) -> int:
     """Time, as a whole number, from which on rows are validation: the last `size` of all rows."""
-    when = time_to_ints(layout_of(panel).time)
-    position = int(np.ceil(len(when) * (1.0 - size)))
-    return int(np.sort(when)[min(position, len(when) - 1)])
+    when = layout_of(panel).when()
+    position = min(int(np.ceil(len(when) * (1.0 - size))), len(when) - 1)
+    return int(np.partition(when, position)[position])
 
 
 def held_out_series(groups: Ints, size: float, seed: int) -> npt.NDArray[np.bool_]:

@@ -4,11 +4,19 @@ Contract.  ``columns=None`` means the target columns, that is the columns of the
 estimator passes to `fit` (every column where no `y` is given).  `transform` keeps rows and
 columns.  The row of one series never depends on a later row nor on another series' rows.  On a
 target the inverse is monotone in every step, so that it may be applied to quantiles.
+
+A live stream steps a transform over one row of each of n series.  It wants either the class
+attribute ``row_local = True`` (a row's result depends on that row and its series' name alone) or
+
+- ``state_of(panel) -> ndarray (S, P)``: what each series of the panel leaves behind, and
+- ``step(state (n, P), panel) -> (panel, state (n, P))``: transform the next row of each of n
+  series, in the order of `state`; a series without rows before has a state of NaN.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Literal
 
@@ -20,21 +28,62 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from tsforecast._checks import DataError, bad_parameter, choice, fail
-from tsforecast.data.panel import Floats, layout_of, previous_rows
+from tsforecast.data.panel import Floats, Ints
 
-__all__ = ["Bounded", "Clip", "Log", "LogReturn", "SeriesScaler"]
+__all__ = ["Bounded", "Clip", "Log", "LogReturn", "PanelTransform", "RowNames", "SeriesScaler"]
 
 Columns = Sequence[Hashable] | None
 
 
-class _PanelTransform(  # type: ignore[call-arg]
+@dataclass(frozen=True)
+class RowNames:
+    """Series and time of n rows: an index in parts, cheap to make.
+
+    Attributes
+    ----------
+    ids : Index or None
+        Names of S series; None for one without a name.
+    codes : ndarray of int64, shape (n,)
+        The series' number of every row.
+    time : Index
+        The time of every row, n of them.
+    """
+
+    ids: pd.Index | None
+    codes: Ints
+    time: pd.Index
+
+    @classmethod
+    def of(cls, index: pd.Index) -> RowNames:
+        """Take the index of a panel apart."""
+        if not isinstance(index, pd.MultiIndex):
+            return cls(None, np.zeros(len(index), dtype=np.int64), index)
+        codes = np.asarray(index.codes[0], dtype=np.int64)
+        return cls(index.levels[0], codes, index.get_level_values(1))
+
+    def index(self) -> pd.Index:
+        """Put the index together."""
+        if self.ids is None:
+            return self.time
+        return pd.MultiIndex.from_arrays([self.ids.take(self.codes), self.time])
+
+    def take(self, rows: Ints) -> RowNames:
+        """Keep some rows."""
+        return RowNames(self.ids, self.codes[rows], self.time.take(rows))
+
+
+class PanelTransform(  # type: ignore[call-arg]
     TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
 ):
-    """Column choice and checks that the transforms share.
+    """Base of the transforms: column choice, checks, and one formula for frames and arrays.
+
+    A subclass gives `_forward` and `_backward` of the values of one column; see `column`.
 
     scikit-learn's own wrapping of the output is off: it would write the names of `fit` over the
     columns of a panel in which they stand in another order.
     """
+
+    row_local = True
 
     columns: Columns
 
@@ -75,18 +124,38 @@ class _PanelTransform(  # type: ignore[call-arg]
 
     def transform(self, panel: pd.DataFrame) -> pd.DataFrame:
         """Give a new panel with the chosen columns transformed."""
-        return self._apply(panel, self._forward)
+        return self._apply(panel, inverse=False)
 
     def inverse_transform(self, panel: pd.DataFrame) -> pd.DataFrame:
         """Undo `transform`; rows may be forecasts, repeated per series and time."""
-        return self._apply(panel, self._backward)
+        return self._apply(panel, inverse=True)
 
-    def _apply(self, panel: pd.DataFrame, function: Any) -> pd.DataFrame:
+    def column(
+        self, values: Floats, name: Hashable, rows: RowNames, *, inverse: bool = False
+    ) -> Floats:
+        """Transform values of one column, without a frame; the fitted transform is not checked.
+
+        Parameters
+        ----------
+        values : ndarray, shape (n,) or (n, m)
+            One or several values of each row, such as the quantiles of a forecast.
+        name : hashable
+            The column; values of one that is not among the chosen ones stay as they are.
+        rows : RowNames
+            Series and time of the n rows.
+        inverse : bool
+            Whether to go back.
+        """
+        if name not in self.columns_:
+            return values
+        return (self._backward if inverse else self._forward)(values, name, rows)
+
+    def _apply(self, panel: pd.DataFrame, *, inverse: bool) -> pd.DataFrame:
         check_is_fitted(self)
         self._require(panel, self.columns_)
-        result = panel.copy()
+        result, rows = panel.copy(), RowNames.of(panel.index)
         for name in self.columns_:
-            result[name] = function(panel, name)
+            result[name] = self.column(panel[name].to_numpy(), name, rows, inverse=inverse)
         return result
 
     def _require(self, panel: pd.DataFrame, columns: Sequence[Hashable]) -> None:
@@ -119,14 +188,14 @@ class _PanelTransform(  # type: ignore[call-arg]
     def _learn(self, panel: pd.DataFrame, y: pd.DataFrame | None) -> None:
         pass
 
-    def _forward(self, panel: pd.DataFrame, column: Hashable) -> Floats:
+    def _forward(self, values: Floats, column: Hashable, rows: RowNames) -> Floats:
         raise NotImplementedError
 
-    def _backward(self, panel: pd.DataFrame, column: Hashable) -> Floats:
+    def _backward(self, values: Floats, column: Hashable, rows: RowNames) -> Floats:
         raise NotImplementedError
 
 
-class Log(_PanelTransform):
+class Log(PanelTransform):
     """Natural logarithm of positive columns; the inverse is the exponential.
 
     Parameters
@@ -149,16 +218,14 @@ class Log(_PanelTransform):
     def __init__(self, columns: Columns = None) -> None:
         self.columns = columns
 
-    def _forward(self, panel: pd.DataFrame, column: Hashable) -> Floats:
-        logs: Floats = np.log(_positive(panel, column, "Log"))
-        return logs
+    def _forward(self, values: Floats, column: Hashable, rows: RowNames) -> Floats:
+        return _logarithm(values, column, rows, "Log")
 
-    def _backward(self, panel: pd.DataFrame, column: Hashable) -> Floats:
-        values: Floats = np.exp(panel[column].to_numpy())
-        return values
+    def _backward(self, values: Floats, column: Hashable, rows: RowNames) -> Floats:
+        return np.asarray(np.exp(values))
 
 
-class LogReturn(_PanelTransform):
+class LogReturn(PanelTransform):
     """Logarithm of the ratio to the row before; for inputs, not for targets.
 
     The first row of each series has no return: it is NaN, a warm-up row.
@@ -183,8 +250,47 @@ class LogReturn(_PanelTransform):
     [nan, 0.693]
     """
 
+    row_local = False
+
     def __init__(self, columns: Columns = None) -> None:
         self.columns = columns
+
+    def state_of(self, panel: pd.DataFrame) -> Floats:
+        """Logarithms of the last row of each series, (S, P) with P the chosen columns."""
+        check_is_fitted(self)
+        self._require(panel, self.columns_)
+        codes = RowNames.of(panel.index).codes
+        ends = panel[self.columns_].iloc[np.flatnonzero(np.append(codes[1:] != codes[:-1], True))]
+        rows = RowNames.of(ends.index)
+        return np.stack(
+            [
+                _logarithm(ends[name].to_numpy(), name, rows, "LogReturn")
+                for name in self.columns_
+            ],
+            axis=1,
+        )
+
+    def step(self, state: Floats, panel: pd.DataFrame) -> tuple[pd.DataFrame, Floats]:
+        """Returns of the next row of each of n series, and the new state (n, P)."""
+        check_is_fitted(self)
+        self._require(panel, self.columns_)
+        result = panel.copy()
+        table, state = self.step_columns(
+            state, panel[self.columns_].to_numpy(), self.columns_, RowNames.of(panel.index)
+        )
+        result[self.columns_] = table
+        return result, state
+
+    def step_columns(
+        self, state: Floats, table: Floats, columns: Sequence[Hashable], rows: RowNames
+    ) -> tuple[Floats, Floats]:
+        """Do `step` on an array: columns (n, C) by their names, without a frame."""
+        table, after = table.copy(), np.empty_like(state)
+        for j, name in enumerate(self.columns_):
+            at = columns.index(name)
+            after[:, j] = _logarithm(table[:, at], name, rows, "LogReturn")
+            table[:, at] = after[:, j] - state[:, j]
+        return table, after
 
     def _learn(self, panel: pd.DataFrame, y: pd.DataFrame | None) -> None:
         targets = [] if y is None else [name for name in y.columns if name in self.columns_]
@@ -197,19 +303,18 @@ class LogReturn(_PanelTransform):
                 "Log(...) on it with baseline='last'.",
             )
 
-    def _forward(self, panel: pd.DataFrame, column: Hashable) -> Floats:
-        logs = np.log(_positive(panel, column, "LogReturn"))
-        layout = layout_of(panel)
-        returns = logs - logs[previous_rows(layout)]
-        returns[layout.starts] = np.nan
+    def _forward(self, values: Floats, column: Hashable, rows: RowNames) -> Floats:
+        logs = _logarithm(values, column, rows, "LogReturn")
+        returns = np.full_like(logs, np.nan)
+        returns[1:] = logs[1:] - logs[:-1]
+        returns[1:][rows.codes[1:] != rows.codes[:-1]] = np.nan
         return returns
 
-    def inverse_transform(self, panel: pd.DataFrame) -> pd.DataFrame:
-        """Give the panel as it is: returns stay returns."""
-        return panel
+    def _backward(self, values: Floats, column: Hashable, rows: RowNames) -> Floats:
+        return values  # returns stay returns
 
 
-class Clip(_PanelTransform):
+class Clip(PanelTransform):
     """Limit values to a range; the inverse leaves values as they are.
 
     Parameters
@@ -242,15 +347,14 @@ class Clip(_PanelTransform):
                 "lower", expected=f"a number below upper={self.upper}", found=self.lower
             )
 
-    def _forward(self, panel: pd.DataFrame, column: Hashable) -> Floats:
-        clipped: Floats = np.clip(panel[column].to_numpy(), self.lower, self.upper)
-        return clipped
+    def _forward(self, values: Floats, column: Hashable, rows: RowNames) -> Floats:
+        return np.asarray(np.clip(values, self.lower, self.upper))
 
-    def _backward(self, panel: pd.DataFrame, column: Hashable) -> Floats:
-        return panel[column].to_numpy()
+    def _backward(self, values: Floats, column: Hashable, rows: RowNames) -> Floats:
+        return values
 
 
-class Bounded(_PanelTransform):
+class Bounded(PanelTransform):
     r"""Logit of the place between two bounds; the inverse never leaves them.
 
     .. math::
@@ -307,35 +411,33 @@ class Bounded(_PanelTransform):
         if not _is_number(self.eps) or not 0 <= self.eps < 0.5:
             raise bad_parameter("eps", expected="a number in [0, 0.5)", found=self.eps)
 
-    def _forward(self, panel: pd.DataFrame, column: Hashable) -> Floats:
-        values = panel[column].to_numpy()
+    def _forward(self, values: Floats, column: Hashable, rows: RowNames) -> Floats:
         place = (values - self.low) / (self.high - self.low)
         at_bound = (place == 0) | (place == 1)
-        bad = np.flatnonzero((place < 0) | (place > 1) | (at_bound & (self.eps == 0)))
-        if len(bad):
+        bad = (place < 0) | (place > 1) | (at_bound & (self.eps == 0))
+        if bad.any():
             limits = f"({self.low:g}, {self.high:g})"
             closed = self.eps > 0
             raise _in_rows(
-                panel,
+                rows,
                 column,
                 bad,
                 problem="Bounded of values out of bounds",
                 expected=f"numbers in {f'[{limits[1:-1]}]' if closed else limits}, or NaN",
-                found=f"{len(bad)} that are not, e.g. {values[bad[0]]:g}",
+                found=f"{bad.sum()} that are not, e.g. {values[bad][0]:g}",
                 advice="Mark them as missing if they are wrong, choose wider bounds, or put "
                 f"Clip{limits} before{'.' if closed else ' and take eps=0.01.'}",
             )
         z: Floats = logit(self.eps + (1 - 2 * self.eps) * place)
         return z
 
-    def _backward(self, panel: pd.DataFrame, column: Hashable) -> Floats:
-        place = (expit(panel[column].to_numpy()) - self.eps) / (1 - 2 * self.eps)
+    def _backward(self, values: Floats, column: Hashable, rows: RowNames) -> Floats:
+        place = (expit(values) - self.eps) / (1 - 2 * self.eps)
         # rounding alone may leave the bounds, too
-        values: Floats = np.clip(self.low + (self.high - self.low) * place, self.low, self.high)
-        return values
+        return np.asarray(np.clip(self.low + (self.high - self.low) * place, self.low, self.high))
 
 
-class SeriesScaler(_PanelTransform):
+class SeriesScaler(PanelTransform):
     """Subtract a location and divide by a scale, learned per series or over all.
 
     A series of which `fit` has seen no value gets the mean location of all rows and the typical
@@ -400,62 +502,63 @@ class SeriesScaler(_PanelTransform):
             return values.mean(), values.std(ddof=0)
         return values.median(), (values.quantile(0.75) - values.quantile(0.25)) / 1.349
 
-    def _parameters(self, panel: pd.DataFrame, column: Hashable) -> tuple[Floats, Floats]:
+    def _parameters(
+        self, values: Floats, column: Hashable, rows: RowNames
+    ) -> tuple[Floats, Floats]:
         j = self.columns_.index(column)
         if self._series is None:
             return self._location[:, j], self._scale[:, j]
-        if isinstance(panel.index, pd.MultiIndex):
-            which = self._series.get_indexer(panel.index.get_level_values(0))
-        else:
-            which = np.full(len(panel), -1)
+        unknown = len(self._series)  # the last row of the tables
+        which = np.array([unknown] if rows.ids is None else self._series.get_indexer(rows.ids))
+        which = which[rows.codes].reshape(-1, *[1] * (values.ndim - 1))
         return self._location[which, j], self._scale[which, j]
 
-    def _forward(self, panel: pd.DataFrame, column: Hashable) -> Floats:
-        location, scale = self._parameters(panel, column)
-        return (panel[column].to_numpy() - location) / scale
+    def _forward(self, values: Floats, column: Hashable, rows: RowNames) -> Floats:
+        location, scale = self._parameters(values, column, rows)
+        return (values - location) / scale
 
-    def _backward(self, panel: pd.DataFrame, column: Hashable) -> Floats:
-        location, scale = self._parameters(panel, column)
-        return panel[column].to_numpy() * scale + location
+    def _backward(self, values: Floats, column: Hashable, rows: RowNames) -> Floats:
+        location, scale = self._parameters(values, column, rows)
+        return values * scale + location
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _positive(panel: pd.DataFrame, column: Hashable, what: str) -> Floats:
-    values = panel[column].to_numpy()
-    bad = np.flatnonzero(values <= 0)
-    if len(bad):
+def _logarithm(values: Floats, column: Hashable, rows: RowNames, what: str) -> Floats:
+    bad = values <= 0
+    if bad.any():
         raise _in_rows(
-            panel,
+            rows,
             column,
             bad,
             problem=f"{what} of values that are not positive",
             expected="numbers above zero, or NaN where missing",
-            found=f"{len(bad)} that are not, e.g. {values[bad[0]]:g}",
+            found=f"{bad.sum()} that are not, e.g. {values[bad][0]:g}",
             advice="Mark them as missing if they are wrong, or leave the logarithm out.",
         )
-    return values
+    return np.asarray(np.log(values))
 
 
 def _in_rows(
-    panel: pd.DataFrame,
+    rows: RowNames,
     column: Hashable,
-    rows: NDArray[np.intp],
+    bad: NDArray[np.bool_],
     *,
     problem: str,
     expected: str,
     found: str,
     advice: str,
 ) -> DataError:
-    """Build the error for values of a column in these rows."""
+    """Build the error for the values of a column, (n,) or (n, m), that are bad."""
+    labels = rows.take(np.nonzero(bad)[0][:5]).index()
     return fail(
         problem,
         expected=expected,
         found=found,
         advice=advice,
         column=column,
-        series=panel.index[rows[0]][0] if isinstance(panel.index, pd.MultiIndex) else None,
-        rows=[str(label) for label in panel.index[rows[:5]]],
+        series=labels[0][0] if isinstance(labels, pd.MultiIndex) else None,
+        rows=[str(label) for label in labels],
     )

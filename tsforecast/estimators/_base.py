@@ -19,10 +19,8 @@ from tsforecast.data.panel import (
     Ints,
     Layout,
     as_panel,
-    is_category,
     layout_of,
     time_from_ints,
-    time_to_ints,
 )
 from tsforecast.metrics import quantile_column
 
@@ -131,8 +129,9 @@ class PanelForecaster(BaseEstimator):
     def _remember(self, rows: PreparedRows) -> None:
         """Keep what `predict()` and `score` need: tails, series, spacing, the last time."""
         layout = rows.layout
-        self.cutoff_ = layout.time[int(np.argmax(time_to_ints(layout.time)))]
-        self._time_type = layout.time[:0]
+        last = layout.stops[np.argmax(layout.when(layout.stops - 1))] - 1
+        self.cutoff_ = layout.labels[last if layout.at is None else layout.at[last]]
+        self._time_type = layout.labels.take([])  # a slice would keep them all
         self._series = layout.ids
         self._tail = rows.tail(self._memory)
         self._time_step = infer_time_step(layout)
@@ -162,7 +161,7 @@ class PanelForecaster(BaseEstimator):
         """
         check_is_fitted(self)
         rows, origins = self._ends(panel, future)
-        return self._frame(rows, origins, time_to_ints(rows.layout.time)[origins], named=True)
+        return self._frame(rows, origins, rows.layout.when(origins), named=True)
 
     def _ends(self, panel: pd.DataFrame | None, future: pd.DataFrame | None) -> tuple[Any, Ints]:
         """Prepared rows, those ahead among them, and the newest known row of each series."""
@@ -239,13 +238,12 @@ class PanelForecaster(BaseEstimator):
         check_is_fitted(self)
         layout = self._tail.layout if panel is None else layout_of(as_panel(panel))
         step = infer_time_step(layout, learned=self._time_step)
-        ends = time_to_ints(layout.time)[layout.stops - 1]
-        ahead = step.after(ends, self.horizon, like=layout.time)
-        time = time_from_ints(ahead.ravel(), layout.time)
+        ahead = step.after(layout.when(layout.stops - 1), self.horizon, like=layout.labels)
+        time = time_from_ints(ahead.ravel(), layout.labels)
         if layout.ids is None:
             return time
         ids = layout.ids.repeat(self.horizon)
-        return pd.MultiIndex.from_arrays([ids, time], names=[layout.ids.name, layout.time.name])
+        return pd.MultiIndex.from_arrays([ids, time], names=[layout.ids.name, layout.labels.name])
 
     def forecast_origins(
         self, panel: pd.DataFrame, cutoffs: pd.Index | None = None
@@ -282,7 +280,7 @@ class PanelForecaster(BaseEstimator):
         counts = np.diff(layout.offsets)
         seen = np.repeat(series_key(layout, self._series) >= 0, counts)
         stop = np.repeat(layout.stops, counts)
-        late = layout.time[origins] >= self.cutoff_
+        late = layout.per_row(np.asarray(layout.labels >= self.cutoff_))
         values = as_panel(panel)[self.targets_].to_numpy()  # (N, K)
         origins = origins[(late | ~seen) & (origins + self.horizon < stop)]
         origins = origins[np.isfinite(values[origins]).any(axis=1)]
@@ -328,16 +326,20 @@ class PanelForecaster(BaseEstimator):
         )
 
     def _prepared(self, panel: pd.DataFrame) -> PreparedRows:
+        return self._prepare(*self._checked(panel))
+
+    def _checked(self, panel: pd.DataFrame) -> tuple[pd.DataFrame, Layout]:
+        """Columns and layout of a panel for a fitted model."""
         panel = self._select(as_panel(panel), fitting=False)
         layout = layout_of(panel)
-        if _kind(layout.time) != _kind(self._time_type):
+        if _kind(layout.labels) != _kind(self._time_type):
             raise fail(
                 "time is of another kind than in fit",
                 expected=_kind(self._time_type),
-                found=_kind(layout.time),
+                found=_kind(layout.labels),
                 advice="Convert it, e.g. with tz_localize, tz_convert or pd.to_datetime.",
             )
-        return self._prepare(panel, layout)
+        return panel, layout
 
     def _may_be_categories(self) -> Collection[Hashable]:
         return ()
@@ -358,18 +360,19 @@ class PanelForecaster(BaseEstimator):
                 advice=f"Missing: {missing}.",
                 column=missing[0],
             )
-        panel = panel[columns]
-        for name in columns:
-            if is_category(panel[name]) and name not in self._may_be_categories():
+        panel = panel if list(panel.columns) == columns else panel[columns]
+        allowed = self._may_be_categories()
+        for name, dtype in zip(columns, panel.dtypes):
+            if isinstance(dtype, pd.CategoricalDtype) and name not in allowed:
                 raise fail(
                     "column of categories",
                     expected="numbers, but for the columns named in static= or group=",
-                    found=f"dtype {panel[name].dtype}",
+                    found=f"dtype {dtype}",
                     advice="Turn it into numbers, e.g. with pd.get_dummies, or leave it out.",
                     column=name,
                 )
-        empty = [name for name in columns if not panel[name].notna().any()]
-        if empty and fitting:
+        empty = [name for name in columns if fitting and not panel[name].notna().any()]
+        if empty:
             raise fail(
                 "column without any value",
                 expected="at least one number in every column used",

@@ -16,12 +16,12 @@ from sklearn.base import BaseEstimator, clone
 from tsforecast._checks import bad_parameter, callers_level, fail, first
 from tsforecast.data.covariates import StaticTable, constants
 from tsforecast.data.features import Features, feature_rows, stretches
-from tsforecast.data.panel import Floats, Ints, Layout, forward_fill, layout_of, time_to_ints
+from tsforecast.data.panel import Floats, Ints, Layout, forward_fill, layout_of
 from tsforecast.data.pipeline import TargetTransform
 from tsforecast.data.running import RunningScale
 from tsforecast.data.windows import Rows
 
-__all__ = ["Preparation"]
+__all__ = ["Preparation", "refuse_infinite"]
 
 _FOLDS = 5
 
@@ -52,12 +52,14 @@ class Preparation:
         The fitted baseline, where it is an estimator.
     prior : ndarray, shape (K,)
         Usual scale of each target, 1 without a running scale.
+    fill : ndarray, shape (C,)
+        Usual value of each input column, which stands before the first known one.
     """
 
     chain: TargetTransform
     baseline_: Any
     prior: Floats
-    _fill: Floats
+    fill: Floats
     _domain: Floats
     _static: StaticTable
 
@@ -100,7 +102,7 @@ class Preparation:
         return [len(values) for values in self._static.categories.values()]
 
     @property
-    def _lag(self) -> int:
+    def lag(self) -> int:
         """Rows over which the running scale measures change."""
         return self.seasons[0] if _is(self.baseline, "seasonal") else 1
 
@@ -130,11 +132,11 @@ class Preparation:
                 advice="Leave it out of `past`, or give more rows.",
                 column=known.columns[int(np.argmax(empty))],
             )
-        self._fill = np.nanmean(values, axis=0)  # (C,)
+        self.fill = np.nanmean(values, axis=0)  # (C,)
         self.prior = np.ones(n_targets)
         if self.scale is not None:
             priors = [
-                self.scale.prior(column, layout, lag=self._lag) for column in values.T[:n_targets]
+                self.scale.prior(column, layout, lag=self.lag) for column in values.T[:n_targets]
             ]
             self.prior = np.array(priors)
         self.baseline_ = None
@@ -160,6 +162,10 @@ class Preparation:
         frame = baseline.forecast_origins(panel, None)
         steps = frame["forecast"].to_numpy().copy()  # a view would keep the whole frame
         steps = steps.reshape(layout.n_rows, len(self.targets), self.horizon)
+        return self.transformed(steps, layout)
+
+    def transformed(self, steps: Floats, layout: Layout) -> Floats:
+        """Take forecasts of a baseline at every row (N, K, H) through the transform."""
         steps = np.clip(steps, *self._domain.T[:, :, None])
         return self.chain.push(steps, np.arange(layout.n_rows), layout, inverse=False)
 
@@ -167,21 +173,27 @@ class Preparation:
 
     def rows(self, panel: pd.DataFrame, layout: Layout) -> Rows:
         """Prepare all rows of a panel, causally."""
-        numbers, codes = self._constants(panel, layout)
-        panel = panel[self.inputs]
+        numbers, codes = self.static_arrays(panel, layout)
+        panel = _columns(panel, self.inputs)
         raw = panel.to_numpy()
-        if self.missing == "raise":
-            _refuse_missing(panel, raw, layout)
-        values: Floats = self.chain(panel).to_numpy()
-        _refuse_infinite(panel, values)
-        begins = stretches(layout, _warm_up(raw, values, layout), self._gap_hours(layout))
+        self.check_missing(panel, layout)
+        warm_up = layout.starts
+        values: Floats = raw
+        if self.chain.fitted is not None:
+            values = self.chain(panel).to_numpy()
+            refuse_infinite(panel, values)
+            warm_up = _warm_up(raw, values, layout)
+        begins = stretches(layout, warm_up, self.gap_hours(layout))
         target = values[:, : len(self.targets)]
-        level = np.stack([forward_fill(column, layout)[0] for column in target.T], axis=1)
+        said = level = target  # what is known of it, without and with the usual level before
+        if np.isnan(target.min(initial=0.0)):
+            said = np.stack([forward_fill(column, layout)[0] for column in target.T], axis=1)
+            level = np.where(np.isnan(said), self.fill[: len(self.targets)], said)
         location, unit = self._running(target, layout)
         inputs = feature_rows(
             values,
             layout,
-            self._fill,
+            self.fill,
             begins,
             self.features,
             location=location,
@@ -193,9 +205,9 @@ class Preparation:
             layout=layout,
             inputs=inputs,
             target=target,
-            level=np.where(np.isnan(level), self._fill[: len(self.targets)], level),
-            base=self._base(panel, layout, level),
-            unit=np.ones_like(target) if unit is None else unit,
+            level=level,
+            base=self._base(panel, layout, said),
+            unit=np.broadcast_to(1.0, target.shape) if unit is None else unit,
             first=begins,
             static=torch.from_numpy(numbers.astype(np.float32)),
             codes=torch.from_numpy(codes),
@@ -217,7 +229,7 @@ class Preparation:
         if self.baseline_ is None or getattr(self.baseline_, "few_parameters", False):
             return rows
         known = known[self.inputs]
-        when = time_to_ints(rows.layout.time)
+        when = rows.layout.when()
         edges = np.quantile(np.unique(when), np.arange(1, _FOLDS) / _FOLDS, method="lower")
         base = np.full_like(rows.base, np.nan)
         for edge, following in pairwise([*edges, when.max()]):
@@ -245,7 +257,7 @@ class Preparation:
         order = np.argsort(np.concatenate([layout_of(before).codes(), new]), kind="stable")
         whole = whole.iloc[order]
         columns = self.chain(whole).to_numpy()[:, self.features.future]
-        fill, layout = self._fill[self.features.future], layout_of(whole)
+        fill, layout = self.fill[self.features.future], layout_of(whole)
         filled = np.stack([forward_fill(column, layout)[0] for column in columns.T], axis=1)
         values = (np.where(np.isnan(filled), fill, filled) - fill)[order >= len(before)]
         table = torch.zeros(len(values), self.features.size)
@@ -256,7 +268,17 @@ class Preparation:
         offsets = rows.layout.offsets + horizon * np.arange(n_series + 1)
         return rows.extended(Layout(rows.layout.ids, time, offsets), table)
 
-    def _constants(self, panel: pd.DataFrame, layout: Layout) -> tuple[Floats, Ints]:
+    def check_missing(self, panel: pd.DataFrame, layout: Layout) -> None:
+        """Raise for a missing value among the inputs, where that is asked for."""
+        if self.missing == "raise":
+            inputs = _columns(panel, self.inputs)
+            _refuse_missing(inputs, inputs.to_numpy(), layout)
+
+    def static_arrays(self, panel: pd.DataFrame, layout: Layout) -> tuple[Floats, Ints]:
+        """Numbers (S, D) and codes (S, M) of each series; warns of unknown categories."""
+        if not self.static:
+            none = np.empty((layout.n_series, 0))
+            return none, none.astype(np.int64)
         numbers, codes, unknown = self._static.arrays(constants(panel, layout, self.static))
         for name, values in unknown.items():
             warnings.warn(
@@ -266,11 +288,11 @@ class Preparation:
             )
         return numbers, codes
 
-    def _gap_hours(self, layout: Layout) -> float | None:
+    def gap_hours(self, layout: Layout) -> float | None:
         """`max_gap` in hours, or in steps where time is a whole number."""
         if self.max_gap is None:
             return None
-        clock = isinstance(layout.time, pd.DatetimeIndex | pd.TimedeltaIndex)
+        clock = isinstance(layout.labels, pd.DatetimeIndex | pd.TimedeltaIndex)
         number = isinstance(self.max_gap, int | float) and not isinstance(self.max_gap, bool)
         try:
             if clock == number:
@@ -291,23 +313,32 @@ class Preparation:
         if self.scale is None:
             return None, None
         pairs = [
-            self.scale.run(column, layout, prior=prior, lag=self._lag)
+            self.scale.run(column, layout, prior=prior, lag=self.lag)
             for column, prior in zip(target.T, self.prior)
         ]
         location = np.stack([pair[0] for pair in pairs], axis=1)
-        location = np.where(np.isnan(location), self._fill[: len(pairs)], location)
+        location = np.where(np.isnan(location), self.fill[: len(pairs)], location)
         return location, np.stack([pair[1] for pair in pairs], axis=1)
 
     def _base(self, panel: pd.DataFrame, layout: Layout, level: Floats) -> Floats:
         """What the baseline says at every row, (N, K, 1) or (N, K, H), transformed."""
-        n_rows, n_targets = level.shape
         if self.baseline_ is not None:
             return self._said(self.baseline_, panel, layout)
+        return self.plain_base(level, layout)
+
+    def plain_base(self, level: Floats, layout: Layout) -> Floats:
+        """What a baseline that is no estimator says, from the last known targets (N, K)."""
+        n_rows, n_targets = level.shape
         if _is(self.baseline, "last"):
             return level[:, :, None]
         if _is(self.baseline, "seasonal"):
             return _season_ago(level, layout, self.seasons[0], self.horizon)
-        return np.broadcast_to(self._fill[:n_targets, None], (n_rows, n_targets, 1)).copy()
+        return np.broadcast_to(self.fill[:n_targets, None], (n_rows, n_targets, 1))
+
+
+def _columns(panel: pd.DataFrame, names: list[Hashable]) -> pd.DataFrame:
+    """Give these columns; the panel itself where it has no others."""
+    return panel if list(panel.columns) == names else panel[names]
 
 
 def _is(baseline: Any, name: str) -> bool:
@@ -326,12 +357,11 @@ def _season_ago(level: Floats, layout: Layout, season: int, horizon: int) -> Flo
 
 def _warm_up(raw: Floats, values: Floats, layout: Layout) -> Ints:
     """First row of each series behind those that the transform has made NaN, (S,)."""
-    made = np.any(np.isnan(values) & ~np.isnan(raw), axis=1).tolist()
-    firsts = [
-        next((row for row in range(start, stop) if not made[row]), stop)
-        for start, stop in zip(layout.starts, layout.stops)
-    ]
-    return np.array(firsts, dtype=np.int64)
+    made = np.any(np.isnan(values) & ~np.isnan(raw), axis=1)
+    if not made.any():
+        return layout.starts
+    rows = np.where(made, layout.n_rows, np.arange(layout.n_rows))
+    return np.minimum(np.minimum.reduceat(rows, layout.starts), layout.stops)
 
 
 def _refuse_missing(panel: pd.DataFrame, raw: Floats, layout: Layout) -> None:
@@ -350,7 +380,8 @@ def _refuse_missing(panel: pd.DataFrame, raw: Floats, layout: Layout) -> None:
     )
 
 
-def _refuse_infinite(panel: pd.DataFrame, values: Floats) -> None:
+def refuse_infinite(panel: pd.DataFrame, values: Floats) -> None:
+    """Raise if a transform of `panel` gave infinite values (N, C)."""
     infinite = np.isinf(values)
     if not infinite.any():
         return

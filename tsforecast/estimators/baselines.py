@@ -23,10 +23,12 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import ndtri
 from sklearn.base import clone
+from sklearn.utils.metaestimators import available_if
 
 from tsforecast._checks import bad_parameter, fail, positive_int
 from tsforecast.data.frames import DECILES
 from tsforecast.data.panel import Floats, Ints, Layout, forward_fill, previous_rows
+from tsforecast.data.tables import packed, side_by_side, weighted_mean
 from tsforecast.estimators._base import PanelForecaster, series_key
 
 __all__ = [
@@ -70,6 +72,26 @@ class KnownRows:
         layout, kept = self.layout.tail(n_rows)
         return KnownRows(layout, self.value[kept], self.age[kept], self.state[kept])
 
+    def followed_by(self, value: Floats, age: Ints, state: Floats) -> KnownRows:
+        """Add one row to the end of each series; its time is that of the row before."""
+        layout = self.layout
+        old = np.arange(layout.n_rows) + layout.codes()
+        new = layout.stops + np.arange(layout.n_series)
+
+        def joined(before: Any, after: Any) -> Any:
+            both = np.empty((len(before) + len(after), *before.shape[1:]), dtype=before.dtype)
+            both[old], both[new] = before, after
+            return both
+
+        source = joined(np.arange(layout.n_rows), layout.stops - 1)
+        longer = layout.offsets + np.arange(layout.n_series + 1)
+        return KnownRows(
+            Layout(layout.ids, layout.time.take(source), longer),
+            joined(self.value, value),
+            joined(self.age, age),
+            joined(self.state, state),
+        )
+
 
 @dataclass(frozen=True)
 class _Beside:
@@ -89,7 +111,8 @@ class Baseline(PanelForecaster):
     """Base of the baselines; not used alone.
 
     A subclass gives `_point`, and where it needs them `_learn` (parameters), `_state` (causal
-    numbers per row) and `_memory` (rows that a full forecast looks back on), for one target.
+    numbers per row) and `_memory` (rows that a full forecast looks back on), for one target. With
+    `_next_state` it can go on row by row, in `advance`.
 
     Attributes
     ----------
@@ -156,6 +179,34 @@ class Baseline(PanelForecaster):
         value, source = forward_fill(y, layout)
         return KnownRows(layout, value, np.arange(len(y)) - source, self._state(y, layout))
 
+    @available_if(lambda self: hasattr(self, "_next_state"))
+    def advance(self, before: Any, y: Floats) -> Any:
+        """Take one row more of each of n series: what all rows would give, from the last ones.
+
+        Parameters
+        ----------
+        before : KnownRows
+            The last rows of n series, at least `_memory` of each or the whole series; for several
+            targets, those of each.
+        y : ndarray, shape (n,) or (n, K)
+            The new values, NaN where missing.
+
+        Returns
+        -------
+        KnownRows
+            The same rows and the new one of each series. Its time is that of the row before: no
+            baseline looks at it.
+        """
+        if isinstance(before, _Beside):
+            parts = zip(self.estimators_, before.parts, y.T)
+            return _Beside(tuple(each.advance(part, column) for each, part, column in parts))
+        y = y.reshape(before.layout.n_series)
+        last, known = before.layout.stops - 1, ~np.isnan(y)
+        value = np.where(known, y, before.value[last])
+        age = np.where(known, 0, before.age[last] + 1)
+        state = self._next_state(before, y)  # type: ignore[attr-defined]
+        return before.followed_by(value, age, state)
+
     def _forecast(self, rows: Any, origins: Ints) -> tuple[Floats, Floats]:
         if isinstance(rows, _Beside):
             said = [
@@ -164,6 +215,8 @@ class Baseline(PanelForecaster):
             points, quantiles = zip(*said)
             return np.concatenate(points, axis=1), np.concatenate(quantiles, axis=1)
         point = self._point(rows, origins)
+        if not self._levels:
+            return point[:, None], np.empty((len(point), 1, self.horizon, 0))
         return point[:, None], (point[:, :, None] + self._spread(rows, origins))[:, None]
 
     def _spread(self, rows: KnownRows, origins: Ints) -> Floats:
@@ -177,23 +230,27 @@ class Baseline(PanelForecaster):
         errors = actual - self._point(rows, np.arange(layout.n_rows))
         ages = np.arange(layout.n_rows) - np.repeat(layout.starts, np.diff(layout.offsets))
         errors[ages < self._memory - 1] = np.nan
-        counts = np.isfinite(errors)
-        if not counts.any(axis=0).all():
-            step = 1 + int(np.argmin(counts.any(axis=0)))
+        known = np.isfinite(errors)
+        if not known.any(axis=0).all():
+            step = 1 + int(np.argmin(known.any(axis=0)))
             raise fail(
                 "too few known rows",
                 expected=f"rows with a known value {step} rows before another one",
-                found=f"{counts[:, 0].sum()} pairs at step 1, none at step {step}",
+                found=f"{known[:, 0].sum()} pairs at step 1, none at step {step}",
                 advice="Give more rows, put them on a grid without so many gaps, or ask for a "
                 "shorter horizon.",
                 column=self.targets_[0],
             )
-        pooled = _error_quantiles(errors, self._levels)
-        own = []
-        for start, stop in zip(layout.starts, layout.stops):
-            enough = counts[start:stop].sum(axis=0).min() >= _ENOUGH_ERRORS
-            own.append(_error_quantiles(errors[start:stop], self._levels) if enough else pooled)
-        self._error_quantiles = np.stack([*own, pooled])  # (S + 1, H, J)
+        levels = np.array(self._levels)
+        pooled = np.stack([np.quantile(step[np.isfinite(step)], levels) for step in errors.T])
+        self._error_quantiles = np.repeat(pooled[None], layout.n_series + 1, axis=0)  # (S+1, H, J)
+        for series, cells in side_by_side(layout):
+            if cells.shape[1] < _ENOUGH_ERRORS or not len(levels):
+                return  # so are all that follow
+            table = errors[np.minimum(cells, layout.n_rows - 1)]  # (n, L, H)
+            table[cells == layout.n_rows] = np.nan
+            enough = np.isfinite(table).sum(axis=1).min(axis=1) >= _ENOUGH_ERRORS
+            self._error_quantiles[series[enough]] = _known_quantiles(table[enough], levels)
 
     def _check_enough(self, y: Floats, layout: Layout) -> None:
         needed = self._memory + self.horizon
@@ -243,6 +300,9 @@ class Naive(Baseline):
     def _point(self, rows: KnownRows, origins: Ints) -> Floats:
         return np.repeat(rows.value[origins, None], self.horizon, axis=1)
 
+    def _next_state(self, before: KnownRows, y: Floats) -> Floats:
+        return np.empty((len(y), 0))
+
 
 class SeasonalNaive(Baseline):
     """Forecast the value one season ago: 24 for hourly rows with a daily cycle.
@@ -287,6 +347,9 @@ class SeasonalNaive(Baseline):
         ago = rows.value[np.maximum(source, start)]
         return np.where((source < start) | np.isnan(ago), rows.value[origins, None], ago)
 
+    def _next_state(self, before: KnownRows, y: Floats) -> Floats:
+        return np.empty((len(y), 0))
+
 
 class Drift(Baseline):
     """Forecast the last known value plus the mean change per row so far.
@@ -309,16 +372,27 @@ class Drift(Baseline):
     """
 
     def _state(self, y: Floats, layout: Layout) -> Floats:
+        """Slope, first known value, and rows since it (NaN before it), (N,) -> (N, 3)."""
         value, source = forward_fill(y, layout)
         known = np.where(np.isnan(y), layout.n_rows - 1, np.arange(layout.n_rows))
         first = np.minimum.reduceat(known, layout.starts)[layout.codes()]
-        passed = np.maximum(source - first, 0)
-        slope = np.where(passed > 0, (value - y[first]) / np.maximum(passed, 1), 0.0)
-        return slope[:, None]
+        begun = ~np.isnan(value)
+        start = np.where(begun, y[first], np.nan)
+        since = np.where(begun, np.arange(layout.n_rows) - first, np.nan)
+        slope = _slope(value, start, source - first)
+        return np.stack([slope, start, since], axis=1)
+
+    def _next_state(self, before: KnownRows, y: Floats) -> Floats:
+        slope, start, since = before.state[before.layout.stops - 1].T
+        known = ~np.isnan(y)
+        start = np.where(np.isnan(start), y, start)
+        since = np.where(np.isnan(since), np.where(known, 0.0, np.nan), since + 1)
+        slope = np.where(known, _slope(y, start, since), slope)
+        return np.stack([slope, start, since], axis=1)
 
     def _point(self, rows: KnownRows, origins: Ints) -> Floats:
         ahead = rows.age[origins, None] + self._steps()
-        return rows.value[origins, None] + rows.state[origins] * ahead
+        return rows.value[origins, None] + rows.state[origins, :1] * ahead
 
 
 class EWMA(Baseline):
@@ -368,6 +442,9 @@ class EWMA(Baseline):
 
     def _state(self, y: Floats, layout: Layout) -> Floats:
         return _weighted_mean(y, layout, self.alpha_)[:, None]
+
+    def _next_state(self, before: KnownRows, y: Floats) -> Floats:
+        return _weighted_on(before.state[before.layout.stops - 1, 0], y, self.alpha_)[:, None]
 
     def _point(self, rows: KnownRows, origins: Ints) -> Floats:
         return np.repeat(rows.state[origins], self.horizon, axis=1)
@@ -424,6 +501,12 @@ class RandomWalk(Baseline):
         squares[layout.starts] = self._variance
         return np.sqrt(_weighted_mean(squares, layout, 1 - self.decay))[:, None]
 
+    def _next_state(self, before: KnownRows, y: Floats) -> Floats:
+        last = before.layout.stops - 1
+        squares = (y - before.value[last]) ** 2 / (before.age[last] + 1)
+        variance = _weighted_on(before.state[last, 0] ** 2, squares, 1 - self.decay)
+        return np.sqrt(variance)[:, None]
+
     def _point(self, rows: KnownRows, origins: Ints) -> Floats:
         return np.repeat(rows.value[origins, None], self.horizon, axis=1)
 
@@ -441,26 +524,59 @@ def following(values: Floats, layout: Layout, horizon: int) -> Floats:
     return np.where(rows < stop, values[np.minimum(rows, layout.n_rows - 1)], np.nan)
 
 
-def _error_quantiles(errors: Floats, levels: tuple[float, ...]) -> Floats:
-    """Quantiles of the known errors of each step, (n, H) -> (H, J)."""
-    steps = [np.quantile(step[np.isfinite(step)], levels) for step in errors.T]
-    return np.stack(steps)
+def _known_quantiles(values: Floats, levels: Floats) -> Floats:
+    """Quantiles along the second axis of what is known, (n, L, H) -> (n, H, J).
+
+    `np.quantile` of each, to the last bit; `np.nanquantile` would loop over n and H.
+    """
+    count = np.isfinite(values).sum(axis=1)  # (n, H)
+    values = np.sort(np.where(np.isfinite(values), values, np.nan), axis=1)  # NaN come last
+    place = (count[:, None] - 1) * levels[:, None]  # (n, J, H)
+    below = place.astype(np.int64)
+    above = np.minimum(below + 1, count[:, None] - 1)
+    low, high = (np.take_along_axis(values, at, axis=1) for at in (below, above))
+    share = place - below
+    step = high - low
+    result = np.where(share >= 0.5, high - step * (1 - share), low + step * share)
+    return np.moveaxis(result, 1, 2)
 
 
 def _weighted_mean(values: Floats, layout: Layout, alpha: float) -> Floats:
     """Exponentially weighted mean of the known values so far in each series, (N,) -> (N,)."""
-    groups = pd.Series(values).groupby(layout.codes(), sort=False)
-    mean = groups.ewm(alpha=alpha, adjust=False, ignore_na=True).mean()
-    return np.asarray(mean.to_numpy(), dtype=np.float64)
+    padded = np.append(values, np.nan)
+    result = np.empty_like(padded)
+    for _, rows in side_by_side(layout):
+        table = padded[rows]
+        first = np.take_along_axis(table, np.argmax(~np.isnan(table), axis=1)[:, None], axis=1)
+        mean, count = weighted_mean(table, alpha, start=first)
+        result[rows] = np.where(count > 0, mean, np.nan)
+    return result[:-1]
+
+
+def _weighted_on(mean: Floats, values: Floats, alpha: float) -> Floats:
+    """Such a mean one row on, (n,)."""
+    new = np.where(np.isnan(mean), values, alpha * values + (1 - alpha) * mean)
+    return np.where(np.isnan(values), mean, new)
+
+
+def _slope(value: Floats, start: Floats, passed: Any) -> Floats:
+    """Mean change per row from the first known value, 0 where it is the only one."""
+    return np.where(passed > 0, (value - start) / np.maximum(passed, 1), 0.0)
 
 
 def _best_alpha(y: Floats, layout: Layout) -> float:
-    previous = previous_rows(layout)
-    later = previous != np.arange(layout.n_rows)
+    padded = np.append(y, np.nan)
+    tables = [packed(padded[rows]) for _, rows in side_by_side(layout)]
 
     def loss(alpha: float) -> float:
-        error = y - _weighted_mean(y, layout, alpha)[previous]
-        return float(np.nanmean(error[later] ** 2))
+        total, n = 0.0, 0
+        for values, count in tables:  # the known values of each series, side by side
+            mean, _ = weighted_mean(values, alpha, start=values[:, :1])
+            error = values[:, 1:] - mean[:, :-1]
+            known = np.arange(1, values.shape[1]) < count
+            total += float(np.square(error, where=known, out=np.zeros_like(error)).sum())
+            n += int(known.sum())
+        return total / n
 
     found = float(minimize_scalar(loss, bounds=(1e-3, 1.0), method="bounded").x)
     return min((1.0, found), key=loss)  # the search never reaches its bounds

@@ -676,6 +676,8 @@ class RecurrentForecaster(PanelForecaster):
             )
 
     def _check_counts(self, panel: pd.DataFrame) -> None:
+        if not as_head(self.head).counts:
+            return
         for name in self.targets_:
             target = panel[name].to_numpy()
             wrong = np.flatnonzero((target < 0) | (target % 1 > 0))
@@ -794,8 +796,7 @@ class RecurrentForecaster(PanelForecaster):
         )
 
     def _prepare(self, panel: pd.DataFrame, layout: Layout) -> Rows:
-        if as_head(self.head).counts:
-            self._check_counts(panel)
+        self._check_counts(panel)
         return self._preparation.rows(panel, layout)
 
     def _remember(self, rows: Any) -> None:
@@ -804,9 +805,18 @@ class RecurrentForecaster(PanelForecaster):
             self._tail = replace(self._tail, ends=remembered_at_ends(self.networks_, rows))
 
     def _ends(self, panel: pd.DataFrame | None, future: pd.DataFrame | None) -> tuple[Any, Ints]:
-        columns = self._role("future")
-        if not columns:
+        if not self.future:
             return super()._ends(panel, future)
+        rows, origins = super()._ends(panel, None)
+        layout: Layout = rows.layout
+        ahead = self._rows_ahead(future, layout)
+        before = self._raw_tail if panel is None else as_panel(panel)
+        rows = self._preparation.with_ahead(rows, before, ahead)
+        return rows, origins + self.horizon * np.arange(layout.n_series)
+
+    def _rows_ahead(self, future: pd.DataFrame | None, layout: Layout) -> pd.DataFrame:
+        """Check the frame of future-known columns against the panel's layout."""
+        columns = self._role("future")
         if future is None:
             raise bad_parameter(
                 "future",
@@ -814,13 +824,8 @@ class RecurrentForecaster(PanelForecaster):
                 found=None,
                 advice="See future_index() for its index.",
             )
-        rows, origins = super()._ends(panel, None)
-        layout: Layout = rows.layout
         step = infer_time_step(layout, learned=self._time_step)
-        ahead = rows_ahead(future, layout, columns, horizon=self.horizon, time_step=step)
-        before = self._raw_tail if panel is None else as_panel(panel)
-        rows = self._preparation.with_ahead(rows, before, ahead)
-        return rows, origins + self.horizon * np.arange(layout.n_series)
+        return rows_ahead(future, layout, columns, horizon=self.horizon, time_step=step)
 
     # -------------------------------------------------------------------------------- forecasts
 

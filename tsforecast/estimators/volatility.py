@@ -16,6 +16,8 @@ from tsforecast.estimators.baselines import Baseline, KnownRows, following
 
 __all__ = ["HAR", "garman_klass"]
 
+_CELLS_AT_ONCE = 1 << 18
+
 
 def garman_klass(
     panel: pd.DataFrame,
@@ -194,18 +196,29 @@ class HAR(Baseline):
         """Means over the last rows of each lag, (N,) -> (N, L)."""
         value, _ = forward_fill(y, layout)
         start = np.repeat(layout.starts, np.diff(layout.offsets))
-        total, count = np.zeros(len(y)), np.zeros(len(y))
-        means = []
+        means = np.empty((len(y), len(self.lags)))
+        per_chunk = max(1, _CELLS_AT_ONCE // self._memory)
+        for at in range(0, len(y), per_chunk):
+            rows = np.arange(at, min(at + per_chunk, len(y)))
+            means[rows] = self._means(_last(value, rows, start[rows], self._memory))
+        return means
+
+    def _next_state(self, before: KnownRows, y: Floats) -> Floats:
+        layout = before.layout
+        last = layout.stops - 1
+        newest = np.where(np.isnan(y), before.value[last], y)[:, None]
+        older = _last(before.value, last, layout.starts, self._memory - 1)
+        return self._means(np.concatenate([newest, older], axis=1))
+
+    def _means(self, window: Floats) -> Floats:
+        """Means over the first columns of each lag, of those that are known, (n, M) -> (n, L)."""
         # sums of the window alone, not differences of running sums: equal to the last bit
         # wherever the series starts
-        for back in range(self._memory):
-            rows = np.arange(len(y)) - back
-            ago = np.where(rows >= start, value[np.maximum(rows, 0)], np.nan)
-            total += np.nan_to_num(ago)
-            count += np.isfinite(ago)
-            if back + 1 in self.lags:
-                means.append(np.divide(total, count, out=np.full(len(y), np.nan), where=count > 0))
-        return np.stack(means, axis=1)
+        known = np.isfinite(window)
+        columns = np.asarray(self.lags) - 1
+        total = np.where(known, window, 0.0).cumsum(axis=1)[:, columns]
+        count = known.cumsum(axis=1)[:, columns]
+        return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
     def _point(self, rows: KnownRows, origins: Ints) -> Floats:
         means = rows.state[origins]
@@ -214,3 +227,9 @@ class HAR(Baseline):
         for j in range(means.shape[1]):
             point += means[:, j, None] * self.coef_[:, j]
         return point
+
+
+def _last(values: Floats, rows: Ints, starts: Ints, n: int) -> Floats:
+    """Give the n values up to each row, newest first, NaN before its series' start, (R, n)."""
+    at = rows[:, None] - np.arange(n)
+    return np.where(at >= starts[:, None], values[np.maximum(at, 0)], np.nan)

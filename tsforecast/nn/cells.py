@@ -142,7 +142,7 @@ class CellStack(nn.Module):
             raise bad_parameter("dropout", expected="a number in [0, 1)", found=dropout)
         max_steps = positive_int("max_steps", max_steps, least=2)
         self.cell: Cell = cell
-        self.dropout = float(dropout)
+        self.dropout: float = float(dropout)
 
         sizes = (self.n_inputs, *self.hidden_sizes)
         self.layers: nn.ModuleList = nn.ModuleList(

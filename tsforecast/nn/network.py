@@ -173,7 +173,7 @@ class ForecastNetwork(nn.Module):
         parts = [torch.asinh((static - self.static_location) * self.static_gain)]
         parts += [embed(codes[:, j]) for j, embed in enumerate(self.embeddings)]  # (B, ...) each
         beside = torch.cat(parts, dim=-1)[:, None].expand(-1, x.shape[1], -1)
-        states, state = self.cells(torch.cat([torch.asinh(x), beside], dim=-1), state)
+        states, state = self.cells(torch.cat([torch.asinh(x), beside], dim=-1), state, noise)
         return states, state
 
     def decode(self, states: Tensor, origins: Origins) -> Tensor:
@@ -197,7 +197,13 @@ class ForecastNetwork(nn.Module):
             )
         return raw
 
-    def loss(self, windows: Windows, z: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def noise(self, batch: tuple[Windows, Tensor, Tensor]) -> Noise:
+        """Draw what `loss` of a batch takes as noise; empty outside of training."""
+        return self.cells.noise(batch[0].x)
+
+    def loss(
+        self, windows: Windows, z: Tensor, weight: Tensor, noise: Noise = ()
+    ) -> tuple[Tensor, Tensor]:
         """Loss per origin and target, a mean over its known steps, and its weight.
 
         Parameters
@@ -207,13 +213,15 @@ class ForecastNetwork(nn.Module):
             Errors of the baseline in units of `error_scale` times the running scale, NaN where
             unknown.
         weight : Tensor, shape (B, O, K)
+        noise : tuple of Tensor, optional
+            From `noise`.
 
         Returns
         -------
         loss, weight : Tensor, shape (B, O, K)
             Zero where no step is known.
         """
-        return self.losses(self(windows), windows.origins, z, weight)
+        return self.losses(self(windows, noise), windows.origins, z, weight)
 
     def losses(
         self, raw: Tensor, origins: Origins, z: Tensor, weight: Tensor

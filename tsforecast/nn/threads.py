@@ -85,10 +85,6 @@ def _workers(n_threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(n_threads, "tsforecast", _set_torch_threads, (1,))
 
 
-if hasattr(os, "register_at_fork"):  # a forked child has none of the threads
-    os.register_at_fork(after_in_child=_workers.cache_clear)
-
-
 @contextlib.contextmanager
 def torch_threads(n_threads: int) -> Iterator[None]:
     """Give the calling thread so many OpenMP threads for a block; all others keep theirs."""
@@ -100,14 +96,25 @@ def torch_threads(n_threads: int) -> Iterator[None]:
         _set_torch_threads(before)
 
 
-_SETTING = threading.Lock()
+_setting = threading.Lock()
 
 
 def _set_torch_threads(n_threads: int) -> None:
     # every thread has a number of its own, but torch notes the last one set for threads to come,
     # and a thread that never asked for its number would go on to take the noted one
-    with _SETTING, ThreadPoolExecutor(1) as fresh:
+    with _setting, ThreadPoolExecutor(1) as fresh:
         noted = fresh.submit(torch.get_num_threads).result()
         torch.get_num_threads()
         torch.set_num_threads(n_threads)
         fresh.submit(torch.set_num_threads, noted).result()
+
+
+def _begin_anew() -> None:
+    """A forked child has none of the threads, one of which may have held the lock."""
+    global _setting
+    _setting = threading.Lock()
+    _workers.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)

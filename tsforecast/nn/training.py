@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import torch
@@ -258,7 +258,6 @@ def train(
         import pytorch_lightning as pl  # seconds, the first time: not on the bar's clock
 
     device = training.device()
-    network.to(device)
     averaged = None if training.averaging is None else copy.deepcopy(network)
     kept = network if averaged is None else averaged
     n_threads = torch.get_num_threads()
@@ -283,6 +282,8 @@ def train(
         with _quiet_lightning(), bar, _termination_as_exception(), torch_threads(1):
             watch.bar = bar
             trainer = pl.Trainer(**options)
+            network.to(device)
+            kept.to(device)
             watch.validate(epoch=0, train_loss=float("nan"), learning_rate=float("nan"))
             loop = _loop(network, averaged, training, watch, n_threads)
             trainer.fit(loop, train_dataloaders=batches)
@@ -438,7 +439,8 @@ def _sums_of_chunks(
 
     pieces = in_order(piece, chunks, n_threads=n_threads)
     loss, weight, *gradients = functools.reduce(_added, pieces)
-    return _Known.apply(loss, gradients, *parameters), weight
+    known: Tensor = _Known.apply(loss, gradients, *parameters)  # type: ignore[no-untyped-call]
+    return known, cast(Tensor, weight)
 
 
 class _Known(torch.autograd.Function):
@@ -463,19 +465,15 @@ def _added(
 def _chunks(batch: Any) -> list[slice]:
     """Cut a batch for threads, by its shape alone: the cut decides how sums are rounded."""
     # Pieces of 2,000 to 4,000 rows (64 windows of 60) were fastest for LSTMs of 32 to 128 units:
-    # larger ones fall out of the cache, smaller ones spend their time between torch's calls. A
-    # power of two of them spreads evenly over threads.
+    # larger ones fall out of the cache, smaller ones spend their time between torch's calls, and
+    # under 3,000 rows in all a second thread gains nothing. Powers of two spread evenly.
     first = batch
     while not isinstance(first, Tensor):
         first = first[0]
-    n_windows = len(first)
-    n_rows = math.prod(first.shape[:2])
-    pieces = 1 if n_rows < 2 * _LEAST_ROWS else max(2, -(-n_rows // _MOST_ROWS))
+    n_windows, n_rows = len(first), first.shape[:2].numel()
+    pieces = 1 if n_rows < 3_000 else max(2, -(-n_rows // 4_096))
     size = -(-n_windows // (1 << (pieces - 1).bit_length()))
     return [slice(at, at + size) for at in range(0, n_windows, size)]
-
-
-_LEAST_ROWS, _MOST_ROWS = 1_000, 4_096
 
 
 def _cut(part: Any, rows: slice) -> Any:
@@ -532,8 +530,8 @@ def _loop(
             if len(wrong):
                 epoch = self.current_epoch + 1
                 raise FloatingPointError(_not_finite("training loss", float(wrong[0]), epoch))
-            loss, weight = sums.sum(dim=0).tolist()
-            return loss / max(weight, 1e-12)
+            loss, weight = sums.sum(dim=0)
+            return float(loss / weight.clamp(min=1e-12))
 
         def on_train_batch_end(self, *args: Any) -> None:
             if averaged is None:
@@ -543,7 +541,7 @@ def _loop(
             decay = min(training.averaging or 0.0, (1 + steps) / (10 + steps))
             with torch.no_grad():
                 for mean, weight in zip(averaged.parameters(), self.network.parameters()):
-                    mean.lerp_(weight, 1 - decay)
+                    mean.lerp_(weight.to(mean.device), 1 - decay)
 
         def on_train_epoch_end(self) -> None:
             mean = self._mean_loss()

@@ -1,0 +1,1 @@
+"""Models at work: live streams, and files for other runtimes."""

@@ -1,0 +1,420 @@
+"""Live updates: one row more costs one step, not a new look at the history."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.utils.validation import check_is_fitted
+
+from tsforecast._checks import bad_parameter, choice, fail, first
+from tsforecast.data.calendars import infer_time_step
+from tsforecast.data.frames import forecast_frame
+from tsforecast.data.panel import Floats, Ints, Layout, layout_of, time_from_ints
+from tsforecast.data.transforms import RowNames
+from tsforecast.estimators._stepping import Carried, Stepper
+from tsforecast.estimators.forecaster import RecurrentForecaster
+
+__all__ = ["Stream"]
+
+_FORMAT = 1
+
+
+class Stream:
+    """Forecast many series live: feed rows as they come, ask for forecasts when they are wanted.
+
+    What a stream keeps of a series does not grow: with ``context="history"`` the state of the
+    network, with ``context="window"`` the last `lookback` rows of features, and what transform,
+    running scale, seasons and baseline look back on.  Its forecasts are those of
+    ``model.predict`` on all rows so far.
+
+    Parameters
+    ----------
+    model : RecurrentForecaster
+        Fitted. Its transform must be able to go on row by row (all of this package's are, and the
+        plain scalers of scikit-learn; see `tsforecast.data.transforms` for one's own), and its
+        baseline "last", "seasonal", None, or one of this package's baselines but for
+        `LagRegressor`.
+    panel : DataFrame, optional
+        Rows so far. Default: none, every series is yet to come.
+
+    Raises
+    ------
+    ValueError
+        If the transform or the baseline cannot go on row by row; it is named.
+
+    Notes
+    -----
+    Within a series time only moves on. A row that is not later than the newest one of its series
+    is refused, or passed over with ``late="ignore"``; what a stream has seen it does not take
+    back. Where `update` raises, nothing has changed.
+
+    Examples
+    --------
+    >>> import tsforecast as tsf
+    >>> panel = tsf.make_prices(2, 200, random_state=0)
+    >>> model = tsf.RecurrentForecaster(
+    ...     target="close", lookback=8, context="history", hidden_sizes=(4,), transform=tsf.Log(),
+    ...     training=tsf.Training(max_epochs=1, validation=None), random_state=0).fit(panel)
+    >>> known = panel.groupby(level=0).head(150)
+    >>> stream = Stream(model, known)
+    >>> stream.update(panel.drop(known.index))
+    100
+    >>> bool((stream.forecast()["forecast"] - model.predict(panel)["forecast"]).abs().max() < 1e-5)
+    True
+    """
+
+    def __init__(self, model: RecurrentForecaster, panel: pd.DataFrame | None = None) -> None:
+        if not isinstance(model, RecurrentForecaster):
+            raise bad_parameter(
+                "model",
+                expected="a fitted RecurrentForecaster",
+                found=model,
+                advice="Use predict(panel) of other forecasters.",
+            )
+        check_is_fitted(model)
+        self.model = model
+        self._stepper = Stepper(model)
+        self._ids: pd.Index | None = None if model._series is None else model._series[:0]
+        self._time = model._time_type
+        if panel is None:
+            static, codes = (model._tail.static[:0], model._tail.codes[:0])
+            self._carried = self._stepper.nothing(static.numpy(), codes.numpy())
+            return
+        panel, layout = self._checked(panel)
+        self._ids, self._time = layout.ids, layout.labels[:0]
+        self._carried = self._stepper.after(panel, layout)
+
+    # --------------------------------------------------------------------------------------- rows
+
+    @property
+    def newest(self) -> pd.Series:
+        """Time of the newest row of each series, in the order of their names."""
+        layout, _ = self._layout(None)
+        index = pd.RangeIndex(layout.n_series) if layout.ids is None else layout.ids
+        return pd.Series(layout.time, index=index, name=layout.time.name)
+
+    def update(self, rows: pd.DataFrame, *, late: Literal["raise", "ignore"] = "raise") -> int:
+        """Take new rows of one series or many.
+
+        Parameters
+        ----------
+        rows : DataFrame
+            A panel with the columns that the model needs, one row or several of each series;
+            NaN where a value is missing. A series that is not known yet begins here.
+        late : {"raise", "ignore"}
+            What to do with rows that are not later than the newest one of their series (late, or
+            sent twice): refuse all, or pass over these.
+
+        Returns
+        -------
+        int
+            Rows taken.
+
+        Raises
+        ------
+        DataError
+            If a row is late, or cannot be used; nothing has changed then.
+        """
+        choice("late", late, ("raise", "ignore"))
+        panel, layout = self._checked(rows)
+        series = self._places(layout)
+        newest = np.full(layout.n_series, np.iinfo(np.int64).min)
+        newest[series >= 0] = self._carried["time"][series[series >= 0]]
+        newest = newest[layout.codes()]
+        behind = layout.when() <= newest
+        if behind.any():
+            if late == "raise":
+                raise self._late(panel, layout, behind, newest)
+            panel = panel[~behind]
+            if len(panel) == 0:
+                return 0
+            layout = layout_of(panel)
+            series = self._places(layout)
+        carried, ids = self._with_new(panel, layout, series)
+        n_known = len(self._carried["time"])
+        series = np.where(series < 0, n_known - 1 + np.cumsum(series < 0), series)
+        moved = self._moved(carried, series, panel, layout)
+        for name, array in moved.items():  # nothing can fail from here on
+            carried[name][series] = array
+        self._carried, self._ids = carried, ids
+        return len(panel)
+
+    def forecast(
+        self, series: Sequence[Hashable] | None = None, future: pd.DataFrame | None = None
+    ) -> pd.DataFrame:
+        """Forecast the next `horizon` rows after the newest one of each series.
+
+        Parameters
+        ----------
+        series : sequence, optional
+            Names of some series. Default: all of them.
+        future : DataFrame, optional
+            Columns known ahead, for exactly the next `horizon` rows of these series; see
+            `RecurrentForecaster.predict`.
+
+        Returns
+        -------
+        DataFrame
+            As from ``model.predict``.
+
+        Raises
+        ------
+        DataError
+            If there is no row yet, or a series is not known.
+        """
+        layout, order = self._layout(series)
+        model, stepper = self.model, self._stepper
+        carried = {name: part[order] for name, part in self._carried.items()}
+        rows = stepper.rows(carried, layout)
+        origins = rows.layout.stops - 1
+        if future is not None or model.future:
+            ahead = model._rows_ahead(future, layout)
+            names = RowNames(layout.ids, np.arange(layout.n_series), layout.time)
+            rows = stepper.ahead(carried, rows, ahead, names)
+            origins = origins + model.horizon * np.arange(layout.n_series)
+        forecast, quantiles = model._forecast(rows, origins)
+        return forecast_frame(
+            layout,
+            layout.starts,
+            layout.when(),
+            targets=model.targets_,
+            forecast=forecast,
+            quantiles=quantiles,
+            levels=model._levels,
+            time_step=infer_time_step(layout, learned=model._time_step),
+        )
+
+    # --------------------------------------------------------------------------------- save, load
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write what is carried to a file of safetensors: numbers and names of series, no code.
+
+        The model is not in it. The file is replaced as a whole, or not at all.
+
+        Parameters
+        ----------
+        path : str or path
+
+        Raises
+        ------
+        TypeError
+            If the names of the series are neither text nor whole numbers.
+        """
+        from safetensors.numpy import save
+
+        ids = None if self._ids is None else self._ids.tolist()
+        if ids and not all(isinstance(name, str | int) for name in ids):
+            raise TypeError(
+                "expected names of series that are text or whole numbers, found "
+                f"{type(ids[0]).__name__}. Rename them before the stream begins."
+            )
+        about = {
+            "format": _FORMAT,
+            "model": _fingerprint(self.model),
+            "series": ids,
+            "level": None if self._ids is None else self._ids.name,
+            "time": self._time.name,
+        }
+        arrays = {name: np.ascontiguousarray(part) for name, part in self._carried.items()}
+        content = save(arrays, metadata={"tsforecast": json.dumps(about)})
+        folder = Path(path).absolute().parent
+        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+            try:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(file.name, path)
+            except BaseException:
+                os.unlink(file.name)
+                raise
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], model: RecurrentForecaster) -> Stream:
+        """Go on with a stream that was saved, with the same fitted model.
+
+        Parameters
+        ----------
+        path : str or path
+        model : RecurrentForecaster
+            The one that the stream was made with (or a copy of it).
+
+        Raises
+        ------
+        DataError
+            If the file is no stream, or one of another model.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        stream = cls(model)
+        try:
+            with safe_open(path, framework="np") as file:
+                about = json.loads((file.metadata() or {})["tsforecast"])
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            found = about["format"]
+        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise _not_ours(path, f"{type(error).__name__}") from None
+        if found != _FORMAT:
+            raise _not_ours(path, f"format {found}")
+        if about["model"] != _fingerprint(model):
+            raise _not_ours(path, "one of another model")
+        ids = about["series"]
+        n = len(next(iter(arrays.values()))) if ids is None else len(ids)
+        wanted = stream._carried
+        fits = arrays.keys() == wanted.keys() and all(
+            part.dtype == wanted[name].dtype and part.shape == (n, *wanted[name].shape[1:])
+            for name, part in arrays.items()
+        )
+        if not fits or (ids is None) != (model._series is None):
+            raise _not_ours(path, "arrays of other shapes")
+        stream._ids = None if ids is None else pd.Index(ids, name=about["level"])
+        stream._time = stream._time.rename(about["time"])
+        stream._carried = arrays
+        return stream
+
+    # ------------------------------------------------------------------------------------ within
+
+    def _checked(self, data: pd.DataFrame) -> tuple[pd.DataFrame, Layout]:
+        """Rows as the model wants them, in its unit of time."""
+        panel, layout = self.model._checked(data)
+        if (layout.ids is None) != (self._ids is None):
+            both = ["one series without a name", "an index (series, time)"]
+            raise fail(
+                "index is of another kind than in fit",
+                expected=both[self._ids is not None],
+                found=both[layout.ids is not None],
+                advice="Give the rows the index of the panel that the model was fitted on.",
+            )
+        if layout.labels.dtype != self._time.dtype:
+            labels = layout.labels.astype(self._time.dtype)
+            layout = Layout(layout.ids, labels, layout.offsets, layout.at)
+        self.model._check_counts(panel)
+        self.model._preparation.check_missing(panel, layout)
+        return panel, layout
+
+    def _places(self, layout: Layout) -> Ints:
+        """Position of each series of a layout here, -1 where it is not known yet."""
+        if self._ids is None or layout.ids is None:
+            return np.full(1, len(self._carried["time"]) - 1)
+        return np.asarray(self._ids.get_indexer(layout.ids), dtype=np.int64)
+
+    def _layout(self, series: Sequence[Hashable] | None) -> tuple[Layout, Ints]:
+        """One row for each of some series, in the order of their names, and their places here."""
+        n = len(self._carried["time"])
+        if n == 0:
+            raise fail(
+                "stream without rows",
+                expected="at least one row",
+                found="none",
+                advice="Feed rows with update first.",
+            )
+        order = np.arange(n)
+        if self._ids is not None:
+            ids = self._ids
+            order = np.asarray(ids.argsort(), dtype=np.int64)
+            if series is not None:
+                wanted = [series] if isinstance(series, str) else list(series)
+                unknown = [name for name in wanted if name not in ids]
+                if unknown:
+                    raise fail(
+                        "series is not known",
+                        expected=f"some of {n} series, the first {first(map(repr, ids[:3]))}",
+                        found=f"{first(map(repr, unknown))}",
+                        advice="Feed rows of it with update first.",
+                        series=unknown[0],
+                    )
+                order = order[np.isin(order, ids.get_indexer(pd.Index(wanted)))]
+        elif series is not None:
+            raise bad_parameter(
+                "series", expected="None, as the one series has no name", found=series
+            )
+        time = time_from_ints(self._carried["time"][order], self._time)
+        named = None if self._ids is None else self._ids.take(order)
+        return Layout(named, time, np.arange(len(order) + 1)), order
+
+    def _with_new(
+        self, panel: pd.DataFrame, layout: Layout, series: Ints
+    ) -> tuple[Carried, pd.Index | None]:
+        """Make room for series that are not known yet; check constants of those that are."""
+        carried, ids, new = self._carried, self._ids, series < 0
+        if not (self.model.static or new.any()):
+            return carried, ids
+        numbers, codes = self.model._preparation.static_arrays(panel, layout)
+        numbers = numbers.astype(np.float32)
+        known = series[~new]
+        same = (carried["static"][known] == numbers[~new]).all(axis=1)
+        same &= (carried["codes"][known] == codes[~new]).all(axis=1)
+        if not same.all():
+            raise fail(
+                "static column varies",
+                expected="the value of the rows before",
+                found="another one",
+                advice="Mend the source; if it changes with time, it is no constant of the series.",
+                series=layout.names()[int(np.flatnonzero(~new)[np.argmin(same)])],
+            )
+        if new.any():
+            more = self._stepper.nothing(numbers[new], codes[new])
+            carried = {name: np.concatenate([part, more[name]]) for name, part in carried.items()}
+            if ids is not None and layout.ids is not None:
+                ids = ids.append(layout.ids[new]).rename(ids.name or layout.ids.name)
+        return carried, ids
+
+    def _moved(
+        self, carried: Carried, series: Ints, panel: pd.DataFrame, layout: Layout
+    ) -> Carried:
+        """What is carried of some series after the rows of a panel: new arrays."""
+        values: Floats = panel[self.model._preparation.inputs].to_numpy()
+        when, counts = layout.when(), np.diff(layout.offsets)
+        mine: dict[str, npt.NDArray[Any]] = {name: part[series] for name, part in carried.items()}
+        for number in range(int(counts.max())):
+            which = np.flatnonzero(counts > number)
+            at = layout.starts[which] + number
+            names = RowNames(layout.ids, which, layout.time.take(at))
+            if len(which) == len(counts):
+                mine = self._stepper.step(mine, values[at], when[at], names)
+                continue
+            some = {name: part[which] for name, part in mine.items()}
+            for name, part in self._stepper.step(some, values[at], when[at], names).items():
+                mine[name][which] = part
+        return mine
+
+    def _late(
+        self, panel: pd.DataFrame, layout: Layout, behind: npt.NDArray[np.bool_], newest: Ints
+    ) -> ValueError:
+        at = int(np.argmax(behind))
+        mark = time_from_ints(newest[[at]], self._time)[0]
+        return fail(
+            "rows that are not new",
+            expected=f"rows later than the newest one, {mark}",
+            found=f"{int(behind.sum())} that are not",
+            advice='Pass over them with late="ignore", or make the stream anew from all rows.',
+            series=None if layout.ids is None else layout.names()[int(layout.codes()[at])],
+            rows=[str(label) for label in panel.index[behind][:5]],
+        )
+
+
+def _fingerprint(model: RecurrentForecaster) -> str:
+    """Hash of the weights of a model, its scales among them."""
+    digest = hashlib.sha256()
+    for network in model.networks_:
+        for name, weight in sorted(network.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(weight.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _not_ours(path: str | os.PathLike[str], found: str) -> ValueError:
+    return fail(
+        f"cannot load {os.fspath(path)!r}",
+        expected="a stream of this model, saved by Stream.save",
+        found=found,
+        advice="Load the model that the stream was made with, or make the stream anew.",
+    )
