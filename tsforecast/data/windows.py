@@ -308,10 +308,25 @@ def _float32(values: Floats) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
 
-def eligible_origins(rows: Rows, min_history: int) -> npt.NDArray[np.bool_]:
-    """Origins with `min_history` rows of context and a baseline of any target, shape (N,)."""
-    context = np.arange(rows.layout.n_rows) - rows.first + 1
-    based = np.isfinite(rows.base).all(axis=2) & np.isfinite(rows.unit)  # (N, K)
+def eligible_origins(
+    rows: Rows, min_history: int, origins: Ints | None = None
+) -> npt.NDArray[np.bool_]:
+    """Whether origins (all rows by default) have enough context and a baseline of any target.
+
+    Parameters
+    ----------
+    rows : Rows
+    min_history : int
+        Rows of context that they must have.
+    origins : ndarray of int64, shape (n,), optional
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+    """
+    at: Any = slice(None) if origins is None else origins
+    context = np.arange(rows.layout.n_rows)[at] - rows.first[at] + 1
+    based = np.isfinite(rows.base[at]).all(axis=2) & np.isfinite(rows.unit[at])  # (n, K)
     return (context >= min_history) & based.any(axis=1)
 
 

@@ -25,10 +25,11 @@ from tsforecast.data.windows import Rows, Shape, eligible_origins
 from tsforecast.nn.heads import Point, Quantiles
 from tsforecast.nn.inference import remembered
 from tsforecast.nn.network import ForecastNetwork
+from tsforecast.nn.threads import in_order
 
 __all__ = ["Members"]
 
-_BLOCK = 8192  # origins decoded in one go
+_BLOCK = 512  # origins decoded in one go: what is computed of them stays in the cache
 _COPIES = 8  # of each number that are there for a while, on the way to a forecast
 _MOST_RESIDUALS = 512  # origins behind the dependence of steps on each other
 _ENOUGH_RESIDUALS = 10
@@ -37,6 +38,26 @@ _GRID = (np.arange(399) + 0.5) / 399
 _FEW = (np.arange(20) + 0.5) / 20
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(16)
 _NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some origins, and what the networks remember there.
+
+    Attributes
+    ----------
+    at, origins : ndarray of int64, shape (n,)
+        Positions among all origins, and rows.
+    ready : ndarray of bool, shape (n,)
+        Which of them have enough context.
+    states : list of Tensor, shape (m, hidden)
+        For each network, of those that are ready.
+    """
+
+    at: Ints
+    origins: Ints
+    ready: npt.NDArray[np.bool_]
+    states: list[Tensor]
 
 
 @dataclass
@@ -73,8 +94,9 @@ class Members:
         origins = origins[spread_evenly(stamps, _MOST_RESIDUALS)]
         _, unit = self._base_and_unit(rows, origins)
         residuals = rows.errors(origins, self.shape.horizon) / unit.numpy()  # z, (n, K, H)
-        for block, told in self._told(rows, origins):
-            residuals[block] -= self._points(rows, origins[block], told)[0].numpy()
+        for block in self._blocks(rows, origins):
+            said, _ = self._points(rows, block.origins, self._told(rows, block))
+            residuals[block.at] -= said.numpy()
         residuals[0, ~np.isfinite(residuals).any(axis=0)] = 0.0
         smear = np.nanquantile(residuals, _FEW, axis=0)  # (G, K, H)
         # centred: where the way back is linear, the mean stays where it is
@@ -99,7 +121,7 @@ class Members:
 
     def ready(self, rows: Rows, origins: Ints) -> npt.NDArray[np.bool_]:
         """Which origins have enough context and a baseline, (n,)."""
-        return eligible_origins(rows, self.least_history)[origins]
+        return eligible_origins(rows, self.least_history, origins)
 
     def forecast(self, rows: Rows, origins: Ints) -> tuple[Floats, Floats]:
         """Forecast and quantiles of all members, (n, K, H) and (n, K, H, J)."""
@@ -107,20 +129,24 @@ class Members:
         shape = (len(origins), n_targets, self.shape.horizon)
         forecast, quantiles = np.empty(shape), np.empty((*shape, len(head.levels)))
         per_origin = len(_GRID) * len(self.networks) * math.prod(shape[1:])
-        for block, told in self._told(
-            rows, origins, per_origin=per_origin if self._is_mixed else 1
-        ):
-            forecast[block], quantiles[block] = self._combined(rows, origins[block], told)
+
+        def say(block: _Block) -> None:
+            told = self._told(rows, block)
+            forecast[block.at], quantiles[block.at] = self._combined(rows, block.origins, told)
+
+        blocks = self._blocks(rows, origins, per_origin=per_origin if self._is_mixed else 1)
+        for _ in in_order(say, blocks):
+            pass
         return forecast, quantiles
 
     def spread(self, rows: Rows, origins: Ints) -> Floats:
         """Standard deviation of the members' forecasts, (n, K, H)."""
         result = np.full((len(origins), rows.target.shape[1], self.shape.horizon), np.nan)
         if len(self.networks) > 1:
-            for block, told in self._told(rows, origins):
-                here = origins[block]
-                each = [self._one(rows, here, member, raw) for member, raw in enumerate(told)]
-                result[block] = np.std(each, axis=0)
+            for block in self._blocks(rows, origins):
+                told = enumerate(self._told(rows, block))
+                each = [self._one(rows, block.origins, member, raw) for member, raw in told]
+                result[block.at] = np.std(each, axis=0)
         return result
 
     def sample(self, rows: Rows, origins: Ints, n: int, rng: np.random.Generator) -> Floats:
@@ -128,8 +154,8 @@ class Members:
         n_targets, horizon = rows.target.shape[1], self.shape.horizon
         turn = np.arange(n) % len(self.networks)
         values = np.empty((len(origins), n_targets, horizon, n))
-        for block, told in self._told(rows, origins, per_origin=n * n_targets * horizon):
-            here = origins[block]
+        for block in self._blocks(rows, origins, per_origin=n * n_targets * horizon):
+            here, told = block.origins, self._told(rows, block)
             base, unit = self._base_and_unit(rows, here)
             scores = rng.standard_normal((len(here), n, len(self._dependence))) @ self._dependence
             u = np.clip(ndtr(scores), 1e-12, 1 - 1e-12).transpose(0, 2, 1)  # (m, K H, n)
@@ -142,36 +168,42 @@ class Members:
                 )
             if not self._is_mixed:
                 z /= len(self.networks)
-            values[block] = self._whole(self._in_own_units(rows, here, z))
+            values[block.at] = self._whole(self._in_own_units(rows, here, z))
         return values
 
-    def _told(
-        self, rows: Rows, origins: Ints, *, per_origin: int = 1
-    ) -> Iterator[tuple[Ints, list[Tensor]]]:
-        """Give, block by block, what each network says: raw numbers (n, K, H, Q), float64.
-
-        Blocks are positions among the origins, each in one of them. Zeros, which mean the
-        baseline, where an origin has too little context.
-        """
+    def _blocks(self, rows: Rows, origins: Ints, *, per_origin: int = 1) -> Iterator[_Block]:
+        """Cut origins into blocks, and run the networks up to them."""
         ready = self.ready(rows, origins)
-        shape = (rows.target.shape[1], self.shape.horizon, self.networks[0].head.size)
-        size = max(math.prod(shape), per_origin) * 8 * _COPIES
+        numbers = rows.target.shape[1] * self.shape.horizon * self.networks[0].head.size
+        size = max(numbers, per_origin) * 8 * _COPIES
         step = int(min(_BLOCK, max(1, self._allowed(size, "one forecast") // size)))
         for group in self._groups(rows, origins):
             may = ready[group]
             states = remembered(self.networks, rows, origins[group[may]], self.shape)
-            place = np.cumsum(may) - 1
-            for at in range(0, len(group), step):
-                block = group[at : at + step]
-                here = torch.from_numpy(may[at : at + step])
-                told = [torch.zeros(len(block), *shape, dtype=torch.float64) for _ in states]
-                if here.any():
-                    beside = rows.origins(origins[block[here.numpy()]], self.shape)
-                    mine = torch.from_numpy(place[at : at + step])[here]
-                    with torch.inference_mode():
-                        for raw, network, state in zip(told, self.networks, states):
-                            raw[here] = network.decode(state[mine][:, None], beside)[:, 0].double()
-                yield block, told
+            done = np.concatenate([[0], np.cumsum(may)])
+            for start in range(0, len(group), step):
+                stop = min(start + step, len(group))
+                at = group[start:stop]
+                mine = slice(done[start], done[stop])
+                yield _Block(at, origins[at], may[start:stop], [state[mine] for state in states])
+
+    def _told(self, rows: Rows, block: _Block) -> list[Tensor]:
+        """What each network says at a block of origins: raw numbers (n, K, H, Q), float64.
+
+        Zeros, which mean the baseline, where an origin has too little context.
+        """
+        shape = (rows.target.shape[1], self.shape.horizon, self.networks[0].head.size)
+        beside = rows.origins(block.origins[block.ready], self.shape)
+        told = []
+        for network, state in zip(self.networks, block.states):
+            with torch.inference_mode():
+                raw = network.decode(state[:, None], beside)[:, 0].double()
+            if not block.ready.all():
+                whole = torch.zeros(len(block.at), *shape, dtype=torch.float64)
+                whole[torch.from_numpy(block.ready)] = raw
+                raw = whole
+            told.append(raw)
+        return told
 
     def _groups(self, rows: Rows, origins: Ints) -> Iterator[Ints]:
         """Cut the positions of origins into groups of whole series that memory has room for."""

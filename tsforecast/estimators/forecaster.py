@@ -592,6 +592,8 @@ class RecurrentForecaster(PanelForecaster):
         device = training.device()
         if device.type != "cpu":  # windows are cut where they are used
             known = replace(known, inputs=known.inputs.to(device))
+            if validation is not None:
+                validation.rows = replace(rows, inputs=rows.inputs.to(device))
         self.networks_, histories, self.best_epochs_ = [], [], []
         for member, seed in enumerate(seeds):
             batches = TrainingWindows(
