@@ -327,7 +327,8 @@ def eligible_origins(
     at: Any = slice(None) if origins is None else origins
     context = np.arange(rows.layout.n_rows)[at] - rows.first[at] + 1
     based = np.isfinite(rows.base[at]).all(axis=2) & np.isfinite(rows.unit[at])  # (n, K)
-    return (context >= min_history) & based.any(axis=1)
+    result: npt.NDArray[np.bool_] = (context >= min_history) & based.any(axis=1)
+    return result
 
 
 def plan_windows(

@@ -23,8 +23,11 @@ from tsforecast.estimators._preparation import refuse_infinite
 from tsforecast.estimators.baselines import KnownRows
 from tsforecast.nn.cells import LayerState, State
 from tsforecast.nn.inference import remembered_at_ends
+from tsforecast.nn.threads import in_order
 
 __all__ = ["Carried", "Stepper"]
+
+_SIDE_BY_SIDE = 512  # series in one call of a network
 
 Carried: TypeAlias = dict[str, npt.NDArray[Any]]
 
@@ -290,23 +293,29 @@ class Stepper:
         table: npt.NDArray[np.float32],
         begins: npt.NDArray[np.bool_],
     ) -> None:
+        names = [*self._memory_sizes(), "static", "codes", "table"]
+        fresh = dict(before)
         if begins.any():
-            fresh = before | {
-                name: np.where(begins[:, None], np.float32(0), before[name])
-                for name in self._memory_sizes()
-            }
+            for name in self._memory_sizes():
+                fresh[name] = np.where(begins[:, None], np.float32(0), before[name])
             start = self.features.from_row_before  # which the first row cannot know
             table[begins, start] = self.networks[0].location[start].numpy()
-        else:
-            fresh = before
-        x = torch.from_numpy(table)[:, None]
-        static, codes = torch.from_numpy(before["static"]), torch.from_numpy(before["codes"])
-        with torch.inference_mode():
-            states = [
-                network.encode(x, static, codes, state)[1]
-                for network, state in zip(self.networks, self.memory(fresh))
-            ]
-        self._keep_memory(after, tuple(states))
+        fresh["table"] = table
+
+        def encode(at: int) -> list[Tensor]:
+            part = {name: fresh[name][at : at + _SIDE_BY_SIDE] for name in names}
+            x = torch.from_numpy(part["table"])[:, None]
+            static, codes = torch.from_numpy(part["static"]), torch.from_numpy(part["codes"])
+            with torch.inference_mode():
+                states = [
+                    network.encode(x, static, codes, state)[1]
+                    for network, state in zip(self.networks, self.memory(part))
+                ]
+            return [part[0] for state in states for layer in state for part in _parts(layer)]
+
+        kept = zip(*in_order(encode, range(0, len(table), _SIDE_BY_SIDE)))
+        for name, parts in zip(self._memory_sizes(), kept):
+            after[name] = torch.cat(parts).numpy() if len(parts) > 1 else parts[0].numpy()
 
     # ---------------------------------------------------------------------------------- baseline
 
@@ -390,7 +399,8 @@ class Stepper:
             part._forecast(rows, rows.layout.stops - 1)[0]
             for part, rows in zip(self._baseline_parts(self.baseline), known)
         ]
-        return preparation.transformed(np.concatenate(steps, axis=1), layout)
+        said: Floats = preparation.transformed(np.concatenate(steps, axis=1), layout)
+        return said
 
     # ---------------------------------------------------------------------------------- forecast
 
@@ -443,7 +453,7 @@ class Stepper:
         level = carried["level"]
         n, depth, k = level.shape
         own = Layout(layout.ids, layout.time.repeat(depth), np.arange(n + 1) * depth)
-        base = self.preparation.plain_base(level.reshape(n * depth, k), own)
+        base: Floats = self.preparation.plain_base(level.reshape(n * depth, k), own)
         return base[own.stops - 1]
 
     def ahead(self, carried: Carried, rows: Rows, future: pd.DataFrame, names: RowNames) -> Rows:
@@ -460,8 +470,8 @@ class Stepper:
             Of the n series.
         """
         horizon, n = self.model.horizon, rows.layout.n_series
-        given = future.reindex(columns=self.preparation.inputs).to_numpy()
-        given = given.reshape(n, horizon, -1)
+        table_ahead = future.reindex(columns=self.preparation.inputs).to_numpy()
+        given = table_ahead.reshape(n, horizon, -1)
         part, state = self.features.future, carried["transform"]
         known, fill = carried["known"][:, part], self.preparation.fill[part]
         table = torch.zeros(n, horizon, self.features.size)
