@@ -15,6 +15,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from tsforecast._checks import DataError
+from tsforecast.data import tables
 from tsforecast.estimators.baselines import (
     EWMA,
     Baseline,
@@ -61,6 +62,30 @@ def one_series(values: object, *, start: str = "2024-01-01") -> pd.DataFrame:
 def points(model: Baseline, panel: pd.DataFrame) -> np.ndarray:
     """Forecasts at every row, (N, H)."""
     return model.forecast_origins(panel)["forecast"].to_numpy().reshape(len(panel), -1)
+
+
+@pytest.mark.parametrize("cells", [64, 1 << 18])
+def test_error_quantiles_are_those_of_each_series_or_of_all(cells, monkeypatch):
+    """Series by series with numpy, in tables of a few cells and in large ones, to the last bit."""
+    monkeypatch.setattr(tables, "_CELLS", cells)
+    lengths = {"a": 400, "b": 90, "c": 130, "d": 250, "e": 105, "f": 2}
+    panel = make_panel(lengths, missing=0.1)
+    levels = (0.03, 0.5, 0.9, 0.99)
+    model = Drift(horizon=H, levels=levels).fit(panel)
+    said = points(model, panel)
+    errors = {}
+    for name, rows in panel.groupby(level=0).indices.items():
+        y = panel["y"].iloc[rows]
+        errors[name] = np.stack([y.shift(-k) for k in range(1, H + 1)], axis=1) - said[rows]
+    pooled = np.concatenate(list(errors.values()))
+    own = []
+    for number, name in enumerate(lengths):
+        enough = np.isfinite(errors[name]).sum(axis=0).min() >= 100
+        own.append(enough)
+        table = errors[name] if enough else pooled
+        expected = [np.quantile(step[np.isfinite(step)], levels) for step in table.T]
+        np.testing.assert_array_equal(model._error_quantiles[number], expected)
+    assert own == [True, False, True, True, False, False]
 
 
 # ---------------------------------------------------------------------- what holds for all of them

@@ -8,6 +8,7 @@ import pytest
 from pandas.tseries.offsets import CustomBusinessDay
 
 from tsforecast._checks import DataError
+from tsforecast.data import calendars
 from tsforecast.data.calendars import TimeStep, infer_time_step
 from tsforecast.data.frames import DECILES, forecast_frame, quantile_column
 from tsforecast.data.panel import Layout, as_panel, layout_of, time_from_ints, time_to_ints
@@ -350,3 +351,71 @@ def test_many_origins_of_an_irregular_panel_need_no_names_after_its_end(time):
     assert list(frame.index[:2]) == list(time[1:])
     with pytest.raises(DataError, match="cannot name the next time stamps"):
         model.predict()
+
+
+# ---------------------------------------------------------------------- fast ways and slow ones
+
+
+@pytest.mark.parametrize("block", [1, 3, 1 << 18])
+@pytest.mark.parametrize("lengths", [[1], [1, 1], [5], [3, 1, 6, 2], [1, 4, 1]])
+def test_spacings_are_counted_within_series_alone(block, lengths, monkeypatch):
+    monkeypatch.setattr(calendars, "_BLOCK", block)
+    rng = np.random.default_rng(0)
+    parts = [np.cumsum(rng.integers(1, 4, length)) for length in lengths]
+    pairs = [(name, int(when)) for name, part in enumerate(parts) for when in part]
+    index = pd.MultiIndex.from_tuples(pairs)
+    layout = layout_of(as_panel(pd.DataFrame({"y": 0.0}, index=index)))
+    expected = np.unique(np.concatenate([np.diff(part) for part in parts]), return_counts=True)
+    for found, wanted in zip(calendars._spacings(layout), expected):
+        assert found.tolist() == wanted.tolist()
+
+
+@pytest.mark.parametrize(
+    "offset", [pd.offsets.Day(), pd.offsets.Day(3), pd.offsets.Hour(5), pd.offsets.Minute(30)]
+)
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+@pytest.mark.parametrize("unit", ["s", "ns"])
+def test_days_and_hours_are_added_as_one_by_one(offset, zone, unit):
+    if zone is not None and isinstance(offset, pd.offsets.Day):
+        pytest.skip("goes by the clock on the wall")
+    time = pd.date_range("2024-03-29 12:00", periods=9, freq="7h", tz=zone).as_unit(unit)
+    after = TimeStep(offset=offset).after(time_to_ints(time), 4, like=time)
+    expected = [[stamp + k * offset for k in range(1, 5)] for stamp in time]
+    assert [list(time_from_ints(row, time)) for row in after] == expected
+
+
+def test_an_index_made_from_numbers_is_that_made_from_labels():
+    parts = {name: pd.DataFrame({"y": np.arange(9.0), "z": 1.0}) for name in ("b", "a", "c")}
+    panel = as_panel(pd.concat(parts, names=["id", "at"]))
+    layout = layout_of(panel)
+    origins, cutoffs = layout.origins_at(pd.Index([2, 7, 8]))
+    frame = forecast_frame(
+        layout,
+        origins,
+        cutoffs,
+        targets=["y", "z"],
+        forecast=np.arange(54.0).reshape(9, 2, 3),
+        quantiles=np.arange(108.0).reshape(9, 2, 3, 2),
+        levels=(0.1, 0.9),
+        time_step=TimeStep(delta=1),
+    )
+    rows = [
+        ((name, cutoff + step), target, cutoff, step)
+        for name in "abc"
+        for cutoff in (2, 7, 8)
+        for target in "yz"
+        for step in (1, 2, 3)
+    ]
+    index = pd.MultiIndex.from_tuples([row[0] for row in rows], names=["id", "at"])
+    expected = pd.DataFrame(
+        {
+            "target": pd.Series([row[1] for row in rows], index=index, dtype="str"),
+            "cutoff": [row[2] for row in rows],
+            "step": [row[3] for row in rows],
+            "forecast": np.arange(54.0),
+            "q0.1": np.arange(0.0, 108, 2),
+            "q0.9": np.arange(1.0, 108, 2),
+        },
+        index=index,
+    )
+    pd.testing.assert_frame_equal(frame, expected)

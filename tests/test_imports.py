@@ -16,8 +16,10 @@ NEED_TORCH = {
     "Poisson",
     "Quantiles",
     "RecurrentForecaster",
+    "Stream",
     "StudentT",
     "Training",
+    "export_onnx",
 }
 
 

@@ -156,7 +156,7 @@ def test_a_sweep_runs_over_few_rows_more_than_there_are():
     ends = rows.layout.stops - 1
     remembered([network], rows, ends, Shape("history", LOOKBACK, 2))
     assert sum(b * t for b, t in swept) < 1.1 * sum(lengths)
-    assert max(b * t for b, t in swept) <= 128 * 128
+    assert max(b * t for b, t in swept) <= 4096
 
 
 def test_a_sweep_ends_at_the_last_origin_of_each_series():

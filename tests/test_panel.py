@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tsforecast._checks import DataError
+from tsforecast.data import panel as module
 from tsforecast.data.calendars import infer_time_step
 from tsforecast.data.panel import (
     Layout,
@@ -312,6 +313,85 @@ def test_time_out_of_order_inside_a_series_is_an_error_under_an_index():
 def test_any_order_of_rows_of_a_long_table_gives_the_same_panel(order):
     table = frame(np.arange(8.0), PAIRS).reset_index().iloc[order]
     same(as_panel(table, series="ticker", time="Date"), frame(np.arange(8.0), PAIRS))
+
+
+# --------------------------------------------------------- a frame that is a panel as it stands
+
+
+@st.composite
+def almost_panels(draw: Any) -> pd.DataFrame:
+    """Frames that are panels, or nearly: rows or levels out of order, repeated, unused, missing."""
+    rng = np.random.default_rng(draw(st.integers(0, 9999)))
+    n = draw(st.integers(1, 12))
+    kind = draw(st.sampled_from(["grid", "sorted", "any"]))
+    ids = np.repeat(np.arange(3), 4)[:n] if kind == "grid" else rng.integers(0, 3, n)
+    steps = np.tile(np.arange(4), 3)[:n] if kind == "grid" else rng.integers(0, 6, n)
+    if kind == "sorted":
+        order = np.lexsort((steps, ids))
+        ids, steps = ids[order], steps[order]
+    clock = draw(st.sampled_from(["days", "steps", "zone"]))
+    time = pd.Index(steps)
+    if clock != "steps":
+        time = DAYS[0].tz_localize("Asia/Tokyo" if clock == "zone" else None) + time * DAYS.freq
+    names = draw(st.sampled_from([["id", "at"], [None, None]]))
+    index = pd.MultiIndex.from_arrays([pd.Index(["a", "b", "c"]).take(ids), time], names=names)
+    values = rng.choice([1.0, 2.0, 3.0, np.nan, *draw(st.sampled_from([[], [np.inf]]))], (n, 2))
+    columns = draw(st.sampled_from([["y", "x"], ["y", "time"], ["y", "y"]]))
+    data = pd.DataFrame(values, index=index, columns=columns)
+    if draw(st.booleans()):
+        data = data.astype("float32")
+    kept = rng.random(n) < 0.8  # leaves levels that are not used
+    data = data[kept] if draw(st.booleans()) and kept.any() else data
+    single = len(data.index.unique(0)) == 1 and draw(st.booleans())
+    data = data.droplevel(0) if single else data
+    data.attrs["available"] = ["x"]
+    return data
+
+
+def outcome(data: pd.DataFrame) -> tuple[str, pd.DataFrame | None]:
+    try:
+        return "", as_panel(data)
+    except DataError as error:
+        return str(error), None
+
+
+@settings(max_examples=300, deadline=None)
+@given(almost_panels())
+@pytest.mark.parametrize("block", [2, 1 << 16])
+def test_a_frame_taken_as_it_is_gives_the_panel_and_the_errors_of_the_long_way(block, data):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_BLOCK", block)
+        message, panel = outcome(data)
+        patch.setattr(module, "_is_panel", lambda data: False)
+        wanted, expected = outcome(data)
+    assert message == wanted
+    if expected is not None and panel is not None:
+        pd.testing.assert_frame_equal(panel, expected, check_freq=False)
+        assert panel.attrs == expected.attrs
+        assert panel.index.names == expected.index.names
+        one, two = layout_of(panel), layout_of(expected)
+        np.testing.assert_array_equal(one.offsets, two.offsets)
+        same_index(one.time, two.time)
+        assert (one.ids is None) == (two.ids is None)
+        if one.ids is not None:
+            same_index(one.ids, two.ids)
+
+
+def test_a_panel_is_not_copied_until_somebody_writes_to_it():
+    data = frame(np.arange(8.0), PAIRS)
+    panel = as_panel(data)
+    assert np.shares_memory(panel["y"].to_numpy(), data["y"].to_numpy())
+    data.iloc[0, 0] = 99.0
+    data.loc[("B", DAYS[1]), "y"] = 98.0
+    same(panel, frame(np.arange(8.0), PAIRS))
+    panel.iloc[3] = -1.0
+    assert data["y"].tolist() == [99, 1, 2, 3, 4, 98, 6, 7]
+
+
+def test_columns_whose_values_lie_apart_in_memory_are_put_together():
+    data = pd.DataFrame(np.arange(16.0).reshape(8, 2), index=PAIRS, columns=["y", "x"], copy=False)
+    assert not data["y"].to_numpy().flags.c_contiguous
+    assert as_panel(data)["y"].to_numpy().flags.c_contiguous
 
 
 # ------------------------------------------------------------------------------------ column types
@@ -845,6 +925,25 @@ def test_layout_says_where_the_series_are():
     assert layout.names() == ["a", "b", "c"]
     assert layout.ids.name == "bed"
     same_index(layout.time, panel.index.get_level_values("at"))
+
+
+@settings(max_examples=40, deadline=None)
+@given(panels(), st.data())
+def test_times_that_rows_share_are_those_of_every_row(panel, data):
+    layout = layout_of(panel)
+    plain = Layout(layout.ids, layout.time, layout.offsets)
+    assert layout.at is not None and plain.at is None
+    np.testing.assert_array_equal(layout.when(), time_to_ints(plain.time))
+    np.testing.assert_array_equal(layout.stamps(), np.unique(time_to_ints(plain.time)))
+    np.testing.assert_array_equal(layout.stamps(), plain.stamps())
+    rows = np.array(data.draw(st.lists(st.integers(0, len(panel) - 1), max_size=5)), dtype=int)
+    np.testing.assert_array_equal(layout.when(rows), plain.when(rows))
+    late = [each.per_row(np.asarray(each.labels >= 0)) for each in (layout, plain)]
+    np.testing.assert_array_equal(*late)
+    np.testing.assert_array_equal(layout.hours(), plain.hours())
+    series = slice(*sorted(data.draw(st.integers(0, layout.n_series)) for _ in range(2)))
+    own = slice(layout.offsets[series.start], layout.offsets[series.stop])
+    np.testing.assert_array_equal(layout.hours_of(series), plain.hours()[own])
 
 
 def test_layout_of_one_series_has_the_constant_0_as_its_name():

@@ -16,9 +16,10 @@ from sklearn.model_selection import TimeSeriesSplit
 from sklearn.preprocessing import StandardScaler
 
 from tsforecast._checks import DataError
+from tsforecast.backtesting import rolling
 from tsforecast.backtesting.rolling import Backtest, backtest
 from tsforecast.data.datasets import make_prices
-from tsforecast.data.panel import as_panel
+from tsforecast.data.panel import as_panel, layout_of
 from tsforecast.data.splits import RollingOrigin
 
 H = 3
@@ -812,3 +813,78 @@ def test_series_that_end_before_the_last_cutoffs_are_counted_in_a_warning():
     )
     with pytest.warns(UserWarning, match="Only 1 of 2 series have rows at the last cutoffs"):
         backtest(tsf.Naive(target="y"), stays, RollingOrigin(2, 3))
+
+
+# ---------------------------------------------------------------------- fast ways and slow ones
+
+
+class InOrder(Origins):
+    """Its frame has the rows of the grid, in its order, or shuffled."""
+
+    def __init__(self, target: Any = "y", horizon: int = H, shuffled: bool = False) -> None:
+        self.target = target
+        self.horizon = horizon
+        self.shuffled = shuffled
+
+    def forecast_origins(self, panel: pd.DataFrame, cutoffs: pd.Index) -> pd.DataFrame:
+        frame = super().forecast_origins(panel, cutoffs)
+        order = np.lexsort((frame["step"], frame["cutoff"], frame.index.codes[0]))
+        frame = frame.iloc[order]
+        return frame.sample(frac=1.0, random_state=0) if self.shuffled else frame
+
+
+@pytest.mark.parametrize("splitter", [RollingOrigin(1, 6), RollingOrigin(3, 2)])
+def test_rows_in_order_and_shuffled_ones_give_the_same_backtest(splitter, monkeypatch):
+    seen = []
+    plain = rolling._is_laid_out
+    monkeypatch.setattr(
+        rolling, "_is_laid_out", lambda *given: seen.append(plain(*given)) or seen[-1]
+    )
+    panel = as_panel(make_panel())
+    ways = {"in order": InOrder(), "shuffled": InOrder(shuffled=True)}
+    frame = backtest(ways, panel, splitter).frame
+    assert seen == [True, False] * len(splitter.splits(panel, horizon=H))
+    one, two = (
+        frame[frame["model"] == name].drop(columns="model").reset_index(drop=True) for name in ways
+    )
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+    keys = ["series", "cutoff", "step"]
+    pd.testing.assert_frame_equal(one, one.sort_values(keys, ignore_index=True))
+
+
+def test_rows_that_only_seem_in_order_are_told_apart():
+    panel = as_panel(make_panel())
+    truth = rolling._Truth.of(panel, ("y",))
+    cutoffs = RollingOrigin(1, 4).splits(panel, horizon=H)[0].cutoffs
+    grid = rolling._Grid.of(truth.layout, cutoffs, H)
+    frame = InOrder().fit(panel).forecast_origins(panel, cutoffs)
+    assert rolling._is_laid_out(frame, truth, grid)
+    swapped = frame.iloc[[1, 0, *range(2, len(frame))]]
+    other = frame.assign(cutoff=frame["cutoff"] + pd.Timedelta(days=1))
+    renamed = frame.set_axis(frame.index.set_levels(["b", "a", "c", "late"], level=0))
+    for wrong in (swapped, other, renamed, frame.iloc[:-1], frame.iloc[::-1]):
+        assert not rolling._is_laid_out(wrong, truth, grid)
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_quantiles_of_runs_are_those_of_groups_in_pandas(equal):
+    rng = np.random.default_rng(0)
+    counts = np.full(5, 120) if equal else np.array([100, 1, 7, 130, 2])
+    values = rng.normal(size=counts.sum())
+    levels = [0.1, 0.25, 0.5, 0.9]
+    groups = pd.Series(values).groupby(np.repeat(np.arange(5), counts))
+    expected = groups.quantile(np.array(levels)).to_numpy().reshape(5, -1)
+    np.testing.assert_array_equal(rolling._quantiles_of_runs(values, counts, levels), expected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_needed_rows_end_with_the_last_forecast_row_of_each_series(seed):
+    layout = layout_of(as_panel(make_panel(seed)))
+    cutoffs = RollingOrigin(4, 2).splits(make_panel(seed), horizon=H)[0].cutoffs
+    grid = rolling._Grid.of(layout, cutoffs, H)
+    expected = np.zeros(layout.n_rows, dtype=bool)
+    for start, stop in zip(layout.starts, layout.stops):
+        for row in range(start, stop):
+            if layout.time[row] <= cutoffs[-1]:
+                expected[start : min(row + H + 1, stop)] = True
+    np.testing.assert_array_equal(grid.needed(layout), expected)

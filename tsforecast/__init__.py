@@ -57,6 +57,7 @@ _HOME = {
     "HAR": "tsforecast.estimators.volatility",
     "garman_klass": "tsforecast.estimators.volatility",
     "Stream": "tsforecast.serving.stream",
+    "export_onnx": "tsforecast.serving.export",
     "plot_backtest": "tsforecast.insight.plots",
     "plot_forecast": "tsforecast.insight.plots",
 }
@@ -110,6 +111,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.nn.heads import Quantiles as Quantiles
     from tsforecast.nn.heads import StudentT as StudentT
     from tsforecast.nn.training import Training as Training
+    from tsforecast.serving.export import export_onnx as export_onnx
     from tsforecast.serving.stream import Stream as Stream
 
 

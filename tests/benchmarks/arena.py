@@ -65,14 +65,6 @@ def short_series(n, rows):
     return long_table(wide[which[:, None], places[:, None] + np.arange(rows)])
 
 
-def simulated(n, rows):
-    """`n` autoregressions of `rows` rows, as float64 (n, rows)."""
-    y = np.random.default_rng(0).standard_normal((n, rows), dtype=np.float32).astype(np.float64)
-    for t in range(1, rows):
-        y[:, t] += 0.8 * y[:, t - 1]
-    return y
-
-
 def long_table(values, names=None):
     """Values (n, rows) as a long sorted table."""
     n, rows = values.shape
@@ -259,19 +251,20 @@ def show(title, header, rows):
     sys.stdout.flush()
 
 
-def show_times(title, replies, *, ours, count, unit):
+def show_times(title, replies, *, ours, count, unit, memory=True):
     """Print seconds of every label, `count` units a run, and the ratio to each label in `ours`."""
     header = ["", "seconds, median (least, most)", f"{unit}/s"]
     header += [f"times slower than {label}" for label in ours]
-    header += ["peak MiB", "of them for the run"]
+    header += ["peak MiB", "of them for the run"] if memory else []
     seconds = {label: [reply.seconds for reply in some] for label, some in replies.items()}
     rows = []
     for label, some in seconds.items():
         row = [label, f"{median(some):.3g} ({min(some):.3g}, {max(some):.3g})"]
         row.append(f"{count / median(some):,.0f}")
-        row += ["%.3g (%.3g, %.3g)" % ratio(some, seconds[own]) for own in ours]
-        row.append(f"{median(reply.peak for reply in replies[label]):,.0f}")
-        row.append(f"{median(reply.rise for reply in replies[label]):,.0f}")
+        row += ["{:.3g} ({:.3g}, {:.3g})".format(*ratio(some, seconds[own])) for own in ours]
+        if memory:
+            row.append(f"{median(reply.peak for reply in replies[label]):,.0f}")
+            row.append(f"{median(reply.rise for reply in replies[label]):,.0f}")
         rows.append(row)
     show(title, header, rows)
 

@@ -751,7 +751,9 @@ def _is_laid_out(frame: pd.DataFrame, truth: _Truth, grid: _Grid) -> bool:
     """Tell whether a forecast frame has the rows of the grid, all of them and in its order."""
     n, horizon = grid.rows.shape
     n_targets, ids = len(truth.targets), truth.layout.ids
-    if len(frame) != n * n_targets * horizon or frame["cutoff"].dtype != grid.cutoffs.dtype:
+    if n == 0 or len(frame) != n * n_targets * horizon:
+        return False
+    if frame["cutoff"].dtype != grid.cutoffs.dtype:
         return False
     if ids is not None:
         if not isinstance(frame.index, pd.MultiIndex):
@@ -781,9 +783,7 @@ def _malformed(name: str, expected: str, found: str) -> ValueError:
     )
 
 
-def _assemble(
-    parts: list[_Part], names: list[str], truth: _Truth, *, fitted: bool
-) -> pd.DataFrame:
+def _assemble(parts: list[_Part], names: list[str], truth: _Truth, *, fitted: bool) -> pd.DataFrame:
     """Rows of all parts in the order of a backtest's frame; the parts are used up.
 
     Every column is made once, from numbers: the frame is most of what a backtest holds in memory.
@@ -816,19 +816,19 @@ def _assemble(
     begins = np.cumsum([0, *(len(grid.cutoffs) for grid in grids)])
     ahead = [np.minimum(grid.rows, t.layout.n_rows - 1) for grid, t in zip(grids, truths)]
 
-    def series() -> Ints:
+    def series() -> Any:
         return column(lambda i: places[i][grids[i].series][:, None, None])
 
-    def cutoff() -> Ints:
+    def cutoff() -> Any:
         return column(lambda i: (begins[i] + grids[i].marks)[:, None, None])
 
-    def step() -> Ints:
+    def step() -> Any:
         return column(lambda i: np.arange(1, shapes[i][-1] + 1))
 
-    def target() -> Ints:
+    def target() -> Any:
         return column(lambda i: np.arange(len(truth.targets))[:, None])
 
-    def stamp() -> Ints:
+    def stamp() -> Any:
         return time_to_ints(cutoffs)[cutoff()]
 
     order = _order(parts, sizes, (step, target, stamp, series))
@@ -863,13 +863,14 @@ def _assemble(
 
 
 def _order(
-    parts: list[_Part], sizes: list[int], keys: tuple[Callable[[], Ints], ...]
+    parts: list[_Part], sizes: list[int], keys: tuple[Callable[[], Any], ...]
 ) -> Ints | None:
     """Order of the rows of parts that are sorted themselves; None where it is theirs."""
-    groups = [
-        list(group)
-        for _, group in groupby(zip(parts, sizes), key=lambda each: (each[0].in_sample, each[0].model))
-    ]
+
+    def run(each: tuple[_Part, int]) -> tuple[bool, str]:
+        return each[0].in_sample, each[0].model
+
+    groups = [list(group) for _, group in groupby(zip(parts, sizes), key=run)]
     if len(groups) == len(parts):
         return None
     # splits that follow each other in time need no more than the series together

@@ -265,7 +265,9 @@ def _localized(wall: pd.DatetimeIndex, zone: Any) -> pd.DatetimeIndex:
 
 def _span_of(offset: Any) -> pd.Timedelta:
     """Length of an offset of so many days, or of hours and less."""
-    return pd.Timedelta(days=offset.n) if isinstance(offset, pd.offsets.Day) else pd.Timedelta(offset)
+    return (
+        pd.Timedelta(days=offset.n) if isinstance(offset, pd.offsets.Day) else pd.Timedelta(offset)
+    )
 
 
 def _is_clock(time: pd.Index) -> bool:

@@ -163,7 +163,9 @@ def rows_ahead(
                     series=lost[0],
                 )
     zones = [getattr(index, "tz", None) for index in (layout.labels, ahead.labels)]
-    if ahead.labels.dtype.kind != layout.labels.dtype.kind or (zones[0] is None) != (zones[1] is None):
+    if ahead.labels.dtype.kind != layout.labels.dtype.kind or (zones[0] is None) != (
+        zones[1] is None
+    ):
         raise _ahead(f"times like the panel's, {layout.labels.dtype}", f"{ahead.labels.dtype}")
     counts = np.diff(ahead.offsets)
     if (counts != horizon).any():

@@ -180,7 +180,7 @@ def _fill_in(
     seasons: tuple[int, ...],
 ) -> None:
     """Write the features of the rows of some series that stand one after the other."""
-    n_rows, n_columns = values.shape
+    n_columns = features.n_columns
     offsets = layout.offsets[series.start : series.stop + 1]
     hours = layout.hours_of(series)
     rows = np.arange(offsets[0], offsets[-1], dtype=first.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -77,8 +77,8 @@ def forecast_frame(
         names = [layout.ids.name or "series", layout.labels.name or "time"]
         codes, stamps = pd.factorize(index, sort=True)
         index = pd.MultiIndex(
-            levels=[layout.ids, stamps],
-            codes=[np.repeat(which, per_origin), codes],
+            levels=cast(Any, [layout.ids, stamps]),
+            codes=cast(Any, [np.repeat(which, per_origin), codes]),
             names=names,
             verify_integrity=False,
         )

@@ -443,7 +443,11 @@ def _is_panel(data: pd.DataFrame) -> bool:
     for j, dtype in enumerate(data.dtypes):
         if isinstance(dtype, pd.CategoricalDtype):
             continue
-        if dtype != np.float64 or _any_infinite(data.iloc[:, j].to_numpy()):
+        if dtype != np.float64:
+            return False
+        values = data.iloc[:, j].to_numpy()
+        # values that lie apart are slow, and sums of them differ in their last digits
+        if not values.flags.c_contiguous or _any_infinite(values):
             return False
     return True
 
@@ -648,7 +652,8 @@ class Layout:
     def when(self, rows: Any = slice(None)) -> Ints:
         """Time of some rows as whole numbers, as by `time_to_ints`."""
         ints = time_to_ints(self.labels)
-        return ints[rows] if self.at is None else ints[self.at[rows]]
+        found: Ints = ints[rows] if self.at is None else ints[self.at[rows]]
+        return found
 
     def per_row(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Give what is true of the labels, one each, for every row, (N,)."""
@@ -701,7 +706,7 @@ class Layout:
         edges = self.offsets[series.start : series.stop + 1]
         ints = self.when(slice(edges[0], edges[-1]))
         begins = ints[edges[:-1] - edges[0]]
-        passed = (ints - np.repeat(begins, np.diff(edges))).astype(np.float64)
+        passed: Floats = (ints - np.repeat(begins, np.diff(edges))).astype(np.float64)
         if isinstance(self.labels, (pd.DatetimeIndex, pd.TimedeltaIndex)):
             passed /= pd.Timedelta(hours=1) / pd.Timedelta(1, unit=self.labels.unit)
         return passed
@@ -754,9 +759,12 @@ class Layout:
         offsets = np.concatenate([[0], np.cumsum(counts)])
         kept = np.repeat(starts - offsets[:-1], counts) + np.arange(offsets[-1])
         ids = None if self.ids is None else self.ids[some]
-        if self.at is None:
-            return Layout(ids, self.labels.take(kept), offsets), kept
-        return Layout(ids, self.labels, offsets, self.at[kept]), kept
+        if self.at is None or not len(kept):
+            return Layout(ids, self.time.take(kept), offsets), kept
+        at = self.at[kept]
+        low, high = at.min(), at.max()  # no label beyond those of the rows kept
+        labels = self.labels.take(np.arange(low, high + 1))
+        return Layout(ids, labels, offsets, at - low), kept
 
 
 def as_cutoffs(cutoffs: Any, time: pd.Index) -> pd.Index:

@@ -16,7 +16,7 @@ from tsforecast.data.panel import Floats, Ints, Layout
 
 __all__ = ["filled", "packed", "side_by_side", "weighted_mean"]
 
-_CELLS = 1 << 18  # of a table, unless one series is longer: what stays in the cache
+_CELLS = 1 << 16  # of a table, unless one series is longer: what stays in the cache
 
 
 def side_by_side(layout: Layout) -> Iterator[tuple[Ints, Ints]]:
@@ -45,11 +45,12 @@ def side_by_side(layout: Layout) -> Iterator[tuple[Ints, Ints]]:
     """
     lengths = np.diff(layout.offsets)
     order = np.argsort(-lengths, kind="stable")
+    falling = -lengths[order]
     at = 0
     while at < len(order):
-        longest = int(lengths[order[at]])
+        longest = int(-falling[at])
         # at least half as long, so that at most half of a table is padding
-        similar = int(np.searchsorted(-lengths[order[at:]], -(longest // 2), side="right"))
+        similar = int(np.searchsorted(falling[at:], -(longest // 2), side="right"))
         series = order[at : at + max(1, min(similar, _CELLS // longest))]
         steps = np.arange(longest)
         rows = layout.starts[series, None] + steps
@@ -65,7 +66,13 @@ def filled(table: Floats) -> Floats:
     if not missing.any():
         return table
     source = np.where(missing, 0, np.arange(table.shape[1]))
-    return np.take_along_axis(table, np.maximum.accumulate(source, axis=1), axis=1)
+    return _along(table, np.maximum.accumulate(source, axis=1))
+
+
+def _along(table: Floats, at: Ints) -> Floats:
+    """`np.take_along_axis` of the second axis, in less than half the time."""
+    begin = table.shape[1] * np.arange(len(table))[:, None]
+    return np.asarray(table.ravel().take(at + begin, mode="clip"))
 
 
 def packed(table: Floats) -> tuple[Floats, Ints]:
@@ -143,4 +150,4 @@ def weighted_mean(
         mean[:, growing + 1 :], _ = lfilter(
             [alpha], [1.0, alpha - 1.0], values[:, growing:], axis=1, zi=before
         )
-    return mean[:, 1:] if complete else np.take_along_axis(mean, count, axis=1), count
+    return mean[:, 1:] if complete else _along(mean, count), count

@@ -263,10 +263,7 @@ class LogReturn(PanelTransform):
         ends = panel[self.columns_].iloc[np.flatnonzero(np.append(codes[1:] != codes[:-1], True))]
         rows = RowNames.of(ends.index)
         return np.stack(
-            [
-                _logarithm(ends[name].to_numpy(), name, rows, "LogReturn")
-                for name in self.columns_
-            ],
+            [_logarithm(ends[name].to_numpy(), name, rows, "LogReturn") for name in self.columns_],
             axis=1,
         )
 
@@ -278,7 +275,8 @@ class LogReturn(PanelTransform):
         table, state = self.step_columns(
             state, panel[self.columns_].to_numpy(), self.columns_, RowNames.of(panel.index)
         )
-        result[self.columns_] = table
+        for name, values in zip(self.columns_, table.T):
+            result[name] = values
         return result, state
 
     def step_columns(

@@ -132,7 +132,9 @@ class Preparation:
                 advice="Leave it out of `past`, or give more rows.",
                 column=known.columns[int(np.argmax(empty))],
             )
-        self.fill = np.nanmean(values, axis=0)  # (C,)
+        self.fill = np.array(
+            [np.nanmean(np.ascontiguousarray(column)) for column in values.T]
+        )  # (C,)
         self.prior = np.ones(n_targets)
         if self.scale is not None:
             priors = [

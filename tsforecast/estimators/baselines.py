@@ -179,7 +179,7 @@ class Baseline(PanelForecaster):
         value, source = forward_fill(y, layout)
         return KnownRows(layout, value, np.arange(len(y)) - source, self._state(y, layout))
 
-    @available_if(lambda self: hasattr(self, "_next_state"))
+    @available_if(lambda self: hasattr(self, "_next_state"))  # type: ignore[untyped-decorator]
     def advance(self, before: Any, y: Floats) -> Any:
         """Take one row more of each of n series: what all rows would give, from the last ones.
 
@@ -204,8 +204,7 @@ class Baseline(PanelForecaster):
         last, known = before.layout.stops - 1, ~np.isnan(y)
         value = np.where(known, y, before.value[last])
         age = np.where(known, 0, before.age[last] + 1)
-        state = self._next_state(before, y)  # type: ignore[attr-defined]
-        return before.followed_by(value, age, state)
+        return before.followed_by(value, age, self._next_state(before, y))
 
     def _forecast(self, rows: Any, origins: Ints) -> tuple[Floats, Floats]:
         if isinstance(rows, _Beside):

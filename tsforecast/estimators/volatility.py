@@ -218,7 +218,7 @@ class HAR(Baseline):
         columns = np.asarray(self.lags) - 1
         total = np.where(known, window, 0.0).cumsum(axis=1)[:, columns]
         count = known.cumsum(axis=1)[:, columns]
-        return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
     def _point(self, rows: KnownRows, origins: Ints) -> Floats:
         means = rows.state[origins]

@@ -23,8 +23,9 @@ from tsforecast.nn.threads import in_order
 
 __all__ = ["remembered", "remembered_at_ends"]
 
-_WINDOWS = 128  # side by side in one call
-_LEAST_STEPS, _MOST_STEPS = 16, 128  # of a sweep in one call
+_ROWS = 4096  # in one call: what a layer gives for more does not stay in the cache
+_STRETCHES = 32  # swept side by side
+_LEAST_STEPS, _MOST_STEPS = 16, _ROWS // _STRETCHES  # of a sweep in one call
 
 
 def remembered(
@@ -55,15 +56,17 @@ def remembered(
 
     if shape.context == "window":
 
+        size = max(1, _ROWS // shape.lookback)
+
         def encode(at: int) -> None:
-            part = slice(at, at + _WINDOWS)
+            part = slice(at, at + size)
             with torch.inference_mode():
                 windows = rows.windows(origins[part], shape, origins=1)
                 x, static, codes = (t.to(device) for t in windows[:3])
                 for result, network in zip(results, networks):
                     result[part] = network.encode(x, static, codes)[0][:, -1]
 
-        jobs: Sequence[int] = range(0, len(origins), _WINDOWS)
+        jobs: Sequence[int] = range(0, len(origins), size)
         for _ in in_order(encode, jobs):
             pass
         return results
@@ -127,7 +130,7 @@ def _batches(first: Ints, origins: Ints) -> list[_Batch]:
     order = np.argsort(-length, kind="stable")
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
-    size = int(np.clip(-(-len(begin) // 2), 1, _WINDOWS))
+    size = int(np.clip(-(-len(begin) // 2), 1, _STRETCHES))  # two threads are common
     place = place[number]  # of each origin's stretch in order of length
     by_batch = np.lexsort((step, place // size))
     bounds = np.searchsorted(place[by_batch] // size, np.arange(-(-len(begin) // size) + 1))

@@ -13,7 +13,7 @@ import loop
 
 
 class Methods:
-    def setup(self, path, lookback, horizon, hidden, samples=100, batch_size=256):
+    def setup(self, path, lookback, horizon, hidden, samples=100, batch_size=1024):
         """Read the table; sessions become days."""
         import pandas as pd
         import torch
@@ -53,7 +53,7 @@ class Methods:
             trainer_kwargs=quiet,
             **self.shape,
         )
-        until = pd.Timestamp("2000-01-01") + pd.Timedelta(days=min(until, 10**5))
+        until = pd.Timestamp("2000-01-01") + pd.Timedelta(days=min(until, 10**4))
         self.model = estimator.train(self._dataset(self.frame[self.frame["ds"] < until]))
         self.model.batch_size = self.batch_size
 

@@ -82,7 +82,9 @@ class Methods:
         """Forecast from the end of every series."""
         frame = self.frame
         if n_series is not None:
-            frame = frame.iloc[: n_series * int((frame["unique_id"] == frame["unique_id"][0]).sum())]
+            frame = frame.iloc[
+                : n_series * int((frame["unique_id"] == frame["unique_id"][0]).sum())
+            ]
         return len(self.model.predict(frame))
 
     def first(self, path, lookback, horizon, hidden):
@@ -94,7 +96,6 @@ class Methods:
 
 def _clock(seconds, times, warm, windows):
     import pytorch_lightning as pl
-
     from clock import Clock
 
     class Callback(Clock, pl.Callback):

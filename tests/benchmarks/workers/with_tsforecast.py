@@ -151,7 +151,6 @@ class Methods:
 
 def _clock(seconds, times, warm):
     import pytorch_lightning as pl
-
     from clock import Clock
 
     class Callback(Clock, pl.Callback):
