@@ -468,13 +468,17 @@ def test_loss_of_an_origin_and_target_is_the_mean_over_its_known_steps():
 # ------------------------------------------------------------------------------------------- states
 
 
-def test_dropout_is_off_in_evaluation_and_on_in_training():
+def test_noise_is_drawn_in_training_alone_and_drops_what_passes_between_layers():
     network = make_network(dropout=0.5)
     windows = windows_of()
-    assert torch.equal(network(windows), network(windows))
+    assert network.noise((windows,)) == ()
     network.train()
     with torch.random.fork_rng():
-        assert not torch.equal(network(windows), network(windows))
+        torch.manual_seed(0)
+        one, two = network.noise((windows,)), network.noise((windows,))
+    assert not torch.equal(one[0], two[0])
+    assert not torch.equal(network(windows, one), network(windows, two))
+    assert torch.equal(network(windows, one), network(windows, one))
 
 
 def test_weights_alone_are_the_model():

@@ -270,6 +270,10 @@ class Preparation:
         offsets = rows.layout.offsets + horizon * np.arange(n_series + 1)
         return rows.extended(Layout(rows.layout.ids, time, offsets), table)
 
+    def raw(self, panel: pd.DataFrame) -> Floats:
+        """Give the input columns of a panel as they are, (N, C)."""
+        return _columns(panel, self.inputs).to_numpy()
+
     def check_missing(self, panel: pd.DataFrame, layout: Layout) -> None:
         """Raise for a missing value among the inputs, where that is asked for."""
         if self.missing == "raise":

@@ -28,6 +28,7 @@ from tsforecast.nn.threads import in_order
 __all__ = ["Carried", "Stepper"]
 
 _SIDE_BY_SIDE = 512  # series in one call of a network
+_FEW = 16
 
 Carried: TypeAlias = dict[str, npt.NDArray[Any]]
 
@@ -313,7 +314,10 @@ class Stepper:
                 ]
             return [part[0] for state in states for layer in state for part in _parts(layer)]
 
-        kept = zip(*in_order(encode, range(0, len(table), _SIDE_BY_SIDE)))
+        pieces = range(0, len(table), _SIDE_BY_SIDE)
+        # handing a few series to another thread would take as long as their step
+        few = len(table) <= _FEW
+        kept = zip(*(map(encode, pieces) if few else in_order(encode, pieces)))
         for name, parts in zip(self._memory_sizes(), kept):
             after[name] = torch.cat(parts).numpy() if len(parts) > 1 else parts[0].numpy()
 

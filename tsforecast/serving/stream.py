@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from tsforecast._checks import bad_parameter, choice, fail, first
 from tsforecast.data.calendars import infer_time_step
 from tsforecast.data.frames import forecast_frame
-from tsforecast.data.panel import Floats, Ints, Layout, layout_of, time_from_ints
+from tsforecast.data.panel import Ints, Layout, layout_of, time_from_ints
 from tsforecast.data.transforms import RowNames
 from tsforecast.estimators._stepping import Carried, Stepper
 from tsforecast.estimators.forecaster import RecurrentForecaster
@@ -371,7 +371,7 @@ class Stream:
         self, carried: Carried, series: Ints, panel: pd.DataFrame, layout: Layout
     ) -> Carried:
         """What is carried of some series after the rows of a panel: new arrays."""
-        values: Floats = panel[self.model._preparation.inputs].to_numpy()
+        values = self.model._preparation.raw(panel)
         when, counts = layout.when(), np.diff(layout.offsets)
         mine: dict[str, npt.NDArray[Any]] = {name: part[series] for name, part in carried.items()}
         for number in range(int(counts.max())):
