@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
 import torch
@@ -17,7 +18,7 @@ from tsforecast.data.windows import Rows, Shape
 from tsforecast.nn import inference
 from tsforecast.nn.cells import CELLS
 from tsforecast.nn.heads import Point
-from tsforecast.nn.inference import remembered, remembered_at_ends
+from tsforecast.nn.inference import Known, remembered, remembered_at_ends
 from tsforecast.nn.network import ForecastNetwork, InputScale
 
 FEATURES = Features(n_columns=1, n_targets=1)
@@ -219,3 +220,49 @@ def test_a_forecast_without_a_panel_comes_from_the_state_that_was_kept():
         model._members.forecast(tail, np.arange(3))[0] for tail in (without, model._tail)
     )
     assert not np.allclose(short, whole)
+
+
+@pytest.mark.filterwarnings("ignore")
+@every_cell
+def test_a_sweep_goes_on_from_the_rows_of_fit_and_says_the_same(cell, monkeypatch):
+    panel = make_panel(4, 60, missing=0.1)
+    late = panel.groupby(level=0).cumcount() >= np.repeat([40, 60, 35, 50], 60)
+    model = make_model(context="history", cell=cell, n_members=2, past=["x"], max_gap="9D")
+    model.fit(panel[~late])
+    altered = panel.copy()
+    altered.iloc[3, 0] += 1.0  # a row of s0 that fit has seen in another way
+    longer = pd.concat([panel.loc[["s3"]].rename(index={"s3": "new"}, level=0), panel])
+    shorter = panel.drop(panel.index[60 * 2 + 35 : 60 * 2 + 50])  # a gap behind the rows of fit
+    for rows in (panel, altered, longer, shorter):
+        going_on = model.forecast_origins(rows), model.predict(rows)
+        with monkeypatch.context() as patch:
+            patch.setattr(model._members, "known", None)
+            anew = model.forecast_origins(rows), model.predict(rows)
+        for one, other in zip(going_on, anew):
+            np.testing.assert_allclose(numbers(one), numbers(other), rtol=1e-6)
+    swept = []
+    model.networks_[0].cells.register_forward_pre_hook(
+        lambda _, given: swept.append(given[0].shape[:2])
+    )
+    model.predict(panel)
+    assert sum(b * t for b, t in swept) < 3 * 25
+    swept.clear()
+    model.predict(altered)
+    assert sum(b * t for b, t in swept) >= 60  # all rows of s0
+
+
+def test_beginnings_are_known_again_by_every_number_in_them():
+    network = make_network()
+    rows = stretches_of([6, 4], [], 1)
+    known = Known.of([network], rows)
+    assert known.found(rows).tolist() == [0, 1]
+    inputs = rows.inputs.clone()
+    for at in np.ndindex(6, FEATURES.size):
+        inputs[at] += 1e-3
+        assert known.found(replace(rows, inputs=inputs)).tolist() == [-1, 1]
+        inputs[at] = rows.inputs[at]
+    assert known.found(replace(rows, static=rows.static + 1)).tolist() == [-1, -1]
+    assert known.found(replace(rows, codes=rows.codes + 1)).tolist() == [-1, -1]
+    assert known.found(replace(rows, first=rows.first * 0)).tolist() == [-1, -1]
+    swapped = inputs[[1, 0, 2, 3, 4, 5, 6, 7, 8, 9]]
+    assert known.found(replace(rows, inputs=swapped)).tolist() == [-1, 1]

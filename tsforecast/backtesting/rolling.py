@@ -614,12 +614,13 @@ def _training_quantiles(
 
 def _quantiles_of_runs(values: Floats, counts: Ints, levels: list[float]) -> Floats:
     """Quantiles of runs of so many values each, one run behind the other, (runs, J)."""
-    if (counts == counts[0]).all():
-        values = np.sort(values.reshape(len(counts), -1), axis=1).ravel()
-    else:
-        values = values[np.lexsort((values, np.repeat(np.arange(len(counts)), counts)))]
     place = np.multiply.outer(counts - 1, levels)
     below = np.floor(place).astype(np.int64)
+    if (counts == counts[0]).all():
+        needed = np.unique(np.minimum([below[0], below[0] + 1], counts[0] - 1))
+        values = np.partition(values.reshape(len(counts), -1), needed, axis=1).ravel()
+    else:
+        values = values[np.lexsort((values, np.repeat(np.arange(len(counts)), counts)))]
     start = (np.cumsum(counts) - counts)[:, None]
     low = values[start + below]
     high = values[start + np.minimum(below + 1, counts[:, None] - 1)]

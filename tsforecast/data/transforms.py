@@ -58,8 +58,11 @@ class RowNames:
         """Take the index of a panel apart."""
         if not isinstance(index, pd.MultiIndex):
             return cls(None, np.zeros(len(index), dtype=np.int64), index)
-        codes = np.asarray(index.codes[0], dtype=np.int64)
-        return cls(index.levels[0], codes, index.get_level_values(1))
+        ids, codes = index.levels[0], np.asarray(index.codes[0], dtype=np.int64)
+        if 4 * len(ids) > len(codes):  # a few rows of a large panel hold the names of all of it
+            used, codes = np.unique(codes, return_inverse=True)
+            ids = ids.take(used)
+        return cls(ids, codes, index.get_level_values(1))
 
     def index(self) -> pd.Index:
         """Put the index together."""

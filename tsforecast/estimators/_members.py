@@ -23,9 +23,9 @@ from tsforecast.data.pipeline import TargetTransform
 from tsforecast.data.splits import spread_evenly
 from tsforecast.data.windows import Rows, Shape, eligible_origins
 from tsforecast.nn.heads import Point, Quantiles
-from tsforecast.nn.inference import remembered
+from tsforecast.nn.inference import Known, remembered
 from tsforecast.nn.network import ForecastNetwork
-from tsforecast.nn.threads import in_order
+from tsforecast.nn.threads import FEW, in_order
 
 __all__ = ["Members"]
 
@@ -74,12 +74,15 @@ class Members:
         Rows of context that an origin must have.
     shape : Shape
         How windows are cut.
+    known : Known or None
+        What they remember of the rows of `fit`, where their context is the whole history.
     """
 
     networks: list[ForecastNetwork]
     chain: TargetTransform
     least_history: int
     shape: Shape
+    known: Known | None = None
 
     def learn(self, rows: Rows, origins: Ints) -> None:
         """Learn from residuals how steps hang together, and what a mean behind a transform needs.
@@ -135,7 +138,8 @@ class Members:
             forecast[block.at], quantiles[block.at] = self._combined(rows, block.origins, told)
 
         blocks = self._blocks(rows, origins, per_origin=per_origin if self._is_mixed else 1)
-        for _ in in_order(say, blocks):
+        run = map if len(origins) <= FEW else in_order
+        for _ in run(say, blocks):
             pass
         return forecast, quantiles
 
@@ -179,7 +183,7 @@ class Members:
         step = int(min(_BLOCK, max(1, self._allowed(size, "one forecast") // size)))
         for group in self._groups(rows, origins):
             may = ready[group]
-            states = remembered(self.networks, rows, origins[group[may]], self.shape)
+            states = remembered(self.networks, rows, origins[group[may]], self.shape, self.known)
             done = np.concatenate([[0], np.cumsum(may)])
             for start in range(0, len(group), step):
                 stop = min(start + step, len(group))

@@ -23,12 +23,11 @@ from tsforecast.estimators._preparation import refuse_infinite
 from tsforecast.estimators.baselines import KnownRows
 from tsforecast.nn.cells import LayerState, State
 from tsforecast.nn.inference import remembered_at_ends
-from tsforecast.nn.threads import in_order
+from tsforecast.nn.threads import FEW, in_order
 
 __all__ = ["Carried", "Stepper"]
 
 _SIDE_BY_SIDE = 512  # series in one call of a network
-_FEW = 16
 
 Carried: TypeAlias = dict[str, npt.NDArray[Any]]
 
@@ -315,9 +314,8 @@ class Stepper:
             return [part[0] for state in states for layer in state for part in _parts(layer)]
 
         pieces = range(0, len(table), _SIDE_BY_SIDE)
-        # handing a few series to another thread would take as long as their step
-        few = len(table) <= _FEW
-        kept = zip(*(map(encode, pieces) if few else in_order(encode, pieces)))
+        run = map if len(table) <= FEW else in_order
+        kept = zip(*run(encode, pieces))
         for name, parts in zip(self._memory_sizes(), kept):
             after[name] = torch.cat(parts).numpy() if len(parts) > 1 else parts[0].numpy()
 

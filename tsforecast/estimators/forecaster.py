@@ -43,7 +43,7 @@ from tsforecast.estimators._members import Members
 from tsforecast.estimators._preparation import Preparation
 from tsforecast.nn.cells import CELLS
 from tsforecast.nn.heads import Head, Point, as_head
-from tsforecast.nn.inference import remembered, remembered_at_ends
+from tsforecast.nn.inference import Known, remembered
 from tsforecast.nn.network import ForecastNetwork, InputScale, input_scale
 from tsforecast.nn.training import Training, isolated_randomness, train
 
@@ -804,7 +804,8 @@ class RecurrentForecaster(PanelForecaster):
     def _remember(self, rows: Any) -> None:
         super()._remember(rows)
         if self.context == "history":
-            self._tail = replace(self._tail, ends=remembered_at_ends(self.networks_, rows))
+            self._members.known = Known.of(self.networks_, rows)
+            self._tail = replace(self._tail, ends=self._members.known.states)
 
     def _ends(self, panel: pd.DataFrame | None, future: pd.DataFrame | None) -> tuple[Any, Ints]:
         if not self.future:

@@ -2,16 +2,21 @@
 
 With ``context="window"`` every origin has a window of its own, cut in chunks.  With
 ``context="history"`` one sweep over a stretch of rows passes all of its origins, so that an origin
-costs one recurrent step; stretches are sorted by length and swept side by side.  How rows are cut
-into chunks depends on their numbers alone: the result does not depend on the number of threads.
+costs one recurrent step; stretches are sorted by length and swept side by side.  Where a series
+begins with the very rows of `fit`, the sweep goes on from what was remembered there (`Known`).  How
+rows are cut into chunks depends on their numbers alone: the result does not depend on the number of
+threads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -19,17 +24,75 @@ from tsforecast.data.panel import Ints
 from tsforecast.data.windows import Rows, Shape
 from tsforecast.nn.cells import LayerState, State
 from tsforecast.nn.network import ForecastNetwork
-from tsforecast.nn.threads import in_order
+from tsforecast.nn.threads import FEW, in_order
 
-__all__ = ["remembered", "remembered_at_ends"]
+__all__ = ["Known", "remembered", "remembered_at_ends"]
 
 _ROWS = 4096  # in one call: what a layer gives for more does not stay in the cache
 _STRETCHES = 32  # swept side by side
 _LEAST_STEPS, _MOST_STEPS = 16, _ROWS // _STRETCHES  # of a sweep in one call
 
 
+@dataclass(frozen=True)
+class Known:
+    """What networks remember after rows that they have seen before.
+
+    Attributes
+    ----------
+    ids : Index or None
+        Names of the S series, as of `Layout`.
+    counts : ndarray of int64, shape (S,)
+        Rows of each.
+    marks : ndarray of uint64, shape (S,)
+        Check sums of their features, by which they are known again.
+    states : tuple of State
+        Of each network, S side by side.
+    """
+
+    ids: pd.Index | None
+    counts: Ints
+    marks: npt.NDArray[np.uint64]
+    states: tuple[State, ...]
+
+    @classmethod
+    def of(cls, networks: Sequence[ForecastNetwork], rows: Rows) -> Known:
+        """Run over all rows."""
+        counts = np.diff(rows.layout.offsets)
+        states = remembered_at_ends(networks, rows)
+        return cls(rows.layout.ids, counts, _check_sums(rows, counts), states)
+
+    def found(self, rows: Rows) -> Ints:
+        """Place here of each series that begins with the rows known, -1 of others, shape (s,)."""
+        ids = rows.layout.ids
+        if (ids is None) != (self.ids is None):
+            return np.full(rows.layout.n_series, -1)
+        place = np.zeros(1, dtype=np.int64)
+        if ids is not None and self.ids is not None:
+            place = np.asarray(self.ids.get_indexer(ids), dtype=np.int64)
+        counts = np.where(place >= 0, self.counts[place], 0)
+        counts[counts > np.diff(rows.layout.offsets)] = 0
+        same = (counts > 0) & (_check_sums(rows, counts) == self.marks[place])
+        return np.where(same, place, -1)
+
+    def places(self, rows: Rows, origins: Ints) -> tuple[Ints, Ints]:
+        """Place here of the series of each origin that a sweep may go on to, else -1, (n,).
+
+        And the first row of its series that is not known, (n,).
+        """
+        series = rows.series_of(origins)
+        place = self.found(rows)[series]
+        new = rows.layout.starts[series] + self.counts[place]
+        # within the stretch that the last row known lies in, and not before that row
+        goes_on = (origins >= new - 1) & (rows.first[origins] < new)
+        return np.where(goes_on, place, -1), new
+
+
 def remembered(
-    networks: Sequence[ForecastNetwork], rows: Rows, origins: Ints, shape: Shape
+    networks: Sequence[ForecastNetwork],
+    rows: Rows,
+    origins: Ints,
+    shape: Shape,
+    known: Known | None = None,
 ) -> list[Tensor]:
     """What each network's decoder reads at the origins.
 
@@ -41,6 +104,8 @@ def remembered(
     origins : ndarray of int64, shape (n,)
         Rows, in any order.
     shape : Shape
+    known : Known, optional
+        Where a sweep may go on from.
 
     Returns
     -------
@@ -55,7 +120,6 @@ def remembered(
     results = [torch.empty(len(origins), width, device=device) for width in widths]
 
     if shape.context == "window":
-
         size = max(1, _ROWS // shape.lookback)
 
         def encode(at: int) -> None:
@@ -66,17 +130,34 @@ def remembered(
                 for result, network in zip(results, networks):
                     result[part] = network.encode(x, static, codes)[0][:, -1]
 
-        jobs: Sequence[int] = range(0, len(origins), size)
-        for _ in in_order(encode, jobs):
+        run = map if len(origins) <= FEW else in_order
+        for _ in run(encode, range(0, len(origins), size)):
             pass
         return results
 
-    def sweep(batch: _Batch) -> None:
-        with torch.inference_mode():
-            for result, network in zip(results, networks):
-                _sweep(network, rows, batch, result)
+    rest = np.arange(len(origins))
+    jobs: list[tuple[_Batch, tuple[State, ...] | None]] = []
+    if known is not None:
+        place, new = known.places(rows, origins)
+        at_end = np.flatnonzero((place >= 0) & (origins == new - 1))
+        for result, state in zip(results, known.states):
+            result[torch.from_numpy(at_end)] = _top(state)[0, torch.from_numpy(place[at_end])]
+        for batch in _batches(new, origins, np.flatnonzero((place >= 0) & (origins >= new))):
+            begun = torch.from_numpy(place[batch.origin[batch.any_origin()]])
+            starts = [tuple(_of_layer(layer, begun) for layer in state) for state in known.states]
+            jobs.append((batch, tuple(starts)))
+        rest = np.flatnonzero(place < 0)
+    first = rows.first[origins].astype(np.int64)
+    jobs += [(batch, None) for batch in _batches(first, origins, rest)]
 
-    for _ in in_order(sweep, _batches(rows.first[origins], origins)):
+    def sweep(job: tuple[_Batch, tuple[State, ...] | None]) -> None:
+        batch, starts = job
+        with torch.inference_mode():
+            for number, (result, network) in enumerate(zip(results, networks)):
+                state = None if starts is None else starts[number]
+                _sweep(network, rows, batch, result, state=state)
+
+    for _ in in_order(sweep, jobs):
         pass
     return results
 
@@ -96,7 +177,7 @@ def remembered_at_ends(networks: Sequence[ForecastNetwork], rows: Rows) -> tuple
             for state, network in zip(states, networks):
                 _sweep(network, rows, batch, None, ends=(state, some))
 
-    for _ in in_order(sweep, _batches(rows.first[ends], ends)):
+    for _ in in_order(sweep, _batches(rows.first[ends], ends, np.arange(len(ends)))):
         pass
     return tuple(states)
 
@@ -120,9 +201,21 @@ class _Batch:
     stretch: Ints
     step: Ints
 
+    def any_origin(self) -> Ints:
+        """One of the m origins in each stretch, (b,)."""
+        return np.unique(self.stretch, return_index=True)[1]
 
-def _batches(first: Ints, origins: Ints) -> list[_Batch]:
-    """Cut the stretches that begin at `first` (n,), one for each origin, into batches."""
+
+def _batches(first: Ints, origins: Ints, which: Ints) -> list[_Batch]:
+    """Cut stretches that begin at `first`, one for each origin, into batches.
+
+    Parameters
+    ----------
+    first, origins : ndarray of int64, shape (n,)
+    which : ndarray of int64, shape (m,)
+        Positions of the origins to be taken.
+    """
+    first, origins = first[which], origins[which]
     begin, number = np.unique(first, return_inverse=True)
     step = origins - first
     length = np.zeros(len(begin), dtype=np.int64)
@@ -136,10 +229,16 @@ def _batches(first: Ints, origins: Ints) -> list[_Batch]:
     bounds = np.searchsorted(place[by_batch] // size, np.arange(-(-len(begin) // size) + 1))
     batches = []
     for b, (start, stop) in enumerate(zip(bounds[:-1], bounds[1:])):
-        which = order[b * size : (b + 1) * size]
+        stretches = order[b * size : (b + 1) * size]
         mine = by_batch[start:stop]
         batches.append(
-            _Batch(begin[which], length[which], mine, place[mine] - b * size, step[mine])
+            _Batch(
+                begin[stretches],
+                length[stretches],
+                which[mine],
+                place[mine] - b * size,
+                step[mine],
+            )
         )
     return batches
 
@@ -150,6 +249,7 @@ def _sweep(
     batch: _Batch,
     result: Tensor | None,
     *,
+    state: State | None = None,
     ends: tuple[State, Ints] | None = None,
 ) -> None:
     """Run over stretches side by side, and write what is remembered at their origins.
@@ -160,13 +260,14 @@ def _sweep(
     Parameters
     ----------
     result : Tensor, shape (n, hidden), optional
+    state : State, optional
+        What is remembered before the first rows; b side by side.
     ends : (State, ndarray), optional
         Where to write the whole state after the last row, and the place of each origin there.
     """
     device = network.location.device
     series = torch.from_numpy(rows.series_of(batch.begin))
     static, codes = rows.static[series].to(device), rows.codes[series].to(device)
-    state: State | None = None
     passed = 0
     longest = int(batch.length[0])
     while passed < longest:
@@ -209,10 +310,43 @@ def _parts(layer: LayerState) -> tuple[Tensor, ...]:
     return layer if isinstance(layer, tuple) else (layer,)
 
 
-def _of_layer(layer: LayerState, which: slice) -> LayerState:
+def _of_layer(layer: LayerState, which: Any) -> LayerState:
     if isinstance(layer, tuple):
         return layer[0][:, which].contiguous(), layer[1][:, which].contiguous()
     return layer[:, which].contiguous()
+
+
+def _check_sums(rows: Rows, counts: Ints) -> npt.NDArray[np.uint64]:
+    """Sums over the features of the first rows of each series, `counts` (S,) of them.
+
+    Every number has a factor of its own; that two different beginnings agree is as good as
+    impossible by chance (one in 2^33 at most).
+    """
+    layout, bits = rows.layout, rows.inputs.numpy().view(np.uint32)
+    n, width = int(counts.max(initial=0)), bits.shape[1]
+    factors = _factors(n * width).reshape(n, width)
+    totals = np.zeros(layout.n_series, dtype=np.uint64)
+    some = np.flatnonzero(counts)
+    kept, at = layout.head(counts)
+    if len(some):
+        place = np.arange(len(at)) - np.repeat(kept.starts, counts[some])
+        sums = (bits[at] * factors[place]).sum(axis=1, dtype=np.uint64)
+        totals[some] = np.add.reduceat(sums, kept.starts)
+        begun = rows.first[at[kept.stops - 1]] - layout.starts[some]
+        totals[some] += begun.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    beside = np.concatenate(
+        [rows.static.numpy().view(np.uint32), rows.codes.numpy().astype(np.uint32)], axis=1
+    )
+    own = (beside * _factors(beside.shape[1] + 1)[1:]).sum(axis=1, dtype=np.uint64)
+    return np.asarray(totals + own)
+
+
+def _factors(n: int) -> npt.NDArray[np.uint64]:
+    """Odd numbers that look random (splitmix64 of Steele, Lea & Flood 2014)."""
+    z = np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray((z ^ (z >> np.uint64(31))) | np.uint64(1))
 
 
 def _top(state: State) -> Tensor:

@@ -18,7 +18,9 @@ from typing import TypeVar
 
 import torch
 
-__all__ = ["in_order", "torch_threads"]
+__all__ = ["FEW", "in_order", "torch_threads"]
+
+FEW = 16  # series: handing so few to another thread would take as long as their step
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

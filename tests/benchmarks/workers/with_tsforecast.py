@@ -18,6 +18,7 @@ class Methods:
         torch.set_num_threads(loop.threads())
         self.table = pd.read_parquet(path)
         self.panel = tsf.as_panel(self.table, series="unique_id", time="ds")
+        self.rows = int((self.table["unique_id"] == self.table["unique_id"][0]).sum())
         self.until = self.panel.index.get_level_values(1)
         self.horizon = horizon
         self.options = {
@@ -110,8 +111,7 @@ class Methods:
     def _part(self, n_series):
         if n_series is None:
             return self.panel
-        rows = int((self.table["unique_id"] == self.table["unique_id"][0]).sum())
-        return self.panel.iloc[: n_series * rows]
+        return self.panel.iloc[: n_series * self.rows]
 
     def stream(self, rows, n_series=None):
         """Feed the last `rows` rows of every series one by one; seconds of each step.
