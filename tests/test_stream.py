@@ -196,6 +196,20 @@ def test_rows_of_one_update_must_be_in_order_and_different(stream):
     assert unchanged(stream, before)
 
 
+@pytest.mark.parametrize("unit", ["ns", "s"])
+@pytest.mark.parametrize("late", ["raise", "ignore"])
+def test_times_in_another_unit_are_the_same_times(stream, unit, late):
+    rows = pd.concat([row("s0"), row("s1", "2024-02-12")])
+    old = row("s2", "2024-01-02") if late == "ignore" else rows[:0]
+    rows = pd.concat([rows, old])
+    other = rows.set_axis(rows.index.set_levels(rows.index.levels[1].as_unit(unit), level=1))
+    twin = tsf.Stream(stream.model, PANEL[PANEL.index.get_level_values("day") <= "2024-02-10"])
+    assert twin.update(other, late=late) == stream.update(rows, late=late) == 2
+    pd.testing.assert_frame_equal(twin.forecast(), stream.forecast())
+    with pytest.raises(tsf.DataError, match="later than the newest one, 2024-02-1"):
+        twin.update(other)
+
+
 def test_a_row_of_an_unknown_series_begins_it(stream):
     stream.update(row("new", "2024-02-01"))
     stream.update(row("new", "2024-02-02", y=np.nan))

@@ -18,7 +18,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from tsforecast._checks import bad_parameter
-from tsforecast.data.panel import Floats, Ints, time_to_ints
+from tsforecast.data.panel import Floats, Ints
 from tsforecast.data.pipeline import TargetTransform
 from tsforecast.data.splits import spread_evenly
 from tsforecast.data.windows import Rows, Shape, eligible_origins
@@ -93,7 +93,7 @@ class Members:
         origins : ndarray of int64, shape (n,)
             Of the validation part, or of training where there is none; some of them are used.
         """
-        stamps = time_to_ints(rows.layout.time)[origins]
+        stamps = rows.layout.when(origins)
         origins = origins[spread_evenly(stamps, _MOST_RESIDUALS)]
         _, unit = self._base_and_unit(rows, origins)
         residuals = rows.errors(origins, self.shape.horizon) / unit.numpy()  # z, (n, K, H)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from tsforecast._checks import bad_parameter
-from tsforecast.data.panel import Floats, Ints, Layout, forward_fill, time_to_ints
+from tsforecast.data.panel import Floats, Ints, Layout, forward_fill
 from tsforecast.data.transforms import RowNames
 from tsforecast.data.windows import Rows
 from tsforecast.estimators._preparation import refuse_infinite
@@ -119,7 +119,7 @@ class Stepper:
         rows: Rows = preparation.rows(panel, layout)
         carried = self.nothing(rows.static.numpy(), rows.codes.numpy())
         values = preparation.chain(panel[preparation.inputs]).to_numpy()
-        when, lengths = time_to_ints(layout.time), np.diff(layout.offsets)
+        when, lengths = layout.when(), np.diff(layout.offsets)
         carried["time"], carried["total"] = when[ends], lengths
         carried["stretch"] = np.maximum(ends - rows.first[ends] + 1, 0)
         carried["transform"] = preparation.chain.state_of(panel[preparation.inputs])

@@ -24,7 +24,6 @@ from tsforecast.data.panel import (
     Layout,
     as_panel,
     previous_rows,
-    time_to_ints,
 )
 from tsforecast.data.pipeline import steps
 from tsforecast.data.running import RunningScale
@@ -301,7 +300,7 @@ class RecurrentForecaster(PanelForecaster):
         """
         check_is_fitted(self)
         rows, origins = self._ends(panel, future)
-        frame = self._frame(rows, origins, time_to_ints(rows.layout.time)[origins], named=True)
+        frame = self._frame(rows, origins, rows.layout.when(origins), named=True)
         if spread:
             frame["spread"] = self._members.spread(rows, origins).ravel()
         return frame
@@ -343,7 +342,7 @@ class RecurrentForecaster(PanelForecaster):
         check_is_fitted(self)
         positive_int("n", n)
         rows, origins = self._ends(panel, future)
-        frame = self._frame(rows, origins, time_to_ints(rows.layout.time)[origins], named=True)
+        frame = self._frame(rows, origins, rows.layout.when(origins), named=True)
         values = self._members.sample(rows, origins, n, np.random.default_rng(random_state))
         result = frame[["target", "cutoff", "step"]]
         result = result.take(np.repeat(np.arange(len(frame)), n))
@@ -518,7 +517,7 @@ class RecurrentForecaster(PanelForecaster):
         training = self._training()
         if training.validation == "time":
             start = validation_start(panel, training.validation_size)
-            late = time_to_ints(layout.time) >= start
+            late = layout.when() >= start
             return layout.starts + np.add.reduceat(~late, layout.starts)
         if training.validation == "series":
             held = held_out_series(groups, training.validation_size, seed)
@@ -653,7 +652,7 @@ class RecurrentForecaster(PanelForecaster):
 
     def _loss_weights(self, rows: Rows) -> Floats:
         """Weight of every row and target in the loss, (N, K)."""
-        weights = np.ones_like(rows.unit)
+        weights: Floats = np.broadcast_to(1.0, rows.unit.shape)
         scale = self._preparation.scale
         if scale is not None:
             weights = (rows.unit / self._preparation.prior) ** scale.loss_power
@@ -745,7 +744,7 @@ class RecurrentForecaster(PanelForecaster):
         origins = origins[(weights[origins] > 0).any(axis=1)]
         if len(origins) == 0:
             return None, None
-        stamps = np.unique(time_to_ints(rows.layout.time)[origins], return_inverse=True)[1]
+        stamps = np.unique(rows.layout.when(origins), return_inverse=True)[1]
         kept = spread_evenly(stamps, _MOST_VALIDATION_ORIGINS)
         origins, stamps = origins[kept], stamps[kept]
         validation = _Validation(rows, origins, self._window_shape(), error_scale, weights)

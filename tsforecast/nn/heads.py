@@ -647,17 +647,17 @@ class NegativeBinomial(_Counts):
 
 def as_head(head: str | Head) -> Head:
     """Give the head that a name stands for, or the head itself."""
-    named: dict[str, Head] = {
-        "quantiles": Quantiles(),
-        "point": Point(),
-        "gaussian": Gaussian(),
-        "studentt": StudentT(),
-        "poisson": Poisson(),
-        "negbinomial": NegativeBinomial(),
+    named: dict[str, Callable[[], Head]] = {
+        "quantiles": Quantiles,
+        "point": Point,
+        "gaussian": Gaussian,
+        "studentt": StudentT,
+        "poisson": Poisson,
+        "negbinomial": NegativeBinomial,
     }
     if isinstance(head, str):
         choice("head", head, tuple(named))
-        return named[head]
+        return named[head]()
     if isinstance(head, type) or not isinstance(head, Head):
         raise bad_parameter("head", expected=f"one of {list(named)} or a head object", found=head)
     return head

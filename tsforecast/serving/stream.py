@@ -294,8 +294,11 @@ class Stream:
                 advice="Give the rows the index of the panel that the model was fitted on.",
             )
         if layout.labels.dtype != self._time.dtype:
-            labels = layout.labels.astype(self._time.dtype)
-            layout = Layout(layout.ids, labels, layout.offsets, layout.at)
+            labels: pd.Index = layout.labels.astype(self._time.dtype)
+            if isinstance(panel.index, pd.MultiIndex):
+                labels = panel.index.set_levels(labels, level=1)
+            panel = panel.set_axis(labels)
+            layout = layout_of(panel)
         self.model._check_counts(panel)
         self.model._preparation.check_missing(panel, layout)
         return panel, layout
