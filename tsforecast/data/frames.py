@@ -69,17 +69,21 @@ def forecast_frame(
         after = time_step.after(last, horizon, like=layout.labels, required=named)
         at, k = np.nonzero(beyond)
         times[at, k] = after[np.searchsorted(ends, which[at]), rows[at, k] - stop[at]]
-    if n_targets > 1:
-        times = np.repeat(times, n_targets, axis=0)
     per_origin = n_targets * horizon
-    index = time_from_ints(times.ravel(), layout.labels)
-    if layout.ids is not None:
-        names = [layout.ids.name or "series", layout.labels.name or "time"]
-        codes, stamps = pd.factorize(index, sort=True)
+    if layout.ids is None:
+        index = time_from_ints(np.repeat(times, n_targets, axis=0).ravel(), layout.labels)
+    else:
+        if layout.at is not None and not beyond.any():
+            stamps, codes = layout.labels, layout.at[rows]
+        else:
+            found, stamps = pd.factorize(time_from_ints(times.ravel(), layout.labels), sort=True)
+            codes = found.reshape(n, horizon)
         index = pd.MultiIndex(
             levels=cast(Any, [layout.ids, stamps]),
-            codes=cast(Any, [np.repeat(which, per_origin), codes]),
-            names=names,
+            codes=cast(
+                Any, [np.repeat(which, per_origin), np.repeat(codes, n_targets, axis=0).ravel()]
+            ),
+            names=[layout.ids.name or "series", layout.labels.name or "time"],
             verify_integrity=False,
         )
     columns: dict[str, Any] = {

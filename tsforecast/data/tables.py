@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.signal import lfilter
 
 from tsforecast.data.panel import Floats, Ints, Layout
 
@@ -132,6 +131,8 @@ def weighted_mean(
     >>> mean.tolist(), count.tolist()
     ([[2.0, 2.0, 5.0]], [[1, 1, 2]])
     """
+    from scipy.signal import lfilter  # a tenth of a second
+
     n_steps = table.shape[1]
     known = ~np.isnan(table)
     complete = bool(known.all())

@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -296,7 +296,7 @@ class Stream:
         if layout.labels.dtype != self._time.dtype:
             labels: pd.Index = layout.labels.astype(self._time.dtype)
             if isinstance(panel.index, pd.MultiIndex):
-                labels = panel.index.set_levels(labels, level=1)
+                labels = panel.index.set_levels(cast(Any, labels), level=1)
             panel = panel.set_axis(labels)
             layout = layout_of(panel)
         self.model._check_counts(panel)
