@@ -117,6 +117,16 @@ def test_features_are_those_of_a_plain_walk_over_the_rows(
     np.testing.assert_array_equal(table.numpy(), expected)
 
 
+def test_features_have_a_name_each_in_the_order_of_the_table():
+    features = Features(n_columns=3, n_targets=2, n_seasons=2, scaled=True)
+    names = features.names(["y", "z", "x"], (7, 24))
+    assert len(names) == len(set(names)) == features.size
+    assert names[:4] == ["y: value", "z: value", "x: value", "y: observed"]
+    assert names[features.from_row_before] == ["elapsed", "y: change", "z: change"]
+    assert names[-4:-2] == ["y: change over 24 rows", "z: change over 24 rows"]
+    assert names[-2:] == ["y: log of scale", "z: log of scale"]
+
+
 def test_rows_below_two_to_the_31_are_counted_in_four_bytes():
     layout = Layout(None, pd.RangeIndex(4), np.array([0, 4]))
     assert stretches(layout, layout.starts, None).dtype == np.int32

@@ -7,6 +7,7 @@ import datetime as dt
 import io
 import pickle
 import re
+import time
 import warnings
 
 import joblib
@@ -1291,6 +1292,44 @@ def test_no_horizon_of_training_reaches_across_a_gap():
     without = untrained(min_history=2, past=None).fit(frame)
     assert with_gap.networks_[0].error_scale.max() < 30 < without.networks_[0].error_scale.max()
     assert_equal(with_gap.predict(), with_gap.predict(frame))
+
+
+def test_a_lookback_longer_than_every_series_is_refused_in_both_contexts():
+    panel = one_series(30)
+    with pytest.raises(ValueError, match="too few rows.*at least 53 rows.*found 30"):
+        make_model(lookback=50).fit(panel)
+    with pytest.raises(ValueError, match="'lookback': expected at most.*series, 30, found 50"):
+        make_model(lookback=50, context="history").fit(panel)
+
+
+class _Careless(TransformerMixin, BaseEstimator):
+    """Keeps what it works on in itself, as code that knows of no threads may."""
+
+    def fit(self, panel, y=None):
+        return self
+
+    def transform(self, panel):
+        return panel
+
+    def inverse_transform(self, panel):
+        self.now = panel
+        time.sleep(0.001)
+        return self.now.copy()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_transforms_of_others_are_called_from_one_thread_at_a_time():
+    panel = make_panel(6, 500)
+    model = untrained(transform=_Careless()).fit(panel)
+    before = torch.get_num_threads()
+    frames = []
+    try:
+        for n in (1, 4):
+            torch.set_num_threads(n)
+            frames.append(model.forecast_origins(panel))
+    finally:
+        torch.set_num_threads(before)
+    assert_close(*frames)
 
 
 def test_an_origin_close_behind_a_gap_has_too_little_context():

@@ -20,6 +20,7 @@ NEED_TORCH = {
     "StudentT",
     "Training",
     "export_onnx",
+    "onnx_inputs",
 }
 
 

@@ -255,14 +255,15 @@ def test_beginnings_are_known_again_by_every_number_in_them():
     network = make_network()
     rows = stretches_of([6, 4], [], 1)
     known = Known.of([network], rows)
-    assert known.found(rows).tolist() == [0, 1]
+    assert known.found([network], rows).place.tolist() == [0, 1]
     inputs = rows.inputs.clone()
     for at in np.ndindex(6, FEATURES.size):
         inputs[at] += 1e-3
-        assert known.found(replace(rows, inputs=inputs)).tolist() == [-1, 1]
+        assert known.found([network], replace(rows, inputs=inputs)).place.tolist() == [-1, 1]
         inputs[at] = rows.inputs[at]
-    assert known.found(replace(rows, static=rows.static + 1)).tolist() == [-1, -1]
-    assert known.found(replace(rows, codes=rows.codes + 1)).tolist() == [-1, -1]
-    assert known.found(replace(rows, first=rows.first * 0)).tolist() == [-1, -1]
+    assert known.found([make_network(seed=1)], rows).place.tolist() == [-1, -1]
+    assert known.found([network], replace(rows, static=rows.static + 1)).place.tolist() == [-1, -1]
+    assert known.found([network], replace(rows, codes=rows.codes + 1)).place.tolist() == [-1, -1]
+    assert known.found([network], replace(rows, first=rows.first * 0)).place.tolist() == [-1, -1]
     swapped = inputs[[1, 0, 2, 3, 4, 5, 6, 7, 8, 9]]
-    assert known.found(replace(rows, inputs=swapped)).tolist() == [-1, 1]
+    assert known.found([network], replace(rows, inputs=swapped)).place.tolist() == [-1, 1]

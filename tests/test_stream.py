@@ -118,7 +118,7 @@ def test_rows_fed_day_by_day_give_the_forecast_of_all_of_them(name, context):
 @pytest.mark.parametrize("name", MODELS)
 def test_a_stream_may_begin_with_nothing_and_take_all_rows_at_once(name, context):
     model = model_of(**MODELS[name], context=context).fit(PANEL)
-    stream = tsf.Stream(model)
+    stream = tsf.Stream(model, None)
     assert stream.update(PANEL) == len(PANEL)
     assert_same(stream, model, PANEL)
 
@@ -210,6 +210,64 @@ def test_times_in_another_unit_are_the_same_times(stream, unit, late):
         twin.update(other)
 
 
+def test_times_finer_than_those_of_the_model_are_refused(stream):
+    before = frozen(stream)
+    rows = row(day="2024-02-11 00:00:00.000000300")
+    with pytest.raises(tsf.DataError, match=r"time is finer.*datetime64\[us\].*found .*\[ns\]"):
+        stream.update(rows)
+    assert unchanged(stream, before)
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_names_of_another_type_than_in_fit_are_refused(stream, begun):
+    live = stream if begun else tsf.Stream(stream.model, None)
+    before = frozen(live)
+    with pytest.raises(tsf.DataError, match=r"expected string names, such as 's0', found integer"):
+        live.update(row(series=5))
+    assert unchanged(live, before)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_zone_and_spacing_are_those_of_the_panel_as_with_predict():
+    rng = np.random.default_rng(0)
+    days = np.sort(rng.choice(200, 60, replace=False))
+    start = pd.Timestamp("2024-03-01", tz="Europe/Berlin")
+    odd = pd.DataFrame({"y": rng.lognormal(size=60)}, index=start + pd.to_timedelta(days, "h"))
+    model = model_of(context="history").fit(odd)
+    hours = pd.date_range("2024-06-01", periods=40, freq="h", tz="UTC", unit=odd.index.unit)
+    panel = pd.DataFrame({"y": rng.lognormal(size=40)}, index=pd.DatetimeIndex(hours, freq=None))
+    live = tsf.Stream(model, panel.iloc[:30])
+    live.update(panel.iloc[30:])
+    pd.testing.assert_frame_equal(live.forecast(), model.predict(panel), rtol=1e-5)
+
+
+def test_a_series_may_be_forgotten_and_begin_anew(stream):
+    other = stream.forecast(["s0"])
+    stream.drop(["s1"])
+    assert "s1" not in stream.newest
+    stream.update(row("s1", "2024-01-01"))
+    expected = stream.model.predict(row("s1", "2024-01-01"))
+    pd.testing.assert_frame_equal(stream.forecast(["s1"]), expected)
+    pd.testing.assert_frame_equal(stream.forecast(["s0"]), other)
+    with pytest.raises(tsf.DataError, match="series is not known"):
+        stream.drop(["s9"])
+    assert repr(stream) == "Stream(5 series, newest row 2024-02-10 00:00:00)"
+    assert repr(tsf.Stream(stream.model, None)) == "Stream(0 series)"
+
+
+def test_an_empty_poll_and_further_columns_are_taken(stream):
+    twin = tsf.Stream(stream.model, PANEL[PANEL.index.get_level_values("day") <= "2024-02-10"])
+    assert stream.update(row()[:0]) == 0
+    assert stream.update(row(venue="XETR")) == twin.update(row()) == 1
+    pd.testing.assert_frame_equal(stream.forecast(), twin.forecast())
+    assert len(tsf.Stream(stream.model, None).newest) == 0
+
+
+def test_the_rows_ahead_are_named(stream):
+    assert stream.future_index().equals(stream.forecast().index)
+    assert stream.future_index(["s1"]).equals(stream.forecast(["s1"]).index)
+
+
 def test_a_row_of_an_unknown_series_begins_it(stream):
     stream.update(row("new", "2024-02-01"))
     stream.update(row("new", "2024-02-02", y=np.nan))
@@ -272,7 +330,7 @@ def test_forecast_of_some_series_is_their_part_of_the_whole(stream):
 
 def test_a_stream_without_rows_has_no_forecast(fitted):
     with pytest.raises(tsf.DataError, match="stream without rows.*at least one row"):
-        tsf.Stream(fitted).forecast()
+        tsf.Stream(fitted, None).forecast()
 
 
 class Memory(TransformerMixin, BaseEstimator):

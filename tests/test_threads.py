@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tsforecast.nn.threads import in_order, torch_threads
+from tsforecast.nn.threads import at_once, in_order, torch_threads
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,6 +37,16 @@ def in_new_thread(function):
 def numbers_of_threads():
     """Of this thread, and of threads to come."""
     return torch.get_num_threads(), in_new_thread(torch.get_num_threads)
+
+
+def test_at_once_runs_in_the_caller_on_one_thread_and_gives_its_number_back():
+    torch.set_num_threads(2)
+    seen = at_once(lambda item: (item, torch.get_num_threads(), threading.get_ident()), [1, 2])
+    assert list(seen) == [(item, 1, threading.get_ident()) for item in (1, 2)]
+    assert torch.get_num_threads() == 2
+    with pytest.raises(ZeroDivisionError):
+        at_once(lambda item: item / 0, [1])
+    assert torch.get_num_threads() == 2
 
 
 def test_results_are_in_the_order_of_the_items_whichever_is_done_first():

@@ -58,6 +58,7 @@ _HOME = {
     "garman_klass": "tsforecast.estimators.volatility",
     "Stream": "tsforecast.serving.stream",
     "export_onnx": "tsforecast.serving.export",
+    "onnx_inputs": "tsforecast.serving.export",
     "plot_backtest": "tsforecast.insight.plots",
     "plot_forecast": "tsforecast.insight.plots",
 }
@@ -112,6 +113,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.nn.heads import StudentT as StudentT
     from tsforecast.nn.training import Training as Training
     from tsforecast.serving.export import export_onnx as export_onnx
+    from tsforecast.serving.export import onnx_inputs as onnx_inputs
     from tsforecast.serving.stream import Stream as Stream
 
 

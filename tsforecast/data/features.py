@@ -5,6 +5,7 @@ Letters of shapes are those of `tsforecast.data.windows`.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -64,6 +65,23 @@ class Features:
     def from_row_before(self) -> slice:
         """Features that a window's first row cannot know: time and change since the row before."""
         return slice(3 * self.n_columns, 3 * self.n_columns + 1 + self.n_targets)
+
+    def names(self, columns: Sequence[Hashable], seasons: Sequence[int] = ()) -> list[str]:
+        """Name the F features, as ``column: what``.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            The C input columns, the targets first.
+        seasons : sequence of int
+            Rows of each season.
+        """
+        targets = columns[: self.n_targets]
+        blocks = [(columns, what) for what in ("value", "observed", "age")]
+        more = ["change", *(f"change over {rows} rows" for rows in seasons)]
+        more += ["log of scale"] if self.scaled else []
+        named = [f"{name}: {what}" for names, what in blocks for name in names]
+        return [*named, "elapsed", *(f"{name}: {what}" for what in more for name in targets)]
 
     @property
     def future(self) -> slice:

@@ -80,9 +80,11 @@ def as_panel(
     -------
     DataFrame
         float64 columns, sorted unique index ``(series, time)`` or ``time``; `data` itself is
-        left alone. Columns of pandas' dtype category stay as they are (they may serve as
-        ``static=`` and ``group=`` of an estimator), and so does ``attrs["available"]``, the
-        columns known at the time of their rows (see `align_asof`).
+        left alone. (What is a panel already shares its columns with the result until pandas
+        writes to either; a write past pandas, into the numpy array below, is seen by both.)
+        Columns of pandas' dtype category stay as they are (they may serve as ``static=`` and
+        ``group=`` of an estimator), and so does ``attrs["available"]``, the columns known at the
+        time of their rows (see `align_asof`).
 
     Raises
     ------

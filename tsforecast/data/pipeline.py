@@ -64,7 +64,7 @@ class TargetTransform:
         self.columns = list(known.columns)
         self.n_targets = n_targets
         self._steps = steps(self.fitted)
-        self._all_ours = all(_is_ours(step) for step in self._steps)
+        self.all_ours = all(_is_ours(step) for step in self._steps)
         self._widths: list[int] = []  # of the steps' states
         frame, targets = known, known.iloc[:, :n_targets]
         for step in self._steps:
@@ -84,7 +84,7 @@ class TargetTransform:
     def __call__(self, panel: pd.DataFrame) -> pd.DataFrame:
         """Transform all rows of a panel."""
         floats = all(dtype == np.float64 for dtype in panel.dtypes)
-        if self._all_ours and floats and list(panel.columns) == self.columns:
+        if self.all_ours and floats and list(panel.columns) == self.columns:
             table, rows = panel.to_numpy(copy=True), RowNames.of(panel.index)
             for step in self._steps:
                 _change_columns(step, table, self.columns, rows)
@@ -191,7 +191,7 @@ class TargetTransform:
     ) -> Floats:
         rows = _names(layout, origins)
         flat = values.reshape(len(values), int(np.prod(values.shape[1:])))
-        if self._all_ours:
+        if self.all_ours:
             for step in reversed(self._steps) if inverse else self._steps:
                 flat = step.column(flat, self.columns[k], rows, inverse=inverse)
             return flat.reshape(values.shape)
@@ -277,7 +277,7 @@ def _step(
 ) -> tuple[Floats, Floats]:
     """Take rows (n, C) of n series through one step of a chain, ours without a frame."""
     ours = _is_ours(step)
-    if ours and isinstance(step, LogReturn):
+    if ours and type(step) is LogReturn:
         return step.step_columns(state, values, columns, rows)
     if ours and step.row_local:
         values = values.copy()

@@ -86,7 +86,7 @@ class PanelTransform(  # type: ignore[call-arg]
     columns of a panel in which they stand in another order.
     """
 
-    row_local = True
+    row_local = False
 
     columns: Columns
 
@@ -218,6 +218,8 @@ class Log(PanelTransform):
     [0.0, 2.3]
     """
 
+    row_local = True
+
     def __init__(self, columns: Columns = None) -> None:
         self.columns = columns
 
@@ -252,8 +254,6 @@ class LogReturn(PanelTransform):
     >>> LogReturn().fit_transform(pd.DataFrame({"x": [1.0, 2.0]})).round(3)["x"].tolist()
     [nan, 0.693]
     """
-
-    row_local = False
 
     def __init__(self, columns: Columns = None) -> None:
         self.columns = columns
@@ -332,6 +332,8 @@ class Clip(PanelTransform):
     [30.0, 71.0]
     """
 
+    row_local = True
+
     def __init__(
         self, lower: float | None = None, upper: float | None = None, *, columns: Columns = None
     ) -> None:
@@ -394,6 +396,8 @@ class Bounded(PanelTransform):
     >>> spo2.inverse_transform(z + 1)["spo2"].round(2).tolist()
     [100.0, 98.75, 86.79]
     """
+
+    row_local = True
 
     def __init__(
         self, low: float, high: float, *, eps: float = 0.01, columns: Columns = None
@@ -460,6 +464,8 @@ class SeriesScaler(PanelTransform):
     >>> SeriesScaler().fit_transform(pd.DataFrame({"x": [1.0, 3.0]}))["x"].tolist()
     [-1.0, 1.0]
     """
+
+    row_local = True
 
     def __init__(
         self,

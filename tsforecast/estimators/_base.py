@@ -24,7 +24,7 @@ from tsforecast.data.panel import (
 )
 from tsforecast.metrics import quantile_column
 
-__all__ = ["PanelForecaster", "PreparedRows", "series_key", "targets_of"]
+__all__ = ["PanelForecaster", "PreparedRows", "rows_after", "series_key", "targets_of"]
 
 
 class PreparedRows(Protocol):
@@ -67,6 +67,16 @@ def series_key(layout: Layout, known: pd.Index | None) -> Ints:
         same = known is None and layout.ids is None
         return np.full(layout.n_series, 0 if same else -1)
     return np.asarray(known.get_indexer(layout.ids), dtype=np.int64)
+
+
+def rows_after(layout: Layout, step: TimeStep, horizon: int) -> pd.Index:
+    """Name the next `horizon` rows after the end of each series, indexed as its panel."""
+    ahead = step.after(layout.when(layout.stops - 1), horizon, like=layout.labels)
+    time = time_from_ints(ahead.ravel(), layout.labels)
+    if layout.ids is None:
+        return time
+    ids = layout.ids.repeat(horizon)
+    return pd.MultiIndex.from_arrays([ids, time], names=[layout.ids.name, layout.labels.name])
 
 
 def _kind(time: pd.Index) -> str:
@@ -237,13 +247,7 @@ class PanelForecaster(BaseEstimator):
         """
         check_is_fitted(self)
         layout = self._tail.layout if panel is None else layout_of(as_panel(panel))
-        step = infer_time_step(layout, learned=self._time_step)
-        ahead = step.after(layout.when(layout.stops - 1), self.horizon, like=layout.labels)
-        time = time_from_ints(ahead.ravel(), layout.labels)
-        if layout.ids is None:
-            return time
-        ids = layout.ids.repeat(self.horizon)
-        return pd.MultiIndex.from_arrays([ids, time], names=[layout.ids.name, layout.labels.name])
+        return rows_after(layout, infer_time_step(layout, learned=self._time_step), self.horizon)
 
     def forecast_origins(
         self, panel: pd.DataFrame, cutoffs: pd.Index | None = None

@@ -25,7 +25,7 @@ from tsforecast.data.windows import Rows, Shape, eligible_origins
 from tsforecast.nn.heads import Point, Quantiles
 from tsforecast.nn.inference import Known, remembered
 from tsforecast.nn.network import ForecastNetwork
-from tsforecast.nn.threads import FEW, in_order
+from tsforecast.nn.threads import FEW, at_once, in_order
 
 __all__ = ["Members"]
 
@@ -138,8 +138,9 @@ class Members:
             forecast[block.at], quantiles[block.at] = self._combined(rows, block.origins, told)
 
         blocks = self._blocks(rows, origins, per_origin=per_origin if self._is_mixed else 1)
-        run = map if len(origins) <= FEW else in_order
-        for _ in run(say, blocks):
+        # transforms that are not ours need not be safe to call from several threads
+        alone = len(origins) <= FEW or not self.chain.all_ours
+        for _ in (at_once if alone else in_order)(say, blocks):
             pass
         return forecast, quantiles
 
@@ -181,9 +182,12 @@ class Members:
         numbers = rows.target.shape[1] * self.shape.horizon * self.networks[0].head.size
         size = max(numbers, per_origin) * 8 * _COPIES
         step = int(min(_BLOCK, max(1, self._allowed(size, "one forecast") // size)))
+        known = None
+        if self.known is not None and rows.ends is None:
+            known = self.known.found(self.networks, rows)
         for group in self._groups(rows, origins):
             may = ready[group]
-            states = remembered(self.networks, rows, origins[group[may]], self.shape, self.known)
+            states = remembered(self.networks, rows, origins[group[may]], self.shape, known)
             done = np.concatenate([[0], np.cumsum(may)])
             for start in range(0, len(group), step):
                 stop = min(start + step, len(group))

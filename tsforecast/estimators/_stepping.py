@@ -23,7 +23,7 @@ from tsforecast.estimators._preparation import refuse_infinite
 from tsforecast.estimators.baselines import KnownRows
 from tsforecast.nn.cells import LayerState, State
 from tsforecast.nn.inference import remembered_at_ends
-from tsforecast.nn.threads import FEW, in_order
+from tsforecast.nn.threads import FEW, at_once, in_order
 
 __all__ = ["Carried", "Stepper"]
 
@@ -314,7 +314,7 @@ class Stepper:
             return [part[0] for state in states for layer in state for part in _parts(layer)]
 
         pieces = range(0, len(table), _SIDE_BY_SIDE)
-        run = map if len(table) <= FEW else in_order
+        run = at_once if len(table) <= FEW else in_order
         kept = zip(*run(encode, pieces))
         for name, parts in zip(self._memory_sizes(), kept):
             after[name] = torch.cat(parts).numpy() if len(parts) > 1 else parts[0].numpy()

@@ -73,7 +73,9 @@ class RecurrentForecaster(PanelForecaster):
         Where a forecast's memory begins: `lookback` rows before it, or at the beginning of its
         series. With "history" one sweep over a series gives the forecasts from all of its rows,
         and a live update is one step more (see `Stream`); `lookback` is then the context that
-        training windows begin with.
+        training windows begin with. "history" suits live use, backtests of many origins, and series
+        with a beginning, such as stays; "window" series cut off anywhere, or a past that should not
+        count.
     past : sequence of str, optional
         Further input columns, known up to the cutoff. Default: the targets alone.
     future : sequence of str, optional
@@ -143,7 +145,8 @@ class RecurrentForecaster(PanelForecaster):
     interrupted_ : bool
         Whether `fit` was stopped by a signal; the best weights so far are in place.
     networks_ : list of ForecastNetwork
-        The torch modules, one for each member.
+        The torch modules, one for each member. With ``context="history"``, what they remember of
+        the rows of `fit` is kept beside them, for `predict()` without a panel.
     transform_ : transformer or None
         The fitted transform.
 
@@ -547,6 +550,13 @@ class RecurrentForecaster(PanelForecaster):
                 "season",
                 expected=f"seasons shorter than the longest series, {longest} rows",
                 found=self.season,
+            )
+        if self.context == "history" and longest < self.lookback:
+            raise bad_parameter(
+                "lookback",
+                expected=f"at most the rows of the longest series, {longest}",
+                found=self.lookback,
+                advice="Training windows have that many rows before their first origin.",
             )
         self._preparation = self._new_preparation()
         self._check_head(panel.iloc[kept], self._preparation.fit(panel.iloc[kept], known_layout))

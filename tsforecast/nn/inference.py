@@ -24,10 +24,12 @@ from tsforecast.data.panel import Ints
 from tsforecast.data.windows import Rows, Shape
 from tsforecast.nn.cells import LayerState, State
 from tsforecast.nn.network import ForecastNetwork
-from tsforecast.nn.threads import FEW, in_order
+from tsforecast.nn.threads import FEW, at_once, in_order
 
-__all__ = ["Known", "remembered", "remembered_at_ends"]
+__all__ = ["Found", "Known", "remembered", "remembered_at_ends"]
 
+_BLOCK = 1 << 16  # rows summed at a time
+_GOLDEN = 0x9E3779B97F4A7C15
 _ROWS = 4096  # in one call: what a layer gives for more does not stay in the cache
 _STRETCHES = 32  # swept side by side
 _LEAST_STEPS, _MOST_STEPS = 16, _ROWS // _STRETCHES  # of a sweep in one call
@@ -47,22 +49,31 @@ class Known:
         Check sums of their features, by which they are known again.
     states : tuple of State
         Of each network, S side by side.
+    weights : tuple of float
+        Sums of the weights that have remembered it.
     """
 
     ids: pd.Index | None
     counts: Ints
     marks: npt.NDArray[np.uint64]
     states: tuple[State, ...]
+    weights: tuple[float, ...]
 
     @classmethod
     def of(cls, networks: Sequence[ForecastNetwork], rows: Rows) -> Known:
         """Run over all rows."""
         counts = np.diff(rows.layout.offsets)
         states = remembered_at_ends(networks, rows)
-        return cls(rows.layout.ids, counts, _check_sums(rows, counts), states)
+        marks = _check_sums(rows, counts)
+        return cls(rows.layout.ids, counts, marks, states, _sums_of_weights(networks))
 
-    def found(self, rows: Rows) -> Ints:
-        """Place here of each series that begins with the rows known, -1 of others, shape (s,)."""
+    def found(self, networks: Sequence[ForecastNetwork], rows: Rows) -> Found:
+        """Look for the series of `rows` that begin with rows known here, to the same networks."""
+        if _sums_of_weights(networks) != self.weights:
+            return Found(self, np.full(rows.layout.n_series, -1))
+        return Found(self, self._places(rows))
+
+    def _places(self, rows: Rows) -> Ints:
         ids = rows.layout.ids
         if (ids is None) != (self.ids is None):
             return np.full(rows.layout.n_series, -1)
@@ -74,14 +85,29 @@ class Known:
         same = (counts > 0) & (_check_sums(rows, counts) == self.marks[place])
         return np.where(same, place, -1)
 
-    def places(self, rows: Rows, origins: Ints) -> tuple[Ints, Ints]:
-        """Place here of the series of each origin that a sweep may go on to, else -1, (n,).
+
+@dataclass(frozen=True)
+class Found:
+    """Which series of some rows begin with rows known.
+
+    Attributes
+    ----------
+    known : Known
+    place : ndarray of int64, shape (s,)
+        Their place there, -1 for others.
+    """
+
+    known: Known
+    place: Ints
+
+    def at(self, rows: Rows, origins: Ints) -> tuple[Ints, Ints]:
+        """Place of the series of each origin that a sweep may go on to, else -1, (n,).
 
         And the first row of its series that is not known, (n,).
         """
         series = rows.series_of(origins)
-        place = self.found(rows)[series]
-        new = rows.layout.starts[series] + self.counts[place]
+        place = self.place[series]
+        new = rows.layout.starts[series] + self.known.counts[place]
         # within the stretch that the last row known lies in, and not before that row
         goes_on = (origins >= new - 1) & (rows.first[origins] < new)
         return np.where(goes_on, place, -1), new
@@ -92,7 +118,7 @@ def remembered(
     rows: Rows,
     origins: Ints,
     shape: Shape,
-    known: Known | None = None,
+    found: Found | None = None,
 ) -> list[Tensor]:
     """What each network's decoder reads at the origins.
 
@@ -104,8 +130,8 @@ def remembered(
     origins : ndarray of int64, shape (n,)
         Rows, in any order.
     shape : Shape
-    known : Known, optional
-        Where a sweep may go on from.
+    found : Found, optional
+        Where a sweep may go on from what is known.
 
     Returns
     -------
@@ -130,15 +156,16 @@ def remembered(
                 for result, network in zip(results, networks):
                     result[part] = network.encode(x, static, codes)[0][:, -1]
 
-        run = map if len(origins) <= FEW else in_order
+        run = at_once if len(origins) <= FEW else in_order
         for _ in run(encode, range(0, len(origins), size)):
             pass
         return results
 
     rest = np.arange(len(origins))
     jobs: list[tuple[_Batch, tuple[State, ...] | None]] = []
-    if known is not None:
-        place, new = known.places(rows, origins)
+    if found is not None:
+        place, new = found.at(rows, origins)
+        known = found.known
         at_end = np.flatnonzero((place >= 0) & (origins == new - 1))
         for result, state in zip(results, known.states):
             result[torch.from_numpy(at_end)] = _top(state)[0, torch.from_numpy(place[at_end])]
@@ -325,25 +352,33 @@ def _check_sums(rows: Rows, counts: Ints) -> npt.NDArray[np.uint64]:
     layout, bits = rows.layout, rows.inputs.numpy().view(np.uint32)
     n, width = int(counts.max(initial=0)), bits.shape[1]
     factors = _factors(n * width).reshape(n, width)
-    totals = np.zeros(layout.n_series, dtype=np.uint64)
-    some = np.flatnonzero(counts)
-    kept, at = layout.head(counts)
-    if len(some):
-        place = np.arange(len(at)) - np.repeat(kept.starts, counts[some])
-        sums = (bits[at] * factors[place]).sum(axis=1, dtype=np.uint64)
-        totals[some] = np.add.reduceat(sums, kept.starts)
-        begun = rows.first[at[kept.stops - 1]] - layout.starts[some]
-        totals[some] += begun.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     beside = np.concatenate(
         [rows.static.numpy().view(np.uint32), rows.codes.numpy().astype(np.uint32)], axis=1
     )
-    own = (beside * _factors(beside.shape[1] + 1)[1:]).sum(axis=1, dtype=np.uint64)
-    return np.asarray(totals + own)
+    totals = (beside * _factors(beside.shape[1] + 1)[1:]).sum(axis=1, dtype=np.uint64)
+    some = np.flatnonzero(counts)
+    # a block of series at a time: products take twice the room of the features
+    for block in np.split(some, np.flatnonzero(np.diff(np.cumsum(counts[some]) // _BLOCK)) + 1):
+        if len(block) == 0:
+            continue
+        begins = np.cumsum(counts[block]) - counts[block]
+        place = np.arange(counts[block].sum()) - np.repeat(begins, counts[block])
+        at = np.repeat(layout.starts[block], counts[block]) + place
+        sums = (bits[at] * factors[place]).sum(axis=1, dtype=np.uint64)
+        last = layout.starts[block] + counts[block] - 1
+        begun = (rows.first[last] - layout.starts[block]).astype(np.uint64)
+        totals[block] += np.add.reduceat(sums, begins) + begun * np.uint64(_GOLDEN)
+    return np.asarray(totals)
+
+
+def _sums_of_weights(networks: Sequence[ForecastNetwork]) -> tuple[float, ...]:
+    with torch.inference_mode():
+        return tuple(float(w.sum()) for network in networks for w in network.parameters())
 
 
 def _factors(n: int) -> npt.NDArray[np.uint64]:
     """Odd numbers that look random (splitmix64 of Steele, Lea & Flood 2014)."""
-    z = np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    z = np.arange(1, n + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return np.asarray((z ^ (z >> np.uint64(31))) | np.uint64(1))

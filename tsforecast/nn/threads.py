@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import torch
 
-__all__ = ["FEW", "in_order", "torch_threads"]
+__all__ = ["FEW", "at_once", "in_order", "torch_threads"]
 
 FEW = 16  # series: handing so few to another thread would take as long as their step
 
@@ -33,6 +33,9 @@ def in_order(
 
     Each thread has one OpenMP thread.  With a single one, as within `function` itself, all runs in
     the caller.  Items are taken as they are needed: at most two per thread are under way.
+
+    A forked process has none of the threads and makes its own; torch itself may hang there where
+    it has used more than one: set one in children, or start them by spawn.
 
     An exception, of `function` or by Ctrl-C, is raised here once what was under way has ended;
     what was not begun is dropped.
@@ -58,6 +61,20 @@ def in_order(
     """
     n_threads = torch.get_num_threads() if n_threads is None else n_threads
     return map(function, items) if n_threads == 1 else _threaded(function, items, n_threads)
+
+
+def at_once(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Give ``function(item)`` of each item in the calling thread, on one OpenMP thread.
+
+    For calls of a millisecond: on a busy machine, threads that wait for each other after every
+    small operation would make them many.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return iter([function(item) for item in items])
+    finally:
+        torch.set_num_threads(before)
 
 
 def _threaded(

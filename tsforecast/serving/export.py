@@ -78,9 +78,10 @@ def export_onnx(model: RecurrentForecaster, path: str | Path) -> None:
     dispersion          (B, K, H)         of head "negbinomial": variance = mean + mean^2 / r
     ==================  ================  =====================================================
 
-    Metadata, each a JSON text: targets, columns (the C input columns, the targets first), static,
-    horizon, lookback, context, seasons, head, levels, fill (what is taken off each column, and
-    stands before its first value), prior (usual running scale of each target).
+    Metadata, each a JSON text: targets, columns (the C input columns, the targets first), features
+    (names of the F of a row, in order; see `tsforecast.data.features`), static, horizon, lookback,
+    context, seasons, head, levels, fill (what is taken off each column, and stands before its
+    first value), prior (usual running scale of each target).
 
     Members of an ensemble are averaged inside, as `predict` does.
 
@@ -238,6 +239,7 @@ def _metadata(model: RecurrentForecaster) -> dict[str, Any]:
     return {
         "targets": model.targets_,
         "columns": preparation.inputs,
+        "features": preparation.features.names(preparation.inputs, preparation.seasons),
         "static": preparation.static,
         "horizon": model.horizon,
         "lookback": model.lookback,

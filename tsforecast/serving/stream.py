@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -20,6 +19,7 @@ from tsforecast.data.calendars import infer_time_step
 from tsforecast.data.frames import forecast_frame
 from tsforecast.data.panel import Ints, Layout, layout_of, time_from_ints
 from tsforecast.data.transforms import RowNames
+from tsforecast.estimators._base import rows_after
 from tsforecast.estimators._stepping import Carried, Stepper
 from tsforecast.estimators.forecaster import RecurrentForecaster
 
@@ -43,8 +43,8 @@ class Stream:
         plain scalers of scikit-learn; see `tsforecast.data.transforms` for one's own), and its
         baseline "last", "seasonal", None, or one of this package's baselines but for
         `LagRegressor`.
-    panel : DataFrame, optional
-        Rows so far. Default: none, every series is yet to come.
+    panel : DataFrame or None
+        Rows so far. None: no row, not even those of `fit`; every series is yet to come.
 
     Raises
     ------
@@ -55,7 +55,11 @@ class Stream:
     -----
     Within a series time only moves on. A row that is not later than the newest one of its series
     is refused, or passed over with ``late="ignore"``; what a stream has seen it does not take
-    back. Where `update` raises, nothing has changed.
+    back (`drop` forgets a series). Where `update` raises an error, nothing has changed. Rows of a
+    series that begins are swept as a whole, those of others taken one by one. A beginning costs a
+    copy of what is kept of all others: begin many series in one call. Where a panel is given, its
+    time zone and spacing are those of the forecasts, as with `predict`; a stream that was loaded,
+    or began with nothing, goes by those of `fit`.
 
     Examples
     --------
@@ -72,7 +76,7 @@ class Stream:
     True
     """
 
-    def __init__(self, model: RecurrentForecaster, panel: pd.DataFrame | None = None) -> None:
+    def __init__(self, model: RecurrentForecaster, panel: pd.DataFrame | None) -> None:
         if not isinstance(model, RecurrentForecaster):
             raise bad_parameter(
                 "model",
@@ -85,19 +89,31 @@ class Stream:
         self._stepper = Stepper(model)
         self._ids: pd.Index | None = None if model._series is None else model._series[:0]
         self._time = model._time_type
+        self._step = model._time_step
         if panel is None:
             static, codes = (model._tail.static[:0], model._tail.codes[:0])
             self._carried = self._stepper.nothing(static.numpy(), codes.numpy())
             return
+        _, layout = model._checked(panel)
+        if isinstance(self._time, pd.DatetimeIndex):  # in the panel's zone, as of `predict`
+            self._time = cast(pd.DatetimeIndex, layout.labels[:0]).as_unit(self._time.unit)
         panel, layout = self._checked(panel)
+        self._step = infer_time_step(layout, learned=model._time_step)
         self._ids, self._time = layout.ids, layout.labels[:0]
         self._carried = self._stepper.after(panel, layout)
 
     # --------------------------------------------------------------------------------------- rows
 
+    def __repr__(self) -> str:
+        n = len(self._carried["time"])
+        until = f", newest row {self.newest.max()}" if n else ""
+        return f"Stream({n} series{until})"
+
     @property
     def newest(self) -> pd.Series:
         """Time of the newest row of each series, in the order of their names."""
+        if len(self._carried["time"]) == 0:
+            return pd.Series(self._time, index=self._ids, name=self._time.name)
         layout, _ = self._layout(None)
         index = pd.RangeIndex(layout.n_series) if layout.ids is None else layout.ids
         return pd.Series(layout.time, index=index, name=layout.time.name)
@@ -108,11 +124,11 @@ class Stream:
         Parameters
         ----------
         rows : DataFrame
-            A panel with the columns that the model needs, one row or several of each series;
-            NaN where a value is missing. A series that is not known yet begins here.
+            A panel with the columns that the model needs, one row or several of each series, or
+            none at all; NaN where a value is missing. A series that is not known yet begins here.
         late : {"raise", "ignore"}
-            What to do with rows that are not later than the newest one of their series (late, or
-            sent twice): refuse all, or pass over these.
+            What to do with rows that are not later than the newest one of their series: refuse
+            all, or pass over these. Within `rows` each time stands once.
 
         Returns
         -------
@@ -125,6 +141,8 @@ class Stream:
             If a row is late, or cannot be used; nothing has changed then.
         """
         choice("late", late, ("raise", "ignore"))
+        if isinstance(rows, pd.DataFrame) and len(rows) == 0:
+            return 0
         panel, layout = self._checked(rows)
         series = self._places(layout)
         newest = np.full(layout.n_series, np.iinfo(np.int64).min)
@@ -139,14 +157,49 @@ class Stream:
                 return 0
             layout = layout_of(panel)
             series = self._places(layout)
-        carried, ids = self._with_new(panel, layout, series)
-        n_known = len(self._carried["time"])
-        series = np.where(series < 0, n_known - 1 + np.cumsum(series < 0), series)
-        moved = self._moved(carried, series, panel, layout)
-        for name, array in moved.items():  # nothing can fail from here on
-            carried[name][series] = array
-        self._carried, self._ids = carried, ids
+        new = series < 0
+        self._check_static(panel, layout, series)
+        begun, moved = None, None
+        if new.any():  # a sweep over their rows, as in the beginning
+            part = panel[new[layout.codes()]]
+            own = layout_of(part)
+            begun = self._stepper.after(part, own), own.ids
+        if not new.all():
+            part = panel if not new.any() else panel[~new[layout.codes()]]
+            moved = self._moved(series[~new], part, layout_of(part))
+        if moved is not None:
+            for name, array in moved.items():
+                self._carried[name][series[~new]] = array
+        if begun is not None:
+            self._carried = {
+                name: np.concatenate([kept, begun[0][name]]) for name, kept in self._carried.items()
+            }
+            if self._ids is not None and begun[1] is not None:
+                known_as = self._ids.name or begun[1].name
+                self._ids = self._ids.append(begun[1]).rename(known_as)
         return len(panel)
+
+    def drop(self, series: Sequence[Hashable]) -> None:
+        """Forget some series; their rows may be fed again, from any time on.
+
+        Parameters
+        ----------
+        series : sequence
+            Names.
+
+        Raises
+        ------
+        DataError
+            If one is not known.
+        """
+        _, places = self._layout(series)
+        kept = np.setdiff1d(np.arange(len(self._carried["time"])), places)
+        self._carried = {name: part[kept] for name, part in self._carried.items()}
+        self._ids = None if self._ids is None else self._ids.take(kept)
+
+    def future_index(self, series: Sequence[Hashable] | None = None) -> pd.Index:
+        """Name the next `horizon` rows after the newest one of each series, for `future`."""
+        return rows_after(self._layout(series)[0], self._step, self.model.horizon)
 
     def forecast(
         self, series: Sequence[Hashable] | None = None, future: pd.DataFrame | None = None
@@ -156,7 +209,7 @@ class Stream:
         Parameters
         ----------
         series : sequence, optional
-            Names of some series. Default: all of them.
+            Names of some series; the forecasts stand in the order of the names. Default: all.
         future : DataFrame, optional
             Columns known ahead, for exactly the next `horizon` rows of these series; see
             `RecurrentForecaster.predict`.
@@ -190,7 +243,7 @@ class Stream:
             forecast=forecast,
             quantiles=quantiles,
             levels=model._levels,
-            time_step=infer_time_step(layout, learned=model._time_step),
+            time_step=self._step,
         )
 
     # --------------------------------------------------------------------------------- save, load
@@ -226,16 +279,18 @@ class Stream:
         }
         arrays = {name: np.ascontiguousarray(part) for name, part in self._carried.items()}
         content = save(arrays, metadata={"tsforecast": json.dumps(about)})
-        folder = Path(path).absolute().parent
-        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-            try:
+        whole = Path(path).absolute()
+        if not whole.parent.is_dir():
+            raise FileNotFoundError(f"expected a folder {whole.parent}, found none. Make it first.")
+        part = whole.with_name(f".{whole.name}.{os.getpid()}.part")
+        try:
+            with open(part, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-                os.replace(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+            os.replace(part, whole)
+        finally:
+            part.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], model: RecurrentForecaster) -> Stream:
@@ -254,7 +309,7 @@ class Stream:
         """
         from safetensors import SafetensorError, safe_open
 
-        stream = cls(model)
+        stream = cls(model, None)
         try:
             with safe_open(path, framework="np") as file:
                 about = json.loads((file.metadata() or {})["tsforecast"])
@@ -284,6 +339,9 @@ class Stream:
 
     def _checked(self, data: pd.DataFrame) -> tuple[pd.DataFrame, Layout]:
         """Rows as the model wants them, in its unit of time."""
+        needed = self.model._columns()
+        if isinstance(data, pd.DataFrame) and set(needed) < set(data.columns):
+            data = data[needed]
         panel, layout = self.model._checked(data)
         if (layout.ids is None) != (self._ids is None):
             both = ["one series without a name", "an index (series, time)"]
@@ -293,8 +351,26 @@ class Stream:
                 found=both[layout.ids is not None],
                 advice="Give the rows the index of the panel that the model was fitted on.",
             )
+        if self.model._series is not None and layout.ids is not None:
+            kinds = [pd.api.types.infer_dtype(ids) for ids in (self.model._series, layout.ids)]
+            if kinds[0] != kinds[1]:
+                raise fail(
+                    "series names are of another type than in fit",
+                    expected=f"{kinds[0]} names, such as {self.model._series[0]!r}",
+                    found=f"{kinds[1]}, such as {layout.ids[0]!r}",
+                    advice="Convert them, e.g. with rows.rename(index=str, level=0).",
+                )
         if layout.labels.dtype != self._time.dtype:
             labels: pd.Index = layout.labels.astype(self._time.dtype)
+            finer = np.flatnonzero(np.asarray(labels != layout.labels))
+            if len(finer):
+                raise fail(
+                    "time is finer than that of the model",
+                    expected=f"times as of fit, {self._time.dtype}",
+                    found=f"{layout.labels.dtype} that are between them",
+                    advice="Fit on a panel whose index has the finer unit (as_unit), or round.",
+                    rows=[str(label) for label in layout.labels[finer[:5]]],
+                )
             if isinstance(panel.index, pd.MultiIndex):
                 labels = panel.index.set_levels(cast(Any, labels), level=1)
             panel = panel.set_axis(labels)
@@ -324,7 +400,7 @@ class Stream:
             ids = self._ids
             order = np.asarray(ids.argsort(), dtype=np.int64)
             if series is not None:
-                wanted = [series] if isinstance(series, str) else list(series)
+                wanted = list(series) if pd.api.types.is_list_like(series) else [series]
                 unknown = [name for name in wanted if name not in ids]
                 if unknown:
                     raise fail(
@@ -343,40 +419,31 @@ class Stream:
         named = None if self._ids is None else self._ids.take(order)
         return Layout(named, time, np.arange(len(order) + 1)), order
 
-    def _with_new(
-        self, panel: pd.DataFrame, layout: Layout, series: Ints
-    ) -> tuple[Carried, pd.Index | None]:
-        """Make room for series that are not known yet; check constants of those that are."""
-        carried, ids, new = self._carried, self._ids, series < 0
-        if not (self.model.static or new.any()):
-            return carried, ids
+    def _check_static(self, panel: pd.DataFrame, layout: Layout, series: Ints) -> None:
+        """Raise if a constant of a series that is known is another one now."""
+        known = np.flatnonzero(series >= 0)
+        if not self.model.static or len(known) == 0:
+            return
         numbers, codes = self.model._preparation.static_arrays(panel, layout)
-        numbers = numbers.astype(np.float32)
-        known = series[~new]
-        same = (carried["static"][known] == numbers[~new]).all(axis=1)
-        same &= (carried["codes"][known] == codes[~new]).all(axis=1)
+        before = self._carried["static"][series[known]], self._carried["codes"][series[known]]
+        same = (before[0] == numbers[known].astype(np.float32)).all(axis=1)
+        same &= (before[1] == codes[known]).all(axis=1)
         if not same.all():
             raise fail(
                 "static column varies",
                 expected="the value of the rows before",
                 found="another one",
                 advice="Mend the source; if it changes with time, it is no constant of the series.",
-                series=layout.names()[int(np.flatnonzero(~new)[np.argmin(same)])],
+                series=layout.names()[int(known[np.argmin(same)])],
             )
-        if new.any():
-            more = self._stepper.nothing(numbers[new], codes[new])
-            carried = {name: np.concatenate([part, more[name]]) for name, part in carried.items()}
-            if ids is not None and layout.ids is not None:
-                ids = ids.append(layout.ids[new]).rename(ids.name or layout.ids.name)
-        return carried, ids
 
-    def _moved(
-        self, carried: Carried, series: Ints, panel: pd.DataFrame, layout: Layout
-    ) -> Carried:
+    def _moved(self, series: Ints, panel: pd.DataFrame, layout: Layout) -> Carried:
         """What is carried of some series after the rows of a panel: new arrays."""
         values = self.model._preparation.raw(panel)
         when, counts = layout.when(), np.diff(layout.offsets)
-        mine: dict[str, npt.NDArray[Any]] = {name: part[series] for name, part in carried.items()}
+        mine: dict[str, npt.NDArray[Any]] = {
+            name: part[series] for name, part in self._carried.items()
+        }
         for number in range(int(counts.max())):
             which = np.flatnonzero(counts > number)
             at = layout.starts[which] + number
@@ -405,8 +472,12 @@ class Stream:
 
 
 def _fingerprint(model: RecurrentForecaster) -> str:
-    """Hash of the weights of a model, its scales among them."""
-    digest = hashlib.sha256()
+    """Hash of the weights of a model, its scales among them, and of how it prepares rows."""
+    made = model._preparation
+    how = (model.context, model.lookback, model.horizon, model._least_history, made.inputs)
+    digest = hashlib.sha256(repr((how, made.seasons, made.max_gap, made.scale)).encode())
+    for array in (made.fill, made.prior):
+        digest.update(array.tobytes())
     for network in model.networks_:
         for name, weight in sorted(network.state_dict().items()):
             digest.update(name.encode())
