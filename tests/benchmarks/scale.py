@@ -4,7 +4,7 @@
     python tests/benchmarks/scale.py --quick
 
 **Prepare**: 100,000 autoregressions of 500 rows, from a sorted panel in memory to the float32 rows
-that a network reads (checks, transform, features). Seconds, and the most memory resident meanwhile
+that a network reads (checks, features; no transform). Seconds, and the most memory resident meanwhile
 beyond what was there before, over the bytes of those float32 rows. The network is small here, its
 inputs are those of any.
 

@@ -32,7 +32,6 @@ class Methods:
             lookback=lookback,
             head=head,
             hidden_sizes=(hidden, hidden),
-            transform=tsf.SeriesScaler(),
             training=tsf.Training(max_epochs=1, validation=None),
             random_state=0,
             **more,
