@@ -33,6 +33,15 @@ def result():
     )
 
 
+def test_elapsed_time_is_drawn_in_hours():
+    hours = pd.timedelta_range("1h", periods=5, freq="30min")
+    forecast = pd.DataFrame({"forecast": range(5)}, index=hours)
+    axes = plot_forecast(forecast, pd.Series([1.0], index=pd.to_timedelta(["30min"])))
+    assert axes.get_xlabel() == "hours"
+    assert axes.lines[0].get_xdata().tolist() == [0.5]
+    assert axes.lines[1].get_xdata().tolist() == [1.0, 1.5, 2.0, 2.5, 3.0]
+
+
 def test_gain_is_the_running_sum_of_the_loss_saved(result):
     frame = result.frame.assign(loss=(result.frame["forecast"] - result.frame["actual"]).abs())
     mean = frame.groupby(["model", "cutoff"])["loss"].mean()

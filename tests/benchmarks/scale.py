@@ -4,9 +4,9 @@
     python tests/benchmarks/scale.py --quick
 
 **Prepare**: 100,000 autoregressions of 500 rows, from a sorted panel in memory to the float32 rows
-that a network reads (checks, features; no transform). Seconds, and the most memory resident meanwhile
-beyond what was there before, over the bytes of those float32 rows. The network is small here, its
-inputs are those of any.
+that a network reads (checks and features; there is no transform). Seconds, and the most memory
+resident meanwhile beyond what was there before, over the bytes of those float32 rows. The network
+is small here, its inputs are those of any.
 
 **Growth**: 10^2, 10^3, 10^4 and 10^5 series of 100 rows, a process each, an LSTM of two layers of 8
 over 16 rows: prepare, one epoch of `fit`, `predict`, and 20 origins each in both contexts. Time and

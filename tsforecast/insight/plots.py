@@ -108,11 +108,11 @@ def plot_backtest(
     """
     gain = cumulative_gain(frame, against=against, target=target)
     axes = _axes(ax)
+    cutoffs = _on_axis(gain.index, axes, name="cutoff")
     for model in gain.columns:
-        axes.plot(gain.index, gain[model], label=str(model), linewidth=1.3)
+        axes.plot(cutoffs, gain[model], label=str(model), linewidth=1.3)
     axes.axhline(0.0, color="0.4", linewidth=0.8)
     axes.set_ylabel(f"{gain.attrs['loss']} loss saved against {against},\nadded up over cutoffs")
-    axes.set_xlabel("cutoff")
     axes.legend(frameon=False, fontsize="small", ncols=2)
     return axes
 
@@ -159,7 +159,9 @@ def plot_forecast(
         _one_per_time("history", history.index.get_level_values(-1))
     axes = _axes(ax)
     if history is not None:
-        axes.plot(history.index.get_level_values(-1), history, color="0.35", linewidth=1.0)
+        passed = _on_axis(history.index.get_level_values(-1), axes)
+        axes.plot(passed, history, color="0.35", linewidth=1.0)
+    time = _on_axis(pd.Index(time), axes)
     (line,) = axes.plot(time, forecast["forecast"], label=label, linewidth=1.6)
     interval = widest_interval(quantile_levels(forecast.columns))
     if interval is not None:
@@ -181,6 +183,15 @@ def _one_per_time(name: str, time: pd.Index) -> None:
             advice=f"Choose a series with {name}.loc[series], a target with "
             f"{name}[{name}['target'] == 'close'], or rows of a backtest frame.",
         )
+
+
+def _on_axis(time: pd.Index, axes: Any, *, name: str = "") -> pd.Index:
+    """Give times that matplotlib can draw: elapsed time as hours, which the axis then says."""
+    if isinstance(time, pd.TimedeltaIndex):
+        time, name = time / pd.Timedelta(hours=1), f"{name} (hours)" if name else "hours"
+    if name:
+        axes.set_xlabel(name)
+    return time
 
 
 def _axes(ax: Any) -> Any:
