@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 
 import tsforecast as tsf
@@ -194,8 +195,40 @@ def test_transform_does_not_look_ahead(name, lengths, missing, seed):
 
 
 @quietly
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name.startswith("history")])
+@some_panels
+@few
+def test_a_sweep_that_goes_on_from_fit_does_not_look_ahead(name, lengths, missing, seed):
+    panel = make_panel(lengths, missing, seed)
+    day = panel.index.get_level_values("day")
+    model = clone(ESTIMATORS[name]).set_params(training=tsf.Training(max_epochs=1, validation=None))
+    fitted = FrozenEstimator(model.fit(panel[day <= day.unique()[20]]))
+    tsf.check_no_lookahead(fitted, panel, cutoff=day.unique()[30])
+
+
+@quietly
+@pytest.mark.parametrize("name", ["lstm", "running scale", "history", "history of a gru"])
+@some_panels
+@few
+def test_a_stream_does_not_look_ahead(name, lengths, missing, seed):
+    panel = make_panel(lengths, missing, seed)
+    days = panel.index.get_level_values("day").unique()[:24]
+    model = clone(ESTIMATORS[name]).fit(panel)
+
+    def live(rows):
+        day = rows.index.get_level_values("day")
+        stream, frames = tsf.Stream(model, rows[day <= days[15]]), []
+        for at in days[16:]:
+            stream.update(rows[day == at])
+            frames.append(stream.forecast().assign(cutoff=at))
+        return pd.concat(frames)
+
+    tsf.check_no_lookahead(live, panel, cutoff=days[19])
+
+
+@quietly
 @pytest.mark.parametrize("refit", [True, False, 2])
-@pytest.mark.parametrize("name", ["ewma", "lstm"])
+@pytest.mark.parametrize("name", ["ewma", "lstm", "history"])
 @pytest.mark.parametrize("train_size", [None, 12])
 @some_panels
 @few

@@ -371,13 +371,18 @@ def test_spacings_are_counted_within_series_alone(block, lengths, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "offset", [pd.offsets.Day(), pd.offsets.Day(3), pd.offsets.Hour(5), pd.offsets.Minute(30)]
+    "offset, zone",
+    [
+        (pd.offsets.Day(), None),  # with a zone, days go by the clock on the wall
+        (pd.offsets.Day(3), None),
+        (pd.offsets.Hour(5), None),
+        (pd.offsets.Hour(5), "Europe/Berlin"),
+        (pd.offsets.Minute(30), None),
+        (pd.offsets.Minute(30), "Europe/Berlin"),
+    ],
 )
-@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
 @pytest.mark.parametrize("unit", ["s", "ns"])
 def test_days_and_hours_are_added_as_one_by_one(offset, zone, unit):
-    if zone is not None and isinstance(offset, pd.offsets.Day):
-        pytest.skip("goes by the clock on the wall")
     time = pd.date_range("2024-03-29 12:00", periods=9, freq="7h", tz=zone).as_unit(unit)
     after = TimeStep(offset=offset).after(time_to_ints(time), 4, like=time)
     expected = [[stamp + k * offset for k in range(1, 5)] for stamp in time]

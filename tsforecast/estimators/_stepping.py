@@ -7,6 +7,7 @@ amount for each of them, however long the stream.  Letters of shapes are those o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,7 +22,7 @@ from tsforecast.data.transforms import RowNames
 from tsforecast.data.windows import Rows
 from tsforecast.estimators._preparation import refuse_infinite
 from tsforecast.estimators.baselines import KnownRows
-from tsforecast.nn.cells import LayerState, State
+from tsforecast.nn.cells import State, layer_parts
 from tsforecast.nn.inference import remembered_at_ends
 from tsforecast.nn.threads import FEW, at_once, in_order
 
@@ -144,7 +145,7 @@ class Stepper:
             self._keep_memory(carried, remembered_at_ends(self.networks, rows))
         if self.baseline is not None:
             said = self.baseline._prepare(panel, layout)
-            self._keep_known(carried, said, slice(None))
+            self._keep_known(carried, getattr(said, "parts", (said,)), slice(None))
         return carried
 
     # -------------------------------------------------------------------------------------- step
@@ -270,7 +271,7 @@ class Stepper:
         }
 
     def _keep_memory(self, carried: Carried, states: tuple[State, ...]) -> None:
-        parts = [part for state in states for layer in state for part in _parts(layer)]
+        parts = [part for state in states for layer in state for part in layer_parts(layer)]
         for name, part in zip(self._memory_sizes(), parts):
             carried[name] = part[0].numpy()
 
@@ -311,7 +312,7 @@ class Stepper:
                     network.encode(x, static, codes, state)[1]
                     for network, state in zip(self.networks, self.memory(part))
                 ]
-            return [part[0] for state in states for layer in state for part in _parts(layer)]
+            return [part[0] for state in states for layer in state for part in layer_parts(layer)]
 
         pieces = range(0, len(table), _SIDE_BY_SIDE)
         run = at_once if len(table) <= FEW else in_order
@@ -343,9 +344,8 @@ class Stepper:
             rows.append(KnownRows(own, value, age, state))
         return rows
 
-    def _keep_known(self, carried: Carried, said: Any, which: Any) -> None:
-        """Keep the last rows of what the baselines know, right-aligned."""
-        parts = getattr(said, "parts", (said,))
+    def _keep_known(self, carried: Carried, parts: Sequence[KnownRows], which: Any) -> None:
+        """Keep the last rows of what the baseline of each target knows, right-aligned."""
         for number, (part, rows) in enumerate(zip(self._baseline_parts(self.baseline), parts)):
             rows = rows.tail(part._memory)
             counts = np.diff(rows.layout.offsets)
@@ -383,7 +383,7 @@ class Stepper:
                 index = names.take(np.flatnonzero(which)).index()
                 panel = pd.DataFrame(raw[which, : len(targets)], index=index, columns=targets)
                 said: Any = self.baseline._prepare(panel, own)
-                self._keep_known(after, said, which)
+                self._keep_known(after, getattr(said, "parts", (said,)), which)
                 continue
             known = self._known_rows({k: v[which] for k, v in before.items()}, own)
             parts = self._baseline_parts(self.baseline)
@@ -391,7 +391,7 @@ class Stepper:
                 part.advance(rows, raw[which, k])
                 for k, (part, rows) in enumerate(zip(parts, known))
             )
-            self._keep_known(after, _Several(moved), which)
+            self._keep_known(after, moved, which)
 
     def _said(self, carried: Carried, layout: Layout) -> Floats:
         """What the baseline says at the last row of each series, transformed, (n, K, H)."""
@@ -489,17 +489,6 @@ class Stepper:
         return rows.extended(layout, table.reshape(n * horizon, -1))
 
 
-class _Several:
-    """Rows of several targets, as baselines have them."""
-
-    def __init__(self, parts: tuple[KnownRows, ...]) -> None:
-        self.parts = parts
-
-
 def _shifted(kept: Any, new: Any) -> Any:
     """Append a row to the second dimension, and drop the oldest."""
     return np.concatenate([kept[:, 1:], new[:, None]], axis=1)
-
-
-def _parts(layer: LayerState) -> tuple[Tensor, ...]:
-    return layer if isinstance(layer, tuple) else (layer,)

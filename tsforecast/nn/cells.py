@@ -41,6 +41,7 @@ __all__ = [
     "LayerState",
     "State",
     "gru_step",
+    "layer_parts",
     "lstm_step",
     "rnn_step",
     "unrolled",
@@ -64,6 +65,11 @@ LayerState: TypeAlias = Tensor | tuple[Tensor, Tensor]
 State: TypeAlias = tuple[LayerState, ...]
 
 _LAYERS: dict[str, type[nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+
+
+def layer_parts(state: LayerState) -> tuple[Tensor, ...]:
+    """Give the tensors of a layer's state: (h, c) or (h,)."""
+    return state if isinstance(state, tuple) else (state,)
 
 
 class CellStack(nn.Module):

@@ -39,16 +39,16 @@ __all__ = [
 ]
 
 # Scales may shrink or grow by at most exp(3), about 20 times, against their start ...
-_MAX_LOG_STRETCH = 3.0
+MAX_LOG_STRETCH = 3.0
 # ... and rates by exp(8), about 3,000 times, against the baseline: a quiet series can burst.
-_MAX_LOG_RATE = 8.0
+MAX_LOG_RATE = 8.0
 # Narrowest start of a scale, in units of the baseline's training error.
 _NARROWEST = 1e-4
 # QLIKE goes on as a straight line where the variance is exp(10), 22,000 times, the forecast.
 _QLIKE_LINEAR = 10.0
 # From this many scales on, a normal density goes on as a power.
 _NORMAL_RANGE = 30.0
-_DEGREES = (2.1, 100.0)
+DEGREES = (2.1, 100.0)
 _DISPERSIONS = (0.05, 1000.0)
 # Floor of a rate as a share of the step's mean training count, and its bounds: where series of
 # very different size are pooled it must leave a baseline of 1 alone.
@@ -97,7 +97,7 @@ class Head(Protocol):
         """Give z (..., H, n) at probabilities u, (n,) or (..., H, n): float64, on the CPU."""
 
 
-def _bounded(raw: Tensor, limit: float = _MAX_LOG_STRETCH) -> Tensor:
+def _bounded(raw: Tensor, limit: float = MAX_LOG_STRETCH) -> Tensor:
     return limit * torch.tanh(raw / limit)
 
 
@@ -428,7 +428,7 @@ class StudentT(_LocationScale):
         """
         size = np.nanquantile(np.abs(z), (np.arange(200) + 0.5) / 200, axis=0)  # (200, H)
         place = np.linspace(0.02, 0.98, 25)[:, None]  # (25, 1), one row per candidate
-        low, high = _DEGREES
+        low, high = DEGREES
         df = low * (high / low) ** place
         scale = np.maximum(np.sqrt(np.mean(np.square(size), axis=0)), _NARROWEST)  # (H,)
         scale = np.repeat(scale[None], len(df), axis=0)  # (25, H)
@@ -448,7 +448,7 @@ class StudentT(_LocationScale):
         return torch.from_numpy(np.stack(chosen, axis=-1)).float()
 
     def _degrees(self, raw: Tensor, start: Tensor) -> Tensor:
-        low, high = _DEGREES
+        low, high = DEGREES
         return low * torch.exp(math.log(high / low) * torch.sigmoid(start[..., 1] + raw[..., 2]))
 
     def loss(self, raw: Tensor, start: Tensor, z: Tensor, base: Tensor, unit: Tensor) -> Tensor:
@@ -517,7 +517,7 @@ class _Counts(_Distribution):
 
     def _rate(self, raw: Tensor, start: Tensor, base: Tensor) -> Tensor:
         """Mean of the count (..., H)."""
-        return torch.maximum(base, start[..., 0].exp()) * _bounded(raw[..., 0], _MAX_LOG_RATE).exp()
+        return torch.maximum(base, start[..., 0].exp()) * _bounded(raw[..., 0], MAX_LOG_RATE).exp()
 
     def _dispersion(self, raw: Tensor, start: Tensor) -> Tensor:
         """The r of variance = mean + mean^2 / r (..., H)."""

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from tsforecast.data.panel import Ints
 from tsforecast.data.windows import Rows, Shape
-from tsforecast.nn.cells import LayerState, State
+from tsforecast.nn.cells import LayerState, State, layer_parts
 from tsforecast.nn.network import ForecastNetwork
 from tsforecast.nn.threads import FEW, at_once, in_order
 
@@ -317,7 +317,7 @@ def _sweep(
             done = torch.from_numpy(batch.step[lo:hi] == passed - 1)
             where = torch.from_numpy(ends[1])[origin[done]]
             for whole, layer in zip(ends[0], state):
-                for target, values in zip(_parts(whole), _parts(layer)):
+                for target, values in zip(layer_parts(whole), layer_parts(layer)):
                     target[:, where] = values[:, stretch[done]]
 
 
@@ -331,10 +331,6 @@ def _zeros(network: ForecastNetwork, n: int) -> State:
     if cells.cell == "lstm":
         return tuple((zeros(size), zeros(size)) for size in cells.hidden_sizes)
     return tuple(zeros(size) for size in cells.hidden_sizes)
-
-
-def _parts(layer: LayerState) -> tuple[Tensor, ...]:
-    return layer if isinstance(layer, tuple) else (layer,)
 
 
 def _of_layer(layer: LayerState, which: Any) -> LayerState:
@@ -386,4 +382,4 @@ def _factors(n: int) -> npt.NDArray[np.uint64]:
 
 def _top(state: State) -> Tensor:
     """Hidden state of the top layer, (1, S, hidden)."""
-    return _parts(state[-1])[0]
+    return layer_parts(state[-1])[0]

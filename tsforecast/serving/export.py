@@ -19,9 +19,9 @@ from tsforecast._checks import bad_parameter
 from tsforecast.data.windows import Rows
 from tsforecast.estimators.forecaster import RecurrentForecaster
 from tsforecast.nn.heads import (
-    _DEGREES,
-    _MAX_LOG_RATE,
-    _MAX_LOG_STRETCH,
+    DEGREES,
+    MAX_LOG_RATE,
+    MAX_LOG_STRETCH,
     Gaussian,
     NegativeBinomial,
     Point,
@@ -433,7 +433,7 @@ def _gaussian(graph: _Graph, network: ForecastNetwork, raw: str, unit: str) -> d
 
 def _studentt(graph: _Graph, network: ForecastNetwork, raw: str, unit: str) -> dict[str, str]:
     centre, scale = _centre_and_scale(graph, network, raw)
-    low, high = _DEGREES
+    low, high = DEGREES
     place = graph.add("Add", _number(graph, raw, 2), graph.double(network.start[..., 1]))
     power = graph.add("Mul", graph.add("Sigmoid", place), graph.double(math.log(high / low)))
     return {
@@ -445,7 +445,7 @@ def _studentt(graph: _Graph, network: ForecastNetwork, raw: str, unit: str) -> d
 
 def _counts(graph: _Graph, network: ForecastNetwork, raw: str, unit: str) -> dict[str, str]:
     least = graph.double(network.start[..., 0].double().exp())
-    change = graph.add("Exp", _bounded(graph, _number(graph, raw, 0), _MAX_LOG_RATE))
+    change = graph.add("Exp", _bounded(graph, _number(graph, raw, 0), MAX_LOG_RATE))
     said = {"forecast": graph.add("Mul", graph.add("Max", "base", least), change)}
     if isinstance(network.head, NegativeBinomial):
         said["dispersion"] = _stretched(graph, network.start[..., 1], _number(graph, raw, 1))
@@ -474,7 +474,7 @@ def _bounded(graph: _Graph, raw: str, limit: float) -> str:
 
 
 def _stretched(graph: _Graph, start: Tensor, raw: str) -> str:
-    change = _bounded(graph, raw, _MAX_LOG_STRETCH)
+    change = _bounded(graph, raw, MAX_LOG_STRETCH)
     return graph.add("Exp", graph.add("Add", change, graph.double(start)))
 
 

@@ -398,7 +398,6 @@ class Stream:
         order = np.arange(n)
         if self._ids is not None:
             ids = self._ids
-            order = np.asarray(ids.argsort(), dtype=np.int64)
             if series is not None:
                 wanted = list(series) if pd.api.types.is_list_like(series) else [series]
                 unknown = [name for name in wanted if name not in ids]
@@ -410,7 +409,8 @@ class Stream:
                         advice="Feed rows of it with update first.",
                         series=unknown[0],
                     )
-                order = order[np.isin(order, ids.get_indexer(pd.Index(wanted)))]
+                order = np.unique(ids.get_indexer(pd.Index(wanted)))
+            order = order[ids.take(order).argsort()]
         elif series is not None:
             raise bad_parameter(
                 "series", expected="None, as the one series has no name", found=series
