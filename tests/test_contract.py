@@ -409,6 +409,70 @@ def test_copies_predict_bit_equal(name):
             pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
+@quietly
+@every_estimator
+def test_a_saved_model_forecasts_bit_equal(name, tmp_path):
+    model = clone(ESTIMATORS[name]).fit(PANEL)
+    for tail in (False, True):
+        tsf.save(model, tmp_path / "model", tail=tail)
+        again = tsf.load(tmp_path / "model")
+        # a sweep from the beginning is rounded otherwise than one that goes on from fit
+        exact = tail or not name.startswith("history")
+        for panel in (PANEL, PANEL.loc[["s1"]], *([None] if tail else [])):
+            one, other = forecast(model, panel), forecast(again, panel)
+            pd.testing.assert_frame_equal(one, other, check_exact=exact)
+        many = (each.forecast_origins(PANEL) for each in (model, again))
+        pd.testing.assert_frame_equal(*many, check_exact=exact)
+
+
+def secret_panel():
+    """Names, categories and values that cannot be there by chance."""
+    panel = make_panel(seed=3)
+    panel = panel.rename(index=lambda name: f"PATIENT-{name}", level=0)
+    return panel.assign(kind=panel["kind"].cat.rename_categories({"a": "WARD-a", "b": "WARD-b"}))
+
+
+def texts_of(panel):
+    """Names and values as they would be written, and as they lie in memory, two by two.
+
+    But for medians, which a robust scaler learns: they may be values of the panel.
+    """
+    table = panel[["y", "x", "z"]]
+    columns = table.mask(table == table.median()).to_numpy().T
+    names = [b"PATIENT", b"WARD"]
+    values = columns[np.isfinite(columns)]
+    written = [repr(float(value)).encode() for value in values]
+    doubles = [value.tobytes() for value in values]
+    singles = [
+        pair.tobytes()
+        for column in columns
+        for pair in np.lib.stride_tricks.sliding_window_view(column.astype(np.float32), 2)
+    ]
+    return [*names, *written, *doubles, *singles]
+
+
+@quietly
+@every_estimator
+def test_no_name_and_no_value_of_the_training_panel_is_shown_or_saved(name, tmp_path):
+    panel = secret_panel()
+    model = clone(ESTIMATORS[name]).fit(panel)
+    tsf.save(model, tmp_path / "model")
+    files = b"".join(path.read_bytes() for path in (tmp_path / "model").iterdir())
+    shown = repr(model) + model._repr_html_() + str(model.get_params())
+    other = make_panel(seed=4)
+    for wrong in (other.drop(columns=np.ravel(model.target)[0]), other.iloc[::-1], None, 3):
+        try:
+            tsf.load(tmp_path / "model").predict(wrong)
+        except (ValueError, TypeError) as error:
+            shown += str(error)
+    secrets = texts_of(panel)
+    assert [secret for secret in secrets if secret in files + shown.encode()] == []
+    with_tail = tmp_path / "with tail"
+    tsf.save(model, with_tail, tail=True)
+    files = b"".join(path.read_bytes() for path in with_tail.iterdir())
+    assert b"PATIENT-s0" in files  # the search finds what is there
+
+
 @every_estimator
 def test_parameters_come_back_as_they_were_given(name):
     model = ESTIMATORS[name]

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tsforecast.data import features as module
-from tsforecast.data.features import Features, feature_rows, stretches
-from tsforecast.data.panel import Layout, as_panel, layout_of
+from tsforecast.data.features import Features, feature_rows
+from tsforecast.data.panel import Layout, as_panel, layout_of, stretches
 
 NAN = np.nan
 

@@ -13,6 +13,7 @@ from scipy import stats
 
 from tsforecast.nn.heads import (
     DECILES,
+    Classes,
     Gaussian,
     Head,
     NegativeBinomial,
@@ -646,3 +647,58 @@ def test_quantiles_at_uniform_random_numbers_are_samples(head):
         scale = np.exp(start[0, 0].item() + bounded(0.3))
         df = head._degrees(raw, start).item() if isinstance(head, StudentT) else np.inf
         assert stats.kstest(sample, stats.t(df, 20.3, scale).cdf).pvalue > 0.01
+
+
+# ------------------------------------------------------------------------------------------ classes
+
+
+def codes(n_classes: int, n: int = 60, *, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, n_classes, size=(n, H)).astype(float)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 5])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_classes_start_at_their_weighted_frequencies(n_classes, weighted):
+    head, z = Classes(n_classes), codes(n_classes)
+    weight = np.arange(1.0, 61.0) if weighted else None
+    start = head.start(z, z, z, weight=weight)
+    assert start.shape == (H, head.size)
+    found = head.probabilities(torch.zeros(4, H, head.size), start)
+    expected = [
+        [np.average(z[:, h] == k, weights=weight) for k in range(n_classes)] for h in range(H)
+    ]
+    np.testing.assert_allclose(found.numpy(), np.broadcast_to(expected, found.shape), atol=1e-6)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_loss_of_classes_is_minus_the_logarithm_of_their_probability(n_classes):
+    head, z = Classes(n_classes), codes(n_classes)
+    start, raw = head.start(z, z, z), some_raw(head, 60)
+    loss = head.loss(raw, start, torch.from_numpy(z).float(), BASE, UNIT).numpy()
+    probability = head.probabilities(raw, start).numpy()
+    for at in np.ndindex(*z.shape):
+        assert loss[at] == pytest.approx(-np.log(probability[at][int(z[at])]), rel=1e-5)
+    np.testing.assert_allclose(probability.sum(axis=-1), 1.0)
+    likely, nothing = head.forecast(raw, start, BASE, UNIT)
+    np.testing.assert_array_equal(likely, probability.argmax(axis=-1))
+    assert nothing.shape == (60, H, 0)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_classes_that_nobody_has_and_extreme_numbers_stay_finite(n_classes):
+    head = Classes(n_classes)
+    z = np.zeros((10, H))
+    start = head.start(z, z, z)
+    assert start.isfinite().all()
+    raw = torch.full((10, H, head.size), 1e4).requires_grad_()
+    loss = head.loss(raw, start, torch.full((10, H), n_classes - 1.0), BASE, UNIT)
+    loss.sum().backward()
+    assert loss.isfinite().all() and raw.grad.isfinite().all()
+    small = Classes(2).probabilities(torch.full((1, 1, 1), 60.0), torch.zeros(1, 1))
+    assert 0 < small[0, 0, 0].item() < 1e-20  # 1 - p would be 0
+
+
+def test_classes_have_no_quantiles():
+    raw = torch.zeros(1, H, 1)
+    with pytest.raises(ValueError, match="'head': expected a distribution of numbers"):
+        Classes().quantile(raw, raw, raw, raw, raw)

@@ -10,7 +10,7 @@ import torch
 from small import make_windows
 from torch import Tensor, nn
 
-from tsforecast.data.features import Features
+from tsforecast.data.features import ArrayFeatures, Features
 from tsforecast.data.windows import Windows
 from tsforecast.nn.heads import Gaussian, Head, NegativeBinomial, Point, Poisson, Quantiles
 from tsforecast.nn.network import ForecastNetwork, InputScale, input_scale
@@ -48,8 +48,8 @@ def make_network(*, trained: bool = True, seed: int = 0, **changed: Any) -> Fore
         "layer_norm": False,
         "init": "keras",
         "max_steps": T,
-        "error_scale": np.repeat(SCALE, features.n_targets, axis=0),
-        "start": start_of(head, features.n_targets),
+        "error_scale": np.repeat(SCALE, getattr(features, "n_targets", 1), axis=0),
+        "start": start_of(head, getattr(features, "n_targets", 1)),
     } | changed
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -513,3 +513,26 @@ def test_quantiles_at_the_levels_of_the_head_are_those_of_the_forecast():
 def test_hidden_sizes_that_are_no_sequence_are_refused():
     with pytest.raises(ValueError, match=r"parameter 'hidden_sizes'.*write \(64,\)"):
         make_network(hidden_sizes=64)
+
+
+# ------------------------------------------------------------------------------------------- arrays
+
+
+def test_features_of_arrays_are_standardised_and_not_squashed():
+    """An affine change of the inputs is undone exactly, however far they lie outside."""
+    location, gain = np.array([3.0, -5.0]), np.array([0.5, 0.25])
+    plain = make_network(features=ArrayFeatures(2), scale=InputScale(np.zeros(2), np.ones(2)))
+    scaled = make_network(features=ArrayFeatures(2), scale=InputScale(location, gain))
+    x = torch.randn(4, T, 2, generator=torch.manual_seed(1)) * 8
+    moved = x / torch.from_numpy(gain).float() + torch.from_numpy(location).float()
+    torch.testing.assert_close(scaled(make_windows(moved)), plain(make_windows(x)))
+    expected, _ = plain.cells(x)
+    torch.testing.assert_close(plain.encode(x, x[:, 0, :0], x[:, 0, :0].long())[0], expected)
+
+
+def test_a_window_of_an_array_begins_with_its_first_row():
+    """No feature of the first row is taken for a change since the row before."""
+    network = make_network(features=ArrayFeatures(2))
+    x = torch.randn(1, T, 2, requires_grad=True)
+    network(make_windows(x * 1.0)).sum().backward()
+    assert (x.grad[0, 0] != 0).all()

@@ -1,18 +1,20 @@
-"""Rolling origins cut on time, and serve scikit-learn as cv."""
+"""Rolling origins cut on time, splits between series keep groups whole; both serve as cv."""
 
 from __future__ import annotations
 
 import re
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 
 from tsforecast._checks import DataError
-from tsforecast.data.panel import as_panel
-from tsforecast.data.splits import RollingOrigin, validation_start
+from tsforecast.data.panel import as_panel, layout_of
+from tsforecast.data.splits import RollingOrigin, SeriesSplit, scored_origins, validation_start
+from tsforecast.estimators.baselines import Naive
 
 
 def stacked(*lengths: int) -> pd.DataFrame:
@@ -128,8 +130,12 @@ def test_parameters_are_whole_numbers(name: str):
 
 def test_rows_in_another_order_are_refused():
     panel = stacked(10, 10).swaplevel().sort_index().swaplevel()
-    with pytest.raises(DataError, match=r"rows are not in the panel's order.*as_panel"):
+    message = r"rows are not in the panel's order.*found 18 of 20 in another place.*as_panel"
+    with pytest.raises(DataError, match=message):
         next(RollingOrigin(2).split(panel))
+    table = stacked(10, 10).rename_axis(["series", "time"]).reset_index()
+    with pytest.raises(DataError, match=r"order.*found rows named by columns"):
+        next(SeriesSplit(2).split(table))
 
 
 def test_serves_as_cv_of_cross_val_score_and_grid_search():
@@ -148,3 +154,212 @@ def test_validation_is_the_latest_share_of_all_rows(size: float):
     start = validation_start(panel, size)
     late = panel.index.get_level_values("day").asi8 >= start
     assert late.mean() == pytest.approx(size, abs=3 / len(panel))  # one row of each series
+
+
+# ------------------------------------------------------------------------------- between series
+
+
+def stays(n: int = 12, *, died: tuple[int, ...] = (1, 4, 7), rows: int = 6) -> pd.DataFrame:
+    """Stays s00, s01, ... of unequal length, two of each patient; some die in their last row."""
+    parts = {}
+    for i in range(n):
+        length = rows + i % 3
+        outcome = np.zeros(length)
+        outcome[-1] = i in died
+        parts[f"s{i:02}"] = pd.DataFrame(
+            {"x": np.arange(length), "unit": float(i // 2), "died": outcome},
+            index=pd.RangeIndex(length, name="hour"),
+        )
+    return as_panel(pd.concat(parts, names=["stay"]))
+
+
+def names(panel: pd.DataFrame, rows: np.ndarray) -> set[str]:
+    return set(panel.index.get_level_values(0)[rows])
+
+
+@pytest.mark.parametrize("n_splits", [2, 5, None])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_every_series_is_on_one_side_and_tested_once(n_splits: int | None, shuffle: bool):
+    panel = stays()
+    splitter = SeriesSplit(n_splits, shuffle=shuffle, random_state=0)
+    tested = []
+    for train, test in splitter.split(panel):
+        assert not names(panel, train) & names(panel, test)
+        assert sorted([*train, *test]) == list(range(len(panel)))
+        tested.extend(names(panel, test))
+    assert sorted(tested) == sorted(panel.index.levels[0])
+    assert len(list(splitter.split(panel))) == splitter.get_n_splits(panel) == (n_splits or 12)
+
+
+def test_without_groups_the_cut_is_that_of_kfold_on_the_series():
+    panel = stays()
+    ids = np.array(panel.index.levels[0])
+    ours = [names(panel, test) for _, test in SeriesSplit(4, random_state=3).split(panel)]
+    folds = KFold(4, shuffle=True, random_state=3).split(ids)
+    assert ours == [set(ids[held]) for _, held in folds]
+
+
+@pytest.mark.parametrize("n_splits", [3, None])
+@pytest.mark.parametrize("by", ["column", "rows"])
+def test_no_group_is_torn_apart(n_splits: int | None, by: str):
+    panel = stays()
+    splitter = SeriesSplit(n_splits, group="unit" if by == "column" else None, random_state=1)
+    groups = None if by == "column" else panel["unit"].astype(str).to_list()
+    splits = list(splitter.split(panel, groups=groups))
+    for train, test in splits:
+        assert not set(panel["unit"].iloc[train]) & set(panel["unit"].iloc[test])
+    assert len(splits) == splitter.get_n_splits(panel, groups=groups) == (n_splits or 6)
+
+
+def test_series_without_a_group_are_groups_of_their_own():
+    panel = stays()
+    panel.loc[["s00", "s01", "s02"], "unit"] = np.nan
+    assert SeriesSplit(None, group="unit").get_n_splits(panel) == 3 + 5  # s03 is alone in its
+
+
+def test_parts_have_their_share_of_an_outcome_that_any_row_may_tell():
+    panel = stays(died=(1, 4, 7))
+    for seed in range(5):
+        splitter = SeriesSplit(3, stratify="died", random_state=seed)
+        dead = [
+            panel["died"].iloc[test].groupby(level=0).max().sum()
+            for _, test in splitter.split(panel)
+        ]
+        assert dead == [1, 1, 1]
+
+
+def test_a_group_has_the_largest_outcome_of_its_series():
+    panel = stays(died=(0, 1, 6))  # two of them are of one patient
+    splitter = SeriesSplit(2, stratify="died", group="unit", random_state=0)
+    for _, test in splitter.split(panel):
+        assert panel["died"].iloc[test].groupby(panel["unit"].iloc[test]).max().sum() == 1
+
+
+def test_categories_can_be_stratified():
+    panel = stays()
+    ward = np.where(panel.index.get_level_values(0) < "s06", "A", "B")
+    panel["ward"] = pd.Categorical(ward)
+    for _, test in SeriesSplit(3, stratify="ward", random_state=0).split(panel):
+        assert [len(part) for _, part in panel.iloc[test].groupby("ward", observed=True)]
+        assert panel["ward"].iloc[test].groupby(level=0).first().value_counts().to_list() == [2, 2]
+
+
+def test_a_cut_by_series_and_time_holds_back_both():
+    panel = stays(rows=10)
+    blocks = RollingOrigin(2, 2)
+    splitter = SeriesSplit(3, random_state=0, time=blocks)
+    by_series = list(SeriesSplit(3, random_state=0).split(panel))
+    by_time = list(blocks.split(panel))
+    expected = [
+        (sorted(set(train) & set(known)), sorted(set(test) & set(shown)))
+        for train, test in by_series
+        for known, shown in by_time
+    ]
+    found = [(list(train), list(test)) for train, test in splitter.split(panel)]
+    assert found == expected
+    assert len(found) == splitter.get_n_splits() == 6
+
+
+def test_one_seed_gives_one_cut_and_none_gives_others():
+    panel = stays()
+    first, second = ([*SeriesSplit(3, random_state=7).split(panel)] for _ in range(2))
+    assert all(np.array_equal(a, b) for one, two in zip(first, second) for a, b in zip(one, two))
+    drawn = {tuple(next(SeriesSplit(3).split(panel))[1]) for _ in range(8)}
+    assert len(drawn) > 1
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"n_splits": 13}, "at least 13 series for n_splits=13, found 12"),
+        ({"n_splits": 7, "group": "unit"}, r"at least 7 groups of series .* found 6 \(12 series"),
+        ({"n_splits": 4, "stratify": "died"}, r"each value in at least 4 series, found 3 with 1,"),
+        ({"group": "ward"}, "group is not a column.*'ward'.*Name one of them as group="),
+        ({"stratify": "ward"}, "stratify is not a column"),
+        ({"group": "x"}, "static column varies.*one value in all rows"),
+        (
+            {"n_splits": 2, "time": RollingOrigin(1, 20)},
+            "too few rows for this splitter.*at least 21 time stamps",
+        ),
+    ],
+)
+def test_what_cannot_be_split_is_refused_with_numbers(options: dict, message: str):
+    with pytest.raises(DataError, match=message):
+        list(SeriesSplit(**options).split(stays()))
+
+
+def test_an_unknown_outcome_and_an_empty_side_are_refused():
+    panel = stays()
+    panel.loc["s03", "died"] = np.nan
+    with pytest.raises(DataError, match="outcome is missing .column 'died'.*1 of 12 without any"):
+        list(SeriesSplit(2, stratify="died").split(panel))
+    late = counted(3).set_axis(pd.RangeIndex(20, 23, name="time"))
+    both = as_panel(pd.concat({"a": counted(23), "b": late}, names=["series"]))
+    with pytest.raises(DataError, match="side of a split is empty.*found 0 and 20 in block 1 of 2"):
+        list(SeriesSplit(2, shuffle=False, time=RollingOrigin(2, 3)).split(both))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"n_splits": 1}, "n_splits.*at least 2, found 1"),
+        ({"n_splits": None, "stratify": "died"}, "number of parts, to stratify"),
+        ({"time": 3}, r"time.*a RollingOrigin\(...\) or None, found 3"),
+    ],
+)
+def test_parameters_that_make_no_sense_are_refused(options: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        SeriesSplit(**options)
+
+
+def test_groups_of_rows_must_fit_the_panel():
+    panel = stays()
+    with pytest.raises(ValueError, match=r"groups.*a value for each of 84 rows, found 2"):
+        list(SeriesSplit(2).split(panel, groups=[1, 2]))
+    with pytest.raises(ValueError, match="as group= names a column"):
+        list(SeriesSplit(2, group="unit").split(panel, groups=panel["unit"]))
+    with pytest.raises(DataError, match="static column varies .column 'groups'"):
+        list(SeriesSplit(2).split(panel, groups=panel["x"]))
+    with pytest.raises(ValueError, match="a panel, as n_splits=None"):
+        SeriesSplit(None).get_n_splits()
+
+
+@pytest.mark.parametrize("name", ["subject_id", "patient"])
+def test_a_column_that_looks_like_groups_draws_a_warning(name: str):
+    panel = stays().rename(columns={"unit": name})
+    with pytest.warns(UserWarning, match=f"{name!r} looks as if it named groups.*the training and"):
+        list(SeriesSplit(2).split(panel))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        list(SeriesSplit(2, group=name).split(panel))
+        list(SeriesSplit(2).split(panel, groups=panel[name]))
+
+
+def test_serves_as_cv_of_a_search_with_groups():
+    panel = stays()
+    search = GridSearchCV(Naive(target="x"), {"horizon": [1, 2]}, cv=SeriesSplit(3, random_state=0))
+    search.fit(panel, groups=panel["unit"])
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.n_splits_ == 3
+
+
+# ------------------------------------------------------------------------------- what is scored
+
+
+def test_scored_origins_are_late_ones_of_series_seen_and_all_of_others():
+    panel = as_panel(
+        pd.concat({"a": counted(10), "b": counted(8), "c": counted(4)}, names=["series"])
+    )
+    layout = layout_of(panel)
+    known = np.ones(len(panel), dtype=bool)
+    known[[7, 11]] = False
+    seen = np.array([True, False, True])
+
+    def rows(**options) -> list[int]:
+        return scored_origins(layout, known, seen, 6, horizon=2, **options).tolist()
+
+    assert rows() == [6, 10, 12, 13, 14, 15]  # c ends before
+    assert rows(min_history=4) == [6, 13, 14, 15]
+    assert rows(late=True) == [6]
+    with pytest.raises(DataError, match="rows at or after 6 with 5 rows behind.*none in 2 series"):
+        scored_origins(layout, known, seen, 6, horizon=5, late=True)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from small import NAN, layout_with, make_rows
 from torch import Tensor, nn
 
-from tsforecast.data.features import Features, feature_rows, stretches
-from tsforecast.data.panel import Layout, as_panel, layout_of
+from tsforecast.data.features import Features, feature_rows
+from tsforecast.data.panel import Layout, as_panel, layout_of, stretches
 from tsforecast.data.running import RunningScale
 from tsforecast.data.windows import (
     Origins,

@@ -27,7 +27,9 @@ _HOME = {
     "make_prices": "tsforecast.data.datasets",
     "make_vitals": "tsforecast.data.datasets",
     "RunningScale": "tsforecast.data.running",
+    "make_windows": "tsforecast.data.samples",
     "RollingOrigin": "tsforecast.data.splits",
+    "SeriesSplit": "tsforecast.data.splits",
     "Bounded": "tsforecast.data.transforms",
     "Clip": "tsforecast.data.transforms",
     "Log": "tsforecast.data.transforms",
@@ -44,9 +46,14 @@ _HOME = {
     "Backtest": "tsforecast.backtesting.rolling",
     "backtest": "tsforecast.backtesting.rolling",
     "evaluate": "tsforecast.metrics",
+    "Tuning": "tsforecast.backtesting.search",
+    "make_scorer": "tsforecast.backtesting.search",
+    "tune": "tsforecast.backtesting.search",
     "skill": "tsforecast.backtesting.skill",
     "LookaheadError": "tsforecast.backtesting.lookahead",
     "check_no_lookahead": "tsforecast.backtesting.lookahead",
+    "RecurrentClassifier": "tsforecast.estimators.arrays",
+    "RecurrentRegressor": "tsforecast.estimators.arrays",
     "RecurrentForecaster": "tsforecast.estimators.forecaster",
     "Drift": "tsforecast.estimators.baselines",
     "EWMA": "tsforecast.estimators.baselines",
@@ -59,6 +66,8 @@ _HOME = {
     "Stream": "tsforecast.serving.stream",
     "export_onnx": "tsforecast.serving.export",
     "onnx_inputs": "tsforecast.serving.export",
+    "load": "tsforecast.serving.persist",
+    "save": "tsforecast.serving.persist",
     "plot_backtest": "tsforecast.insight.plots",
     "plot_forecast": "tsforecast.insight.plots",
 }
@@ -71,6 +80,9 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.backtesting.lookahead import check_no_lookahead as check_no_lookahead
     from tsforecast.backtesting.rolling import Backtest as Backtest
     from tsforecast.backtesting.rolling import backtest as backtest
+    from tsforecast.backtesting.search import Tuning as Tuning
+    from tsforecast.backtesting.search import make_scorer as make_scorer
+    from tsforecast.backtesting.search import tune as tune
     from tsforecast.backtesting.skill import skill as skill
     from tsforecast.data.asof import align_asof as align_asof
     from tsforecast.data.calendars import calendar_features as calendar_features
@@ -86,12 +98,16 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.data.describe import describe_panel as describe_panel
     from tsforecast.data.panel import as_panel as as_panel
     from tsforecast.data.running import RunningScale as RunningScale
+    from tsforecast.data.samples import make_windows as make_windows
     from tsforecast.data.splits import RollingOrigin as RollingOrigin
+    from tsforecast.data.splits import SeriesSplit as SeriesSplit
     from tsforecast.data.transforms import Bounded as Bounded
     from tsforecast.data.transforms import Clip as Clip
     from tsforecast.data.transforms import Log as Log
     from tsforecast.data.transforms import LogReturn as LogReturn
     from tsforecast.data.transforms import SeriesScaler as SeriesScaler
+    from tsforecast.estimators.arrays import RecurrentClassifier as RecurrentClassifier
+    from tsforecast.estimators.arrays import RecurrentRegressor as RecurrentRegressor
     from tsforecast.estimators.baselines import EWMA as EWMA
     from tsforecast.estimators.baselines import Drift as Drift
     from tsforecast.estimators.baselines import Naive as Naive
@@ -114,6 +130,8 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.nn.training import Training as Training
     from tsforecast.serving.export import export_onnx as export_onnx
     from tsforecast.serving.export import onnx_inputs as onnx_inputs
+    from tsforecast.serving.persist import load as load
+    from tsforecast.serving.persist import save as save
     from tsforecast.serving.stream import Stream as Stream
 
 

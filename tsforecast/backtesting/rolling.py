@@ -19,6 +19,7 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils.validation import has_fit_parameter
 
 from tsforecast._checks import bad_parameter, callers_level, fail, first, positive_int
 from tsforecast._progress import progress_bar
@@ -138,6 +139,7 @@ def backtest(
     splitter: RollingOrigin | None = None,
     *,
     refit: bool | int = True,
+    warm_start: bool = False,
     fitted: bool = False,
     resume: Backtest | None = None,
     verbose: int = 0,
@@ -161,6 +163,10 @@ def backtest(
         Default: ``RollingOrigin()``.
     refit : bool or int
         True: fit at every split. False: once, at the first one. k: at every k-th.
+    warm_start : bool
+        A refit of a model whose `fit` takes ``init_from`` goes on from the weights of the fit
+        before (see `RecurrentForecaster.fit`), which has seen earlier rows alone; others are
+        fitted anew.
     fitted : bool
         Keep also the in-sample forecasts, once for each fit: those from every training row whose
         whole horizon is in the training rows, where the model gives one. They come from
@@ -265,8 +271,14 @@ def backtest(
                     bar.set_postfix_str(f"{name}, split {number + 1} of {len(splits)}")
                     # a resumed run fits where an uninterrupted one would have
                     fit_at = number - number % every
-                    if fits.get(name, (-1, None))[0] != fit_at:
-                        fits[name] = fit_at, _fitted(model, panel, splits[fit_at], doubts[name])
+                    at, before = fits.get(name, (-every, None))
+                    warm = warm_start and has_fit_parameter(model, "init_from")
+                    # warm, a resumed run goes through the fits before it again
+                    begin = at + every if warm else max(fit_at, at + 1)
+                    for at in range(begin, fit_at + 1, every):
+                        start = {"init_from": before} if warm and before is not None else {}
+                        before = _fitted(model, panel, splits[at], doubts[name], start)
+                        fits[name] = at, before
                     values = _model_values(
                         name,
                         *_forecasts(fits[name][1], context, split.cutoffs, horizon),
@@ -639,12 +651,14 @@ def _rows_of(panel: pd.DataFrame, flags: Any) -> pd.DataFrame:
     return panel if flags.all() else panel[flags]
 
 
-def _fitted(model: Any, panel: pd.DataFrame, split: Split, doubts: list[str]) -> Any:
+def _fitted(
+    model: Any, panel: pd.DataFrame, split: Split, doubts: list[str], start: dict[str, Any]
+) -> Any:
     """Fit on the split; what it warns of its convergence is added to `doubts`."""
     if isinstance(model, FrozenEstimator):
         return model
     with warnings.catch_warnings(record=True) as caught:
-        fitted = clone(model).fit(panel[_is_training(layout_of(panel), split)])
+        fitted = clone(model).fit(panel[_is_training(layout_of(panel), split)], **start)
     about = [str(w.message) for w in caught if issubclass(w.category, ConvergenceWarning)]
     doubts.append(about[0] if about else "")
     for other in caught:

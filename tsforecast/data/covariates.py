@@ -11,6 +11,7 @@ import pandas as pd
 
 from tsforecast._checks import fail, first
 from tsforecast.data.calendars import TimeStep
+from tsforecast.data.keys import Keys
 from tsforecast.data.panel import (
     Floats,
     Ints,
@@ -66,13 +67,13 @@ class StaticTable:
         Columns of numbers, D of them.
     fill : ndarray, shape (D,)
         Their means, which stand where a series has none.
-    categories : dict of str to Index
-        The known values of each column of categories, M of them.
+    categories : dict of str to Keys
+        Check sums of the known values of each column of categories, M of them.
     """
 
     numbers: list[Hashable]
     fill: Floats
-    categories: dict[Hashable, pd.Index]
+    categories: dict[Hashable, Keys]
 
     @classmethod
     def of(cls, table: pd.DataFrame) -> StaticTable:
@@ -80,7 +81,7 @@ class StaticTable:
         numbers = [name for name in table if not is_category(table[name])]
         fill = np.nan_to_num(table[numbers].mean().to_numpy(dtype=np.float64))
         categories = {
-            name: pd.Index(table[name].dropna().unique().astype(object))
+            name: Keys.of(pd.Index(table[name].dropna().unique().astype(object)))
             for name in table
             if name not in numbers
         }
@@ -103,7 +104,7 @@ class StaticTable:
         unknown = {}
         for j, (name, known) in enumerate(self.categories.items()):
             given = pd.Index(table[name].astype(object))
-            codes[:, j] = known.get_indexer(given) + 1
+            codes[:, j] = known.find(given) + 1
             if new := list(given[(codes[:, j] == 0) & given.notna()].unique()):
                 unknown[name] = new
         return values, codes, unknown

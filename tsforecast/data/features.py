@@ -9,6 +9,7 @@ from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from tsforecast.data.panel import Floats, Ints, Layout, forward_fill
 
-__all__ = ["Features", "feature_rows", "stretches"]
+__all__ = ["ArrayFeatures", "Features", "feature_rows"]
 
 _BLOCK = 1 << 15  # rows that are worked on together
 _FEW_BLOCKS = 8  # for which threads do not pay
@@ -55,6 +56,8 @@ class Features:
     scaled: bool = False
     n_future: int = 0
 
+    squashed: ClassVar[bool] = True  # once standardised, by asinh
+
     @property
     def size(self) -> int:
         """F."""
@@ -89,28 +92,25 @@ class Features:
         return slice(self.n_columns - self.n_future, self.n_columns)
 
 
-def stretches(layout: Layout, warm_up: Ints, max_gap: float | None) -> Ints:
-    """First row of the stretch that each row lies in, shape (N,).
+@dataclass(frozen=True)
+class ArrayFeatures:
+    """Features that are columns of an array, taken as they are.
 
-    Parameters
+    Standardised they are not squashed, so that a network on them is the function that courses
+    teach: a normalisation layer, recurrent layers, a dense one.
+
+    Attributes
     ----------
-    layout : Layout
-        The series.
-    warm_up : ndarray of int64, shape (S,)
-        First row of each series behind its warm-up rows.
-    max_gap : float or None
-        Hours (steps, where time is a whole number) from one row to the next that cut a series.
+    size : int
+        F.
     """
-    few = layout.n_rows < np.iinfo(np.int32).max
-    begins = np.repeat(warm_up.astype(np.int32 if few else np.int64), np.diff(layout.offsets))
-    if max_gap is None:
-        return begins
-    hours = layout.hours()
-    cut = np.zeros_like(begins)
-    jumps = np.flatnonzero(hours[1:] - hours[:-1] > max_gap) + 1  # negative between two series
-    cut[jumps] = jumps
-    cut[layout.starts] = layout.starts
-    return np.maximum(np.maximum.accumulate(cut), begins)
+
+    size: int
+
+    n_future: ClassVar[int] = 0
+    future: ClassVar[slice] = slice(0, 0)
+    from_row_before: ClassVar[slice] = slice(0, 0)
+    squashed: ClassVar[bool] = False
 
 
 def feature_rows(

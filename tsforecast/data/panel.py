@@ -30,10 +30,12 @@ __all__ = [
     "as_panel",
     "as_time",
     "forward_fill",
+    "gap_hours",
     "is_category",
     "layout_of",
     "pandas_frame",
     "previous_rows",
+    "stretches",
     "time_from_ints",
     "time_to_ints",
 ]
@@ -657,6 +659,10 @@ class Layout:
         found: Ints = ints[rows] if self.at is None else ints[self.at[rows]]
         return found
 
+    def time_at(self, row: int) -> Any:
+        """The time of a row."""
+        return self.labels[row if self.at is None else self.at[row]]
+
     def per_row(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Give what is true of the labels, one each, for every row, (N,)."""
         return values if self.at is None else values[self.at]
@@ -811,6 +817,57 @@ def previous_rows(layout: Layout) -> Ints:
     return np.maximum(
         np.arange(layout.n_rows) - 1, np.repeat(layout.starts, np.diff(layout.offsets))
     )
+
+
+def gap_hours(max_gap: Any, layout: Layout) -> float | None:
+    """Give `max_gap`, a span of time, in hours; a number of steps where time is a whole number.
+
+    Raises
+    ------
+    ValueError
+        If it is not what the panel's time asks for.
+    """
+    if max_gap is None:
+        return None
+    clock = isinstance(layout.labels, _CLOCKS)
+    number = isinstance(max_gap, int | float) and not isinstance(max_gap, bool)
+    try:
+        if clock == number:
+            raise ValueError
+        gap = pd.Timedelta(max_gap) / pd.Timedelta(hours=1) if clock else max_gap
+        if not gap > 0:
+            raise ValueError
+        return float(gap)
+    except (TypeError, ValueError):
+        raise bad_parameter(
+            "max_gap",
+            expected="a time span such as '2h'" if clock else "a number of steps above 0",
+            found=max_gap,
+        ) from None
+
+
+def stretches(layout: Layout, warm_up: Ints, max_gap: float | None) -> Ints:
+    """First row of the stretch that each row lies in, shape (N,).
+
+    Parameters
+    ----------
+    layout : Layout
+        The series.
+    warm_up : ndarray of int64, shape (S,)
+        First row of each series behind its warm-up rows.
+    max_gap : float or None
+        Hours (steps, where time is a whole number) from one row to the next that cut a series.
+    """
+    few = layout.n_rows < np.iinfo(np.int32).max
+    begins = np.repeat(warm_up.astype(np.int32 if few else np.int64), np.diff(layout.offsets))
+    if max_gap is None:
+        return begins
+    hours = layout.hours()
+    cut = np.zeros_like(begins)
+    jumps = np.flatnonzero(hours[1:] - hours[:-1] > max_gap) + 1  # negative between two series
+    cut[jumps] = jumps
+    cut[layout.starts] = layout.starts
+    return np.maximum(np.maximum.accumulate(cut), begins)
 
 
 def forward_fill(values: Floats, layout: Layout) -> tuple[Floats, Ints]:

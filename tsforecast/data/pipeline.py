@@ -60,12 +60,7 @@ class TargetTransform:
                 found=transform,
                 advice="For example transform=tsf.Log().",
             )
-        self.fitted = None if transform is None else clone(transform)
-        self.columns = list(known.columns)
-        self.n_targets = n_targets
-        self._steps = steps(self.fitted)
-        self.all_ours = all(_is_ours(step) for step in self._steps)
-        self._widths: list[int] = []  # of the steps' states
+        self._set(None if transform is None else clone(transform), list(known.columns), n_targets)
         frame, targets = known, known.iloc[:, :n_targets]
         for step in self._steps:
             step.fit(frame, targets)
@@ -75,6 +70,24 @@ class TargetTransform:
         if self.fitted is not None:
             for k in range(n_targets):
                 self._check_inverse(known, frame.iloc[:, k].to_numpy(), k)
+
+    def _set(self, fitted: Any, columns: list[Any], n_targets: int) -> None:
+        self.fitted = fitted
+        self.columns = columns
+        self.n_targets = n_targets
+        self._steps = steps(fitted)
+        self.all_ours = all(_is_ours(step) for step in self._steps)
+        self._widths: list[int] = []  # of the steps' states
+
+    @classmethod
+    def restored(
+        cls, fitted: Any, columns: list[Any], n_targets: int, widths: list[int]
+    ) -> TargetTransform:
+        """Put one together that was fitted before, from its public and private parts."""
+        self = cls.__new__(cls)
+        self._set(fitted, columns, n_targets)
+        self._widths = widths
+        return self
 
     @property
     def state_size(self) -> int:

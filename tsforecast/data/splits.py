@@ -1,8 +1,9 @@
-"""Splits that cut on time: rolling origins, and the validation part inside `fit`."""
+"""Splits that cut on time or between series, the validation part inside `fit`, what is scored."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +11,30 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tsforecast._checks import fail, positive_int
-from tsforecast.data.panel import Ints, as_panel, layout_of, time_from_ints
+from tsforecast._checks import DataError, bad_parameter, callers_level, fail, first, positive_int
+from tsforecast.data.covariates import constants
+from tsforecast.data.panel import Ints, Layout, as_panel, is_category, layout_of, time_from_ints
 
-__all__ = ["RollingOrigin", "Split", "held_out_series", "spread_evenly", "validation_start"]
+__all__ = [
+    "RollingOrigin",
+    "SeriesSplit",
+    "Split",
+    "check_split",
+    "held_out_series",
+    "scored_origins",
+    "splitter_name",
+    "spread_evenly",
+    "validation_start",
+    "warn_of_groups",
+]
+
+Bools = npt.NDArray[np.bool_]
+
+_ADVICE = (
+    "Use cv=RollingOrigin(...), which cuts all series at the same time, or cv=SeriesSplit(...), "
+    "which holds out whole series."
+)
+_GROUP_LIKE = ("subject_id", "patient", "patient_id")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +94,21 @@ class RollingOrigin:
     ...     print(train[[0, -1]], test[[0, -1]])
     [0 5] [0 7]
     [0 7] [0 9]
+
+    The origins of a backtest, three rows ahead, with two time stamps between fitting and the
+    first origin:
+
+    >>> for split in RollingOrigin(2, 2, gap=2).splits(panel, horizon=3):
+    ...     print(split.fit_until, list(split.cutoffs))
+    1 [3, 4]
+    3 [5, 6]
+
+    All series of a panel are cut at the same time (of B, times 2 to 4 are rows 5 to 7):
+
+    >>> both = pd.concat({"A": panel[:5], "B": panel[2:5]}, names=["series", "time"])
+    >>> for train, test in RollingOrigin(1, 2).split(both):
+    ...     print(train, test)
+    [0 1 2 5] [0 1 2 3 4 5 6 7]
     """
 
     n_splits: int = 5
@@ -137,24 +173,19 @@ class RollingOrigin:
         DataError
             If `X` is no panel, its rows are in another order, or it is too short.
         """
-        panel = as_panel(X)
-        if not panel.index.equals(X.index):
-            raise fail(
-                "rows are not in the panel's order",
-                expected="rows sorted by series and time",
-                found="another order",
-                advice="Pass as_panel(data) to the search.",
-            )
-        layout = layout_of(panel)
-        stamps = layout.stamps()
-        when = np.searchsorted(stamps, layout.when())
-        for since, until, origins in self._cuts(len(stamps), horizon=1):
-            end = origins[-1] + self.step
-            yield np.flatnonzero((since <= when) & (when <= until)), np.flatnonzero(when <= end)
+        for train, test in self._sides(layout_of(_in_order(X))):
+            yield np.flatnonzero(train), np.flatnonzero(test)
 
     def get_n_splits(self, X: object = None, y: object = None, groups: object = None) -> int:
         """Give the number of splits."""
         return self.n_splits
+
+    def _sides(self, layout: Layout) -> Iterator[tuple[Bools, Bools]]:
+        """Rows to fit on, and rows up to the end of the block, (N,) each."""
+        stamps = layout.stamps()
+        when = np.searchsorted(stamps, layout.when())
+        for since, until, origins in self._cuts(len(stamps), horizon=1):
+            yield (since <= when) & (when <= until), when <= origins[-1] + self.step
 
     def _cuts(self, n_stamps: int, horizon: int) -> list[tuple[int, int, Ints]]:
         """First and last stamp to fit on, and the origins, as positions among the stamps."""
@@ -177,6 +208,421 @@ class RollingOrigin:
         return cuts
 
 
+@dataclass(frozen=True)
+class SeriesSplit:
+    """Cut a panel between its series, for scikit-learn's ``cv=``.
+
+    No series, and no group of series, has rows on both sides of a split: the model is judged on
+    series (patients, tickers) that it has never seen.
+
+    Parameters
+    ----------
+    n_splits : int or None
+        Number of parts; each is the test part once. None leaves out one group at a time, or one
+        series where there are no groups.
+    group : column name, optional
+        A column that is constant within each series and names what must not be torn apart: the
+        patient of several stays. A series without a value is a group of its own. In its place
+        scikit-learn's ``groups=`` may come to `split`.
+    stratify : column name, optional
+        An outcome or event (0 or 1), or a category: every part gets its share of each value. A
+        group has the largest value among its rows.
+    shuffle : bool
+        Whether groups are drawn at random rather than in the panel's order.
+    random_state : int, RandomState or None
+        Seed of the draw. With None every call of `split` draws anew.
+    time : RollingOrigin, optional
+        Cut by time as well: of every part and every block, the training rows are those of the
+        training series that the block may be fitted on, and the test rows are all rows of the
+        other series up to the end of the block. A score counts all origins of unseen series; to
+        count those from the end of fitting on alone, use ``make_scorer(..., late=True)``.
+
+    Raises
+    ------
+    ValueError
+        If a parameter cannot be used.
+
+    See Also
+    --------
+    RollingOrigin : Cuts by time alone.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> stays = pd.MultiIndex.from_product([["a", "b", "c", "d"], range(2)])
+    >>> panel = pd.DataFrame({"x": range(8), "subject": [1, 1, 2, 2, 1, 1, 3, 3]}, index=stays)
+    >>> for train, test in SeriesSplit(2, shuffle=False).split(panel):
+    ...     print(train, test)
+    [4 5 6 7] [0 1 2 3]
+    [0 1 2 3] [4 5 6 7]
+
+    Stays a and c are of one patient:
+
+    >>> for train, test in SeriesSplit(None, group="subject").split(panel):
+    ...     print(train, test)
+    [2 3 6 7] [0 1 4 5]
+    [0 1 4 5 6 7] [2 3]
+    [0 1 2 3 4 5] [6 7]
+
+    Every part has a patient with the outcome:
+
+    >>> panel["died"] = [0, 0, 1, 1, 0, 0, 0, 1]
+    >>> for train, test in SeriesSplit(2, stratify="died", random_state=0).split(panel):
+    ...     print(test)
+    [2 3 4 5]
+    [0 1 6 7]
+
+    New series at later times:
+
+    >>> both = SeriesSplit(2, shuffle=False, time=RollingOrigin(1))
+    >>> for train, test in both.split(panel):
+    ...     print(train, test)
+    [4 6] [0 1 2 3]
+    [0 2] [4 5 6 7]
+    """
+
+    n_splits: int | None = 5
+    group: Hashable = field(default=None, kw_only=True)
+    stratify: Hashable = field(default=None, kw_only=True)
+    shuffle: bool = field(default=True, kw_only=True)
+    random_state: int | np.random.RandomState | None = field(default=None, kw_only=True)
+    time: RollingOrigin | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.n_splits is not None:
+            positive_int("n_splits", self.n_splits, least=2)
+        elif self.stratify is not None:
+            raise bad_parameter(
+                "n_splits",
+                expected="a number of parts, to stratify",
+                found=None,
+                advice="Parts of one group each cannot have a share of every outcome.",
+            )
+        if not isinstance(self.time, RollingOrigin | None):
+            raise bad_parameter("time", expected="a RollingOrigin(...) or None", found=self.time)
+
+    def split(
+        self, X: pd.DataFrame, y: object = None, groups: Any = None
+    ) -> Iterator[tuple[Ints, Ints]]:
+        """Give (train, test) row numbers, as scikit-learn's splitters do.
+
+        Parameters
+        ----------
+        X : DataFrame
+            A panel, its rows in order (see `as_panel`).
+        y : object
+            Ignored.
+        groups : array-like, shape (N,), optional
+            The group of each row, constant within a series; in place of `group`.
+
+        Yields
+        ------
+        train, test : ndarray of int64
+            Numbers of the rows to fit on, and to judge by.
+
+        Raises
+        ------
+        DataError
+            If `X` is no panel or its rows are in another order, a column is missing or varies
+            within a series, there are fewer groups, or groups of an outcome, than parts, or a
+            side of a split is empty.
+        """
+        panel = _in_order(X)
+        layout = layout_of(panel)
+        if self.group is None and groups is None:
+            warn_of_groups(panel, "the training and the test part")
+        group = self._groups(panel, layout, groups)
+        row_group = group[layout.codes()]
+        splitter = self._splitter(panel, layout, group)
+        n_groups = int(group.max()) + 1
+        everything = np.ones(layout.n_rows, dtype=bool)
+        blocks = [(everything, everything)] if self.time is None else [*self.time._sides(layout)]
+        label = None if self.stratify is None else self._outcomes(panel, layout, group)
+        for number, (_, held) in enumerate(splitter.split(np.empty((n_groups, 0)), label)):
+            tested = np.isin(row_group, held)
+            for block, (known, shown) in enumerate(blocks):
+                train, test = np.flatnonzero(known & ~tested), np.flatnonzero(shown & tested)
+                if not (len(train) and len(test)):
+                    raise fail(
+                        "a side of a split is empty",
+                        expected="rows of training series and of others in every block of time",
+                        found=f"{len(train)} and {len(test)} in block {block + 1} of {len(blocks)} "
+                        f"of part {number + 1}",
+                        advice="Use fewer or later blocks, or fewer parts.",
+                    )
+                yield train, test
+
+    def get_n_splits(self, X: Any = None, y: object = None, groups: Any = None) -> int:
+        """Give the number of splits: parts, times the blocks of `time`.
+
+        Parameters
+        ----------
+        X : DataFrame, optional
+            A panel; needed where `n_splits` is None.
+        y : object
+            Ignored.
+        groups : array-like, shape (N,), optional
+            As for `split`.
+
+        Raises
+        ------
+        ValueError
+            If it depends on the panel, and there is none.
+        """
+        n_blocks = 1 if self.time is None else self.time.n_splits
+        if self.n_splits is not None:
+            return self.n_splits * n_blocks
+        if X is None:
+            raise bad_parameter(
+                "X", expected="a panel, as n_splits=None leaves out each of its groups", found=None
+            )
+        panel = _in_order(X)
+        return (int(self._groups(panel, layout_of(panel), groups).max()) + 1) * n_blocks
+
+    def _groups(self, panel: pd.DataFrame, layout: Layout, groups: Any) -> Ints:
+        """Number of the group of each series, in the order of their first ones, (S,)."""
+        own = np.arange(layout.n_series)
+        name: Hashable = "groups"
+        if groups is not None:
+            if self.group is not None:
+                raise bad_parameter(
+                    "groups", expected="None, as group= names a column", found=self.group
+                )
+            if len(groups) != layout.n_rows:
+                raise bad_parameter(
+                    "groups",
+                    expected=f"a value for each of {layout.n_rows} rows",
+                    found=len(groups),
+                )
+            panel = pd.DataFrame({name: np.asarray(groups)}, index=panel.index)
+        elif self.group is not None:
+            panel, name = _with_column(panel, "group", self.group), self.group
+        else:
+            return own
+        known = pd.factorize(constants(panel, layout, [name])[name])[0]
+        # in order of appearance, a series without a value as a group of its own
+        return pd.factorize(np.where(known < 0, -1 - own, known))[0].astype(np.int64)
+
+    def _splitter(self, panel: pd.DataFrame, layout: Layout, group: Ints) -> Any:
+        """Splitter of scikit-learn for a table with a row for each group."""
+        from sklearn.model_selection import KFold, LeaveOneOut, StratifiedKFold
+
+        n_groups = int(group.max()) + 1
+        what = "series" if n_groups == layout.n_series else "groups of series"
+        needed = 2 if self.n_splits is None else self.n_splits
+        if n_groups < needed:
+            raise fail(
+                "too few series to split",
+                expected=f"at least {needed} {what} for n_splits={self.n_splits}",
+                found=f"{n_groups} ({layout.n_series} series)",
+                advice="Use fewer parts, or RollingOrigin, which cuts by time.",
+            )
+        if self.n_splits is None:
+            return LeaveOneOut()
+        kind = KFold if self.stratify is None else StratifiedKFold
+        seed = self.random_state if self.shuffle else None
+        return kind(self.n_splits, shuffle=self.shuffle, random_state=seed)
+
+    def _outcomes(self, panel: pd.DataFrame, layout: Layout, group: Ints) -> Ints:
+        """Outcome of each group, numbered."""
+        name = self.stratify
+        column = _with_column(panel, "stratify", name)[name]
+        if is_category(column):
+            values = constants(panel, layout, [name])[name].cat.codes.to_numpy(dtype=np.float64)
+            values[values < 0] = np.nan
+        else:
+            rows = column.to_numpy(dtype=np.float64)
+            # fmax passes over missing values
+            values = np.fmax.reduceat(rows, layout.starts)
+        largest = np.full(int(group.max()) + 1, np.nan)
+        np.fmax.at(largest, group, values)
+        if unknown := int(np.isnan(largest).sum()):
+            raise fail(
+                "an outcome is missing",
+                expected="a value in some row of every series",
+                found=f"{unknown} of {len(largest)} without any",
+                advice="Drop them, or stratify by another column.",
+                column=name,
+            )
+        outcomes, number, sizes = np.unique(largest, return_inverse=True, return_counts=True)
+        n_parts = self.n_splits or 2
+        if (sizes < n_parts).any():
+            few = [f"{n} with {value:g}" for value, n in zip(outcomes, sizes) if n < n_parts]
+            raise fail(
+                "too few of an outcome to stratify",
+                expected=f"each value in at least {n_parts} "
+                f"{'series' if len(largest) == layout.n_series else 'groups of series'}",
+                found=f"{first(few, shown=3)}, of {len(largest)}",
+                advice="Use fewer parts, or an outcome of few values.",
+                column=name,
+            )
+        return np.asarray(number, dtype=np.int64)
+
+
+def warn_of_groups(panel: pd.DataFrame, sides: str) -> None:
+    """Warn where a column looks as if it named groups of series and nobody has named it."""
+    alike = [name for name in _GROUP_LIKE if name in panel.columns]
+    if alike:
+        warnings.warn(
+            f"The column {alike[0]!r} looks as if it named groups of series, and group= is "
+            f"not given: series of one group may stand in {sides}.",
+            stacklevel=callers_level(),
+        )
+
+
+def scored_origins(
+    layout: Layout,
+    known: Bools,
+    seen: Bools,
+    cutoff: Any,
+    *,
+    horizon: int,
+    min_history: int = 1,
+    late: bool = False,
+) -> Ints:
+    """Choose the origins that a score counts: the same for every candidate of a search.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the panel that is scored: all rows up to the end of the test part.
+    known : ndarray of bool, shape (N,)
+        Whether a target is known at the row; other rows are no origins.
+    seen : ndarray of bool, shape (S,)
+        Whether `fit` has seen the series.
+    cutoff : time stamp
+        Last time that `fit` has seen. Series seen count from here on.
+    horizon : int
+        Rows that an origin must have after it.
+    min_history : int
+        Rows that an origin of an unseen series must have up to itself.
+    late : bool
+        Whether unseen series count from `cutoff` on too, rather than from their first rows.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        Rows, in order.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    counts = np.diff(layout.offsets)
+    row = np.arange(layout.n_rows)
+    after = layout.per_row(np.asarray(layout.labels >= cutoff))
+    age = row - np.repeat(layout.starts, counts) + 1
+    anew = (age >= min_history) & (after | (not late))
+    counted = np.where(np.repeat(seen, counts), after, anew)
+    origins = np.flatnonzero(counted & known & (row + horizon < np.repeat(layout.stops, counts)))
+    if len(origins) == 0:
+        raise fail(
+            "nothing to score",
+            expected=f"rows at or after {cutoff} with {horizon} rows behind them",
+            found=f"none in {int(seen.sum())} series that were fitted on, nor such an origin in "
+            f"{int((~seen).sum())} others",
+            advice="Pass the rows up to the end of the test part, training rows included. A block "
+            "of RollingOrigin, origins_per_split * step, is as long as the horizon at least.",
+        )
+    return origins
+
+
+def check_split(layout: Layout, train: Ints, test: Ints, *, horizon: int, place: str) -> None:
+    """Raise unless a forecaster that was fitted on one side can be scored on the other.
+
+    Of a series with rows on both sides, the test rows hold all training rows, as the context of
+    what is forecast; and somewhere test rows go on behind the training rows for the length of the
+    horizon, or are of a series that has none.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of all rows.
+    train, test : ndarray of int64
+        Numbers of the rows.
+    horizon : int
+        Rows ahead.
+    place : str
+        Which split of which splitter, for the message.
+
+    Raises
+    ------
+    DataError
+    """
+    trained: Any = np.zeros(layout.n_rows, dtype=bool)
+    tested = trained.copy()
+    trained[train] = tested[test] = True
+    series = layout.codes()
+    on_both: Any = np.zeros((2, layout.n_series), dtype=bool)
+    on_both[0, series[trained]] = on_both[1, series[tested]] = True
+    torn = trained & ~tested & on_both.all(axis=0)[series]
+    if torn.any():
+        raise _refused(layout, int(series[torn][0]), trained, tested, place)
+    late = layout.when() >= layout.when()[trained].max()
+    counted = tested & (late | ~on_both[0][series])
+    most = int(np.bincount(series[counted], minlength=1).max(initial=0)) - 1
+    if most < horizon:
+        raise fail(
+            "a split has nothing to score",
+            expected=f"a series with {horizon} test rows (horizon) behind the training rows, or "
+            "behind its own first row",
+            found=f"at most {max(most, 0)} ({place})",
+            advice=f"{_ADVICE} A block, origins_per_split * step, is as long as the horizon at "
+            "least.",
+        )
+
+
+def _refused(layout: Layout, series: int, trained: Any, tested: Any, place: str) -> DataError:
+    rows = slice(layout.offsets[series], layout.offsets[series + 1])
+    lacking = int((trained & ~tested)[rows].sum())
+    return fail(
+        "a split tears a series apart",
+        expected="test rows that hold the series' training rows, as the context of a forecast, "
+        "and go on behind them; or rows of a series on one side alone",
+        found=f"{int(trained[rows].sum())} training rows, of which {lacking} are not among its "
+        f"{int(tested[rows].sum())} test rows ({place})",
+        advice=_ADVICE,
+        series=None if layout.ids is None else layout.ids[series],
+    )
+
+
+def splitter_name(cv: Any) -> str:
+    """Name a splitter in a message."""
+    text = repr(cv)
+    return text if "\n" not in text and len(text) < 200 else type(cv).__name__
+
+
+def _in_order(X: Any) -> pd.DataFrame:
+    """A panel whose rows are those of `X`, one by one."""
+    panel = as_panel(X)
+    index = getattr(X, "index", None)
+    if not panel.index.equals(index):
+        found = "rows named by columns"
+        if isinstance(index, pd.MultiIndex) and len(index) == len(panel):
+            moved = int((panel.index.get_indexer(index) != np.arange(len(panel))).sum())
+            found = f"{moved} of {len(panel)} in another place"
+        raise fail(
+            "rows are not in the panel's order",
+            expected="rows sorted by series and time",
+            found=found,
+            advice="Pass as_panel(data) to the search.",
+        )
+    return panel
+
+
+def _with_column(panel: pd.DataFrame, parameter: str, name: Any) -> pd.DataFrame:
+    if name not in panel:
+        raise fail(
+            f"{parameter} is not a column",
+            expected=f"a column {name!r}",
+            found=f"columns {list(panel.columns)}",
+            advice=f"Name one of them as {parameter}=.",
+            column=name,
+        )
+    return panel
+
+
 def validation_start(panel: pd.DataFrame, size: float) -> int:
     """Time, as a whole number, from which on rows are validation: the last `size` of all rows."""
     when = layout_of(panel).when()
@@ -184,10 +630,12 @@ def validation_start(panel: pd.DataFrame, size: float) -> int:
     return int(np.partition(when, position)[position])
 
 
-def held_out_series(groups: Ints, size: float, seed: int) -> npt.NDArray[np.bool_]:
+def held_out_series(
+    groups: Ints, size: float, seed: int, *, kept: npt.NDArray[np.bool_] | None = None
+) -> npt.NDArray[np.bool_]:
     """Draw whole groups of series until about `size` of the series are validation, (S,) -> (S,).
 
-    At least one group is held out, and one is not.
+    At least one group is held out, and one is not; none with a series among the `kept` (S,).
 
     Raises
     ------
@@ -195,6 +643,8 @@ def held_out_series(groups: Ints, size: float, seed: int) -> npt.NDArray[np.bool
         If there is only one group.
     """
     n_groups = int(groups.max()) + 1
+    drawn = np.ones(n_groups, dtype=bool)
+    drawn[groups[kept] if kept is not None else []] = False
     if n_groups < 2:
         raise fail(
             "no series to hold out",
@@ -203,6 +653,7 @@ def held_out_series(groups: Ints, size: float, seed: int) -> npt.NDArray[np.bool
             advice="Use Training(validation='time').",
         )
     order = np.random.default_rng(seed).permutation(n_groups)
+    order = order[drawn[order]]
     taken = np.cumsum(np.bincount(groups, minlength=n_groups)[order]) / len(groups)
     n_held = int(np.clip(np.searchsorted(taken, size) + 1, 1, n_groups - 1))
     return np.isin(groups, order[:n_held])

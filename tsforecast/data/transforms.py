@@ -28,6 +28,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from tsforecast._checks import DataError, bad_parameter, choice, fail
+from tsforecast.data.keys import Keys
 from tsforecast.data.panel import Floats, Ints
 
 __all__ = ["Bounded", "Clip", "Log", "LogReturn", "PanelTransform", "RowNames", "SeriesScaler"]
@@ -484,11 +485,11 @@ class SeriesScaler(PanelTransform):
         values = panel[self.columns_]
         location, spread = self._location_and_spread(values)
         per_series = self.by == "series" and isinstance(panel.index, pd.MultiIndex)
-        self._series: pd.Index | None = None
+        self._series: Keys | None = None
         if per_series:
             groups = values.groupby(level=0, sort=False)
             locations, spreads = self._location_and_spread(groups)
-            self._series = pd.Index(locations.index)
+            self._series = Keys.of(pd.Index(locations.index))
             spread = np.sqrt((spreads**2).mean())  # typical spread within a series
             # the last row serves series that were not seen
             table_of_locations = np.vstack([locations.to_numpy(), location.to_numpy()])
@@ -516,7 +517,7 @@ class SeriesScaler(PanelTransform):
         if self._series is None:
             return self._location[:, j], self._scale[:, j]
         unknown = len(self._series)  # the last row of the tables
-        which = np.array([unknown] if rows.ids is None else self._series.get_indexer(rows.ids))
+        which = np.array([unknown]) if rows.ids is None else self._series.find(rows.ids)
         which = which[rows.codes].reshape(-1, *[1] * (values.ndim - 1))
         return self._location[which, j], self._scale[which, j]
 

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from tsforecast._checks import bad_parameter, fail, positive_int
 from tsforecast.data.calendars import TimeStep, infer_time_step
 from tsforecast.data.frames import forecast_frame
+from tsforecast.data.keys import Keys
 from tsforecast.data.panel import (
     Floats,
     Ints,
@@ -22,6 +23,8 @@ from tsforecast.data.panel import (
     layout_of,
     time_from_ints,
 )
+from tsforecast.data.splits import Bools, scored_origins
+from tsforecast.estimators._searched import refuse_foreign_split
 from tsforecast.metrics import quantile_column
 
 __all__ = ["PanelForecaster", "PreparedRows", "rows_after", "series_key", "targets_of"]
@@ -61,12 +64,12 @@ def targets_of(panel: pd.DataFrame, target: Any) -> list[Hashable]:
     return targets
 
 
-def series_key(layout: Layout, known: pd.Index | None) -> Ints:
+def series_key(layout: Layout, known: Keys | None) -> Ints:
     """Position of each series of `layout` among the series known from fit, -1 where unseen."""
     if known is None or layout.ids is None:
         same = known is None and layout.ids is None
         return np.full(layout.n_series, 0 if same else -1)
-    return np.asarray(known.get_indexer(layout.ids), dtype=np.int64)
+    return known.find(layout.ids)
 
 
 def rows_after(layout: Layout, step: TimeStep, horizon: int) -> pd.Index:
@@ -77,6 +80,17 @@ def rows_after(layout: Layout, step: TimeStep, horizon: int) -> pd.Index:
         return time
     ids = layout.ids.repeat(horizon)
     return pd.MultiIndex.from_arrays([ids, time], names=[layout.ids.name, layout.labels.name])
+
+
+def _span(layout: Layout) -> dict[str, Any]:
+    """First and last time of a panel, and how many series and rows it has."""
+    begins, ends = layout.when(layout.starts), layout.when(layout.stops - 1)
+    return {
+        "first": layout.time_at(layout.starts[np.argmin(begins)]),
+        "last": layout.time_at(layout.stops[np.argmax(ends)] - 1),
+        "series": layout.n_series,
+        "rows": layout.n_rows,
+    }
 
 
 def _kind(time: pd.Index) -> str:
@@ -104,9 +118,11 @@ class PanelForecaster(BaseEstimator):
     targets_: list[Hashable]
 
     _time_step: TimeStep
-    _tail: Any
+    _span: dict[str, Any]
+    _tail: Any  # None in a model that was saved without it
     _time_type: pd.Index
-    _series: pd.Index | None
+    _series: Keys | None
+    _series_type: pd.Index | None
 
     def fit(self, panel: pd.DataFrame, y: None = None) -> Any:
         """Learn from all rows of `panel`.
@@ -139,12 +155,17 @@ class PanelForecaster(BaseEstimator):
     def _remember(self, rows: PreparedRows) -> None:
         """Keep what `predict()` and `score` need: tails, series, spacing, the last time."""
         layout = rows.layout
-        last = layout.stops[np.argmax(layout.when(layout.stops - 1))] - 1
-        self.cutoff_ = layout.labels[last if layout.at is None else layout.at[last]]
+        self._span = _span(layout)
+        self.cutoff_ = self._span["last"]
         self._time_type = layout.labels.take([])  # a slice would keep them all
-        self._series = layout.ids
+        self._series = None if layout.ids is None else Keys.of(layout.ids)
+        self._series_type = None if layout.ids is None else layout.ids.take([])
         self._tail = rows.tail(self._memory)
         self._time_step = infer_time_step(layout)
+
+    def __sklearn_clone__(self) -> Any:
+        refuse_foreign_split(self)
+        return super().__sklearn_clone__()
 
     def __sklearn_is_fitted__(self) -> bool:
         # a fit that failed half-way has set names ending in _ already
@@ -182,8 +203,25 @@ class PanelForecaster(BaseEstimator):
                 found=future,
                 advice="A RecurrentForecaster(future=[...]) has them.",
             )
-        rows = self._tail if panel is None else self._prepared(panel)
+        rows = self._own_rows() if panel is None else self._prepared(panel)
         return rows, rows.layout.stops - 1
+
+    def _own_rows(self) -> Any:
+        """The last rows of `fit`.
+
+        Raises
+        ------
+        DataError
+            If the model was saved without them.
+        """
+        if self._tail is None:
+            raise fail(
+                "the model has no rows of its own",
+                expected="a panel, as the model was saved without the rows of fit",
+                found="none",
+                advice="Pass one, or save the model with tail=True.",
+            )
+        return self._tail
 
     def predict_quantiles(
         self,
@@ -246,7 +284,7 @@ class PanelForecaster(BaseEstimator):
             As the panel's.
         """
         check_is_fitted(self)
-        layout = self._tail.layout if panel is None else layout_of(as_panel(panel))
+        layout = self._own_rows().layout if panel is None else layout_of(as_panel(panel))
         return rows_after(layout, infer_time_step(layout, learned=self._time_step), self.horizon)
 
     def forecast_origins(
@@ -276,25 +314,24 @@ class PanelForecaster(BaseEstimator):
 
         Origins are the rows from `cutoff_` on for series seen in `fit`, all rows for others,
         each with all `horizon` rows after it. With several targets, the mean over them.
+
+        Raises
+        ------
+        DataError
+            If there is no such origin, a target does not move, or the rows of `fit` that a
+            forecast from its end needs are missing.
         """
         check_is_fitted(self)
         rows = self._prepared(panel)
         layout = rows.layout
-        origins, _ = layout.origins_at(None)
-        counts = np.diff(layout.offsets)
-        seen = np.repeat(series_key(layout, self._series) >= 0, counts)
-        stop = np.repeat(layout.stops, counts)
-        late = layout.per_row(np.asarray(layout.labels >= self.cutoff_))
         values = as_panel(panel)[self.targets_].to_numpy()  # (N, K)
-        origins = origins[(late | ~seen) & (origins + self.horizon < stop)]
-        origins = origins[np.isfinite(values[origins]).any(axis=1)]
-        if len(origins) == 0:
-            raise fail(
-                "nothing to score",
-                expected=f"rows at or after {self.cutoff_} with {self.horizon} rows behind them",
-                found="none",
-                advice="Pass the rows up to the end of the test part, training rows included.",
-            )
+        origins = scored_origins(
+            layout,
+            np.isfinite(values).any(axis=1),
+            self._seen_in_fit(layout),
+            self.cutoff_,
+            horizon=self.horizon,
+        )
         ahead = origins[:, None] + np.arange(1, self.horizon + 1)
         forecast, _ = self._forecast(rows, origins)
         ratios = []
@@ -312,6 +349,36 @@ class PanelForecaster(BaseEstimator):
                 )
             ratios.append(np.abs(actual - forecast[:, k])[known].mean() / naive)
         return float(1.0 - np.mean(ratios))
+
+    def _seen_in_fit(self, layout: Layout) -> Bools:
+        """Whether `fit` has seen each series of a panel to score, (S,); its rows must be there."""
+        self._require_rows_of_fit(layout)
+        return series_key(layout, self._series) >= 0
+
+    def _require_rows_of_fit(self, layout: Layout) -> None:
+        """Raise if series of `fit` lack the rows that a forecast from their ends needs."""
+        tail: Layout | None = getattr(getattr(self, "_tail", None), "layout", None)
+        if tail is None or (tail.ids is None) != (layout.ids is None):
+            return
+        series = np.zeros(tail.n_series, dtype=np.int64)
+        if tail.ids is not None and layout.ids is not None:
+            series = np.asarray(layout.ids.get_indexer(tail.ids), dtype=np.int64)
+        stamps = layout.labels.unique()
+        places = layout.codes() * len(stamps) + stamps.get_indexer(layout.time)
+        at = stamps.get_indexer(tail.time)
+        here = series[tail.codes()]
+        lacking = (here >= 0) & ((at < 0) | ~np.isin(here * len(stamps) + at, places))
+        if lacking.any():
+            row = int(np.flatnonzero(lacking)[0])
+            raise fail(
+                "rows of fit are missing",
+                expected="the last rows of fit among those to score, as context of the forecasts",
+                found=f"{int(lacking.sum())} of {int((here >= 0).sum())} missing, the first at "
+                f"{tail.time[row]}",
+                advice="Pass all rows up to the end of the test part, and to a search "
+                "cv=RollingOrigin(...) or SeriesSplit(...).",
+                series=None if layout.ids is None else layout.ids[here[row]],
+            )
 
     def _frame(
         self, rows: PreparedRows, origins: Ints, cutoffs: Ints, *, named: bool

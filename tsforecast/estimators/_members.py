@@ -103,7 +103,7 @@ class Members:
         residuals[0, ~np.isfinite(residuals).any(axis=0)] = 0.0
         smear = np.nanquantile(residuals, _FEW, axis=0)  # (G, K, H)
         # centred: where the way back is linear, the mean stays where it is
-        self._smear = smear - smear.mean(axis=0)
+        self._smear = np.ascontiguousarray(smear - smear.mean(axis=0))
         ranks = rankdata(residuals, axis=0, nan_policy="omit")
         count = np.isfinite(residuals).sum(axis=0)
         scores = np.nan_to_num(ndtri((ranks - 0.5) / count)).reshape(len(residuals), -1)

@@ -15,8 +15,17 @@ from sklearn.base import BaseEstimator, clone
 
 from tsforecast._checks import bad_parameter, callers_level, fail, first
 from tsforecast.data.covariates import StaticTable, constants
-from tsforecast.data.features import Features, feature_rows, stretches
-from tsforecast.data.panel import Floats, Ints, Layout, forward_fill, layout_of
+from tsforecast.data.features import Features, feature_rows
+from tsforecast.data.keys import Keys
+from tsforecast.data.panel import (
+    Floats,
+    Ints,
+    Layout,
+    forward_fill,
+    gap_hours,
+    layout_of,
+    stretches,
+)
 from tsforecast.data.pipeline import TargetTransform
 from tsforecast.data.running import RunningScale
 from tsforecast.data.windows import Rows
@@ -97,9 +106,14 @@ class Preparation:
         )
 
     @property
+    def categories(self) -> dict[Hashable, Keys]:
+        """The known values of each static category."""
+        return self._static.categories
+
+    @property
     def n_codes(self) -> list[int]:
-        """Known values of each static category."""
-        return [len(values) for values in self._static.categories.values()]
+        """How many of them there are."""
+        return [len(values) for values in self.categories.values()]
 
     @property
     def lag(self) -> int:
@@ -294,25 +308,14 @@ class Preparation:
             )
         return numbers, codes
 
+    def no_statics(self) -> tuple[Floats, Ints]:
+        """Numbers and codes of no series at all, (0, D) and (0, M)."""
+        table = self._static
+        return np.empty((0, len(table.numbers))), np.empty((0, len(table.categories)), np.int64)
+
     def gap_hours(self, layout: Layout) -> float | None:
         """`max_gap` in hours, or in steps where time is a whole number."""
-        if self.max_gap is None:
-            return None
-        clock = isinstance(layout.labels, pd.DatetimeIndex | pd.TimedeltaIndex)
-        number = isinstance(self.max_gap, int | float) and not isinstance(self.max_gap, bool)
-        try:
-            if clock == number:
-                raise ValueError
-            gap = pd.Timedelta(self.max_gap) / pd.Timedelta(hours=1) if clock else self.max_gap
-            if not gap > 0:
-                raise ValueError
-            return float(gap)
-        except (TypeError, ValueError):
-            raise bad_parameter(
-                "max_gap",
-                expected="a time span such as '2h'" if clock else "a number of steps above 0",
-                found=self.max_gap,
-            ) from None
+        return gap_hours(self.max_gap, layout)
 
     def _running(self, target: Floats, layout: Layout) -> tuple[Floats | None, Floats | None]:
         """Running location and scale of the targets, (N, K) each."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,12 @@ from tsforecast.data.panel import (
 )
 from tsforecast.data.pipeline import steps
 from tsforecast.data.running import RunningScale
-from tsforecast.data.splits import held_out_series, spread_evenly, validation_start
+from tsforecast.data.splits import (
+    held_out_series,
+    spread_evenly,
+    validation_start,
+    warn_of_groups,
+)
 from tsforecast.data.transforms import SeriesScaler
 from tsforecast.data.windows import (
     Origins,
@@ -39,8 +44,10 @@ from tsforecast.data.windows import (
 )
 from tsforecast.estimators._base import PanelForecaster
 from tsforecast.estimators._members import Members
+from tsforecast.estimators._params import RecordParameters, draw_seeds
 from tsforecast.estimators._preparation import Preparation
-from tsforecast.nn.cells import CELLS
+from tsforecast.estimators._warm import Start
+from tsforecast.nn.cells import CELLS, Init
 from tsforecast.nn.heads import Head, Point, as_head
 from tsforecast.nn.inference import Known, remembered
 from tsforecast.nn.network import ForecastNetwork, InputScale, input_scale
@@ -50,10 +57,9 @@ __all__ = ["RecurrentForecaster"]
 
 Bools = npt.NDArray[np.bool_]
 _MOST_VALIDATION_ORIGINS = 4096
-_GROUP_LIKE = ("subject_id", "patient", "patient_id")
 
 
-class RecurrentForecaster(PanelForecaster):
+class RecurrentForecaster(RecordParameters, PanelForecaster):
     """Forecast numeric columns of a panel with a stacked recurrent network.
 
     Every step of the horizon is decoded from the state at the newest row, as a correction of a
@@ -219,8 +225,14 @@ class RecurrentForecaster(PanelForecaster):
         self.random_state = random_state
         self.verbose = verbose
 
+    _records: ClassVar = {
+        "head": as_head,
+        "normalize": lambda scale: RunningScale() if scale in (None, "ewm") else scale,
+        "training": lambda training: Training() if training is None else training,
+    }
     _stop: BaseException | None
     _row_weights: Floats | None
+    _start: Start | None
 
     # ------------------------------------------------------------------------------------ verbs
 
@@ -230,7 +242,7 @@ class RecurrentForecaster(PanelForecaster):
         y: None = None,
         *,
         sample_weight: pd.Series | None = None,
-        init_from: None = None,
+        init_from: RecurrentForecaster | None = None,
     ) -> RecurrentForecaster:
         """Fit transform, baseline and network on the rows of `panel`.
 
@@ -243,8 +255,14 @@ class RecurrentForecaster(PanelForecaster):
         sample_weight : Series, optional
             Weight of each row as an origin in the loss, indexed as the panel; for series that
             count more, or for recent rows.
-        init_from : None
-            Reserved.
+        init_from : RecurrentForecaster, optional
+            Warm start: a fitted model of the same cell, layers, columns, seasons, head and horizon
+            (this one, too) whose weights training goes on from. What is measured (transform,
+            baseline, running scale, location and gain of the inputs, spread of the baseline's
+            errors) is measured anew on the rows given, as in any fit, so that the weights keep
+            their meaning in standardised units while the data move on. Epoch 0 is then the
+            network as it came. Validation looks only at rows, or series, that `init_from` has
+            not seen.
 
         Returns
         -------
@@ -253,24 +271,24 @@ class RecurrentForecaster(PanelForecaster):
         Raises
         ------
         DataError
-            If the panel cannot be used; the message names column, series and first rows.
+            If the panel cannot be used; the message names column, series and first rows. Also if
+            `init_from` has seen times after the panel's end, or leaves nothing to validate on.
+        ValueError
+            If `init_from` is a model of another shape.
         FloatingPointError
             If the loss stops being finite.
         KeyboardInterrupt
             After Ctrl-C, with the best weights so far in place. SIGTERM: SystemExit(143).
         """
-        if init_from is not None:
-            raise bad_parameter(
-                "init_from", expected="None", found=init_from, advice="Not available yet."
-            )
         self._check_parameters()
+        self._start = None if init_from is None else _start_of(init_from)
         panel = as_panel(panel)
         self._row_weights = None if sample_weight is None else aligned_weights(sample_weight, panel)
         self._warn_of_groups(panel)
         try:
             super().fit(panel, y)
         finally:
-            self._row_weights = None
+            self._row_weights = self._start = None
         stop, self._stop = self._stop, None
         if stop is not None:
             raise stop
@@ -352,13 +370,6 @@ class RecurrentForecaster(PanelForecaster):
         result["path"] = np.tile(np.arange(n), len(frame))
         result["value"] = values.ravel()
         return result
-
-    def set_params(self, **params: Any) -> RecurrentForecaster:
-        """Set parameters, as scikit-learn does; ``training__...`` also where `training` is None."""
-        if self.training is None and any(name.startswith("training__") for name in params):
-            self.training = Training()
-        super().set_params(**params)
-        return self
 
     # ------------------------------------------------------------------------------- parameters
 
@@ -490,13 +501,8 @@ class RecurrentForecaster(PanelForecaster):
         return self._role("static")
 
     def _warn_of_groups(self, panel: pd.DataFrame) -> None:
-        alike = [name for name in _GROUP_LIKE if name in panel.columns]
-        if alike and self.group is None and self._training().validation == "series":
-            warnings.warn(
-                f"The column {alike[0]!r} looks as if it named groups of series, and group= is "
-                "not given: series of one group may stand in training and in validation.",
-                stacklevel=callers_level(),
-            )
+        if self.group is None and self._training().validation == "series":
+            warn_of_groups(panel, "training and in validation")
 
     # -------------------------------------------------------------------------------------- fit
 
@@ -521,9 +527,12 @@ class RecurrentForecaster(PanelForecaster):
         if training.validation == "time":
             start = validation_start(panel, training.validation_size)
             late = layout.when() >= start
+            if self._start is not None:
+                late &= self._start.behind(layout)
             return layout.starts + np.add.reduceat(~late, layout.starts)
         if training.validation == "series":
-            held = held_out_series(groups, training.validation_size, seed)
+            seen = None if self._start is None else self._start.seen(layout)
+            held = held_out_series(groups, training.validation_size, seed, kept=seen)
             return np.where(held, layout.starts, layout.stops)
         return layout.stops
 
@@ -537,7 +546,9 @@ class RecurrentForecaster(PanelForecaster):
 
     def _fit(self, panel: pd.DataFrame, layout: Layout) -> Rows:
         training = self._training()
-        seeds = _seeds(self.random_state, self.n_members)
+        seeds = draw_seeds(self.random_state, self.n_members)
+        if self._start is not None:
+            self._start.check_time(layout)
         groups = self._groups(panel, layout)
         known_until = self._known_until(panel, layout, groups, seeds[0])
         counts = known_until - layout.starts
@@ -591,6 +602,8 @@ class RecurrentForecaster(PanelForecaster):
         shape = self._window_shape()
         validation, blocks = self._validation(rows, known_until, groups, error_scale, weights)
         if training.validation is not None and validation is None:
+            if self._start is not None:
+                raise self._nothing_new(training)
             raise self._too_short(layout, warm_up, training)
         n_origins, batch_size = plan_windows(
             len(origins),
@@ -619,6 +632,8 @@ class RecurrentForecaster(PanelForecaster):
                 network = self._network(
                     known, origins, errors / error_scale, error_scale, n_origins
                 )
+                if self._start is not None:
+                    self._start.put_into(network, member, self._preparation)
                 fitted = train(
                     network, batches, validation, training, blocks=blocks, verbose=self.verbose
                 )
@@ -710,22 +725,41 @@ class RecurrentForecaster(PanelForecaster):
         base = np.broadcast_to(known.base[origins], z.shape)
         unit = known.unit[origins][:, :, None] * error_scale
         starts = [head.start(z[:, k], base[:, k], unit[:, k]) for k in range(z.shape[1])]
-        static = known.static.numpy().astype(np.float64)
+        return self._new_network(
+            scale=input_scale(known.inputs[torch.from_numpy(later)].cpu()),
+            static=input_scale(known.static) if known.static.shape[1] else _NO_SCALE,
+            error_scale=error_scale,
+            start=torch.stack(starts),
+            init=training.init,
+            max_steps=max(2, self.lookback + n_origins - 1),
+        )
+
+    def _new_network(
+        self,
+        *,
+        scale: InputScale,
+        static: InputScale,
+        error_scale: Floats,
+        start: torch.Tensor,
+        init: Init,
+        max_steps: int = 2,
+    ) -> ForecastNetwork:
+        """Lay out a network by the parameters and what is measured."""
         return ForecastNetwork(
             features=self._preparation.features,
-            scale=input_scale(known.inputs[torch.from_numpy(later)].cpu()),
-            static=input_scale(known.static) if static.shape[1] else _NO_SCALE,
+            scale=scale,
+            static=static,
             n_codes=self._preparation.n_codes,
             season=self._season_rows,
             cell=self.cell,
             hidden_sizes=self.hidden_sizes,
             dropout=self.dropout,
             layer_norm=self.layer_norm,
-            init=training.init,
-            max_steps=max(2, self.lookback + n_origins - 1),
-            head=head,
+            init=init,
+            max_steps=max_steps,
+            head=as_head(self.head),
             error_scale=error_scale,
-            start=torch.stack(starts),
+            start=start,
         )
 
     def _learnable(self, known: Rows) -> Bools:
@@ -787,6 +821,17 @@ class RecurrentForecaster(PanelForecaster):
             advice=f"Lower `{what}`, or use Training(validation=None) with a fixed number of "
             "epochs.",
             column=self.targets_[0],
+        )
+
+    def _nothing_new(self, training: Training) -> ValueError:
+        assert self._start is not None
+        what = f"rows after {self._start.cutoff}, at least horizon {self.horizon} of them"
+        return fail(
+            "nothing to validate on",
+            expected=f"{'series' if training.validation == 'series' else what} that init_from has "
+            "not seen",
+            found="too few",
+            advice="Use Training(validation=None) with a fixed number of epochs, or more rows.",
         )
 
     # ------------------------------------------------------------------------------------- rows
@@ -908,6 +953,16 @@ class _Validation:
         return loss[:, 0].cpu().numpy().astype(np.float64)
 
 
+def _start_of(model: Any) -> Start:
+    """Read what `init_from` gives."""
+    if not isinstance(model, RecurrentForecaster):
+        raise bad_parameter(
+            "init_from", expected="a fitted RecurrentForecaster, or None", found=model
+        )
+    check_is_fitted(model)
+    return Start.of(model)
+
+
 _NO_SCALE = InputScale(np.zeros(0), np.zeros(0))
 
 
@@ -927,13 +982,3 @@ def _is_name(baseline: object) -> bool:
 
 def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _seeds(random_state: Any, n_members: int) -> list[int]:
-    """Draw a seed for each member without touching any global random state."""
-    if isinstance(random_state, np.random.RandomState):
-        return [int(seed) for seed in random_state.randint(2**31 - 1, size=n_members)]
-    if random_state is not None and not isinstance(random_state, np.random.Generator):
-        positive_int("random_state", random_state, least=0)
-    rng = np.random.default_rng(random_state)
-    return [int(seed) for seed in rng.integers(2**31 - 1, size=n_members)]

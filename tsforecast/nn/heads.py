@@ -28,6 +28,7 @@ from tsforecast.data.panel import Floats
 
 __all__ = [
     "DECILES",
+    "Classes",
     "Gaussian",
     "Head",
     "NegativeBinomial",
@@ -50,6 +51,8 @@ _QLIKE_LINEAR = 10.0
 _NORMAL_RANGE = 30.0
 DEGREES = (2.1, 100.0)
 _DISPERSIONS = (0.05, 1000.0)
+# Least share of a class that a start takes it to have.
+_RAREST = 1e-6
 # Floor of a rate as a share of the step's mean training count, and its bounds: where series of
 # very different size are pooled it must leave a baseline of 1 alone.
 _FLOOR_SHARE, _FLOORS = 0.1, (1e-4, 0.5)
@@ -643,6 +646,98 @@ class NegativeBinomial(_Counts):
     def _cdf(self, count: Floats, mean: Floats, dispersion: Floats) -> Floats:
         result: Floats = special.betainc(dispersion, count + 1, dispersion / (dispersion + mean))
         return result
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Probabilities of classes, for `RecurrentClassifier`; z holds the code of the class.
+
+    Two classes have one raw number, the change of the log-odds of code 1 (a sigmoid unit); more
+    have one each, the change of their log-probability before the softmax.  It starts at the
+    frequencies of the training samples, so that raw numbers of zero forecast these.  Loss:
+    cross-entropy.
+
+    Parameters
+    ----------
+    n_classes : int
+        Codes are 0, 1, ..., n_classes - 1.
+
+    Examples
+    --------
+    >>> Classes(2).size, Classes(3).size
+    (1, 3)
+    """
+
+    n_classes: int = 2
+
+    location: ClassVar[int] = 0
+    levels: ClassVar[tuple[float, ...]] = ()
+    mean: ClassVar[bool] = False
+    counts: ClassVar[bool] = False
+
+    @property
+    def size(self) -> int:
+        """One number for two classes, else one per class."""
+        return 1 if self.n_classes == 2 else self.n_classes
+
+    def start(
+        self, z: Floats, base: Floats, unit: Floats, *, weight: Floats | None = None
+    ) -> Tensor:
+        """Log-odds of code 1, or log-probabilities of all codes, in samples z (n, H): (H, size).
+
+        Parameters
+        ----------
+        z : ndarray, shape (n, H)
+            Codes.
+        base, unit : ndarray, shape (n, H)
+            Not used.
+        weight : ndarray, shape (n,), optional
+            Of the samples.
+        """
+        shares = np.stack(
+            [np.average(z == code, axis=0, weights=weight) for code in range(self.n_classes)], -1
+        )
+        shares = np.clip(shares, _RAREST, 1 - _RAREST)
+        logits = special.logit(shares[:, 1:]) if self.size == 1 else np.log(shares)
+        return torch.from_numpy(logits).float()
+
+    def loss(self, raw: Tensor, start: Tensor, z: Tensor, base: Tensor, unit: Tensor) -> Tensor:
+        """Cross-entropy of every step, (..., H, size) and (..., H) -> (..., H)."""
+        logits = raw + start
+        if self.size == 1:
+            return F.binary_cross_entropy_with_logits(logits[..., 0], z, reduction="none")
+        log_probability = F.log_softmax(logits, dim=-1)
+        return -log_probability.gather(-1, z[..., None].long())[..., 0]
+
+    def probabilities(self, raw: Tensor, start: Tensor) -> Tensor:
+        """Give those of all classes (..., H, n_classes): float64, on the CPU, no gradient."""
+        raw, start = _exact(raw, start)
+        logits = raw + start
+        if self.size == 1:  # each tail from its own side: 1 - p would lose small ones
+            return torch.sigmoid(torch.cat([-logits, logits], dim=-1))
+        return torch.softmax(logits, dim=-1)
+
+    def forecast(
+        self, raw: Tensor, start: Tensor, base: Tensor, unit: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Code of the most likely class (..., H), and no quantiles (..., H, 0)."""
+        likely = self.probabilities(raw, start).argmax(dim=-1).double()
+        return likely, likely[..., None][..., :0]
+
+    def quantile(self, raw: Tensor, start: Tensor, base: Tensor, unit: Tensor, u: Tensor) -> Tensor:
+        """Refuse: classes have no order.
+
+        Raises
+        ------
+        ValueError
+            Always.
+        """
+        raise bad_parameter(
+            "head",
+            expected="a distribution of numbers, to take samples or quantiles from",
+            found=self,
+            advice="Ask for probabilities of classes.",
+        )
 
 
 def as_head(head: str | Head) -> Head:

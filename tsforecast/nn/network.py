@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tsforecast.data.features import Features
+from tsforecast.data.features import ArrayFeatures, Features
 from tsforecast.data.panel import Floats
 from tsforecast.data.windows import Origins, Windows
 from tsforecast.nn.cells import Cell, CellStack, Init, State
@@ -52,8 +52,9 @@ class ForecastNetwork(nn.Module):
     """Stacked recurrent cells and a decoder that starts at zero over the baseline.
 
     Features are standardised and squashed by asinh: linear in the middle, logarithmic in the
-    tails, so that a level or a crash beyond the training range stays in reach.  At its first row
-    a window knows of no row before: hours and changes since then are 0 there.
+    tails, so that a level or a crash beyond the training range stays in reach.  (Those of arrays
+    are standardised alone.)  At its first row a window knows of no row before: hours and changes
+    since then are 0 there.
 
     What is decoded at an origin with state s, for all targets and steps at once:
 
@@ -64,7 +65,7 @@ class ForecastNetwork(nn.Module):
 
     Parameters
     ----------
-    features : Features
+    features : Features or ArrayFeatures
         Which of the F features are what.
     scale : InputScale
         Of the F features.
@@ -95,7 +96,7 @@ class ForecastNetwork(nn.Module):
     def __init__(
         self,
         *,
-        features: Features,
+        features: Features | ArrayFeatures,
         scale: InputScale,
         static: InputScale,
         n_codes: Sequence[int],
@@ -173,7 +174,8 @@ class ForecastNetwork(nn.Module):
         parts = [torch.asinh((static - self.static_location) * self.static_gain)]
         parts += [embed(codes[:, j]) for j, embed in enumerate(self.embeddings)]  # (B, ...) each
         beside = torch.cat(parts, dim=-1)[:, None].expand(-1, x.shape[1], -1)
-        states, state = self.cells(torch.cat([torch.asinh(x), beside], dim=-1), state, noise)
+        shown = torch.asinh(x) if self.features.squashed else x
+        states, state = self.cells(torch.cat([shown, beside], dim=-1), state, noise)
         return states, state
 
     def decode(self, states: Tensor, origins: Origins) -> Tensor:

@@ -25,7 +25,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
 from tsforecast._checks import bad_parameter, callers_level, choice, positive_int
-from tsforecast._progress import progress_bar
+from tsforecast._progress import progress_bar, report_epoch
 from tsforecast.data.panel import Floats, Ints
 from tsforecast.nn.cells import INITS
 from tsforecast.nn.threads import in_order, torch_threads
@@ -360,6 +360,8 @@ class _Watch:
         if self.bar is not None and epoch > 0:
             self.bar.update()
             self.bar.set_postfix_str(f"train {train_loss:.4g}, validation {value:.4g}")
+        if self.validation is not None and epoch > 0:
+            report_epoch(epoch, value, self.rows[0][2])
         return (
             self.validation is not None
             and self.best is not None

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Hashable, Sequence
-from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -24,8 +20,6 @@ from tsforecast.estimators._stepping import Carried, Stepper
 from tsforecast.estimators.forecaster import RecurrentForecaster
 
 __all__ = ["Stream"]
-
-_FORMAT = 1
 
 
 class Stream:
@@ -58,8 +52,9 @@ class Stream:
     back (`drop` forgets a series). Where `update` raises an error, nothing has changed. Rows of a
     series that begins are swept as a whole, those of others taken one by one. A beginning costs a
     copy of what is kept of all others: begin many series in one call. Where a panel is given, its
-    time zone and spacing are those of the forecasts, as with `predict`; a stream that was loaded,
-    or began with nothing, goes by those of `fit`.
+    time zone and spacing are those of the forecasts, as with `predict`; a stream that began with
+    nothing goes by those of `fit`. `tsforecast.save` writes it with its model, and
+    `tsforecast.load` goes on.
 
     Examples
     --------
@@ -87,12 +82,11 @@ class Stream:
         check_is_fitted(model)
         self.model = model
         self._stepper = Stepper(model)
-        self._ids: pd.Index | None = None if model._series is None else model._series[:0]
+        self._ids: pd.Index | None = model._series_type
         self._time = model._time_type
         self._step = model._time_step
         if panel is None:
-            static, codes = (model._tail.static[:0], model._tail.codes[:0])
-            self._carried = self._stepper.nothing(static.numpy(), codes.numpy())
+            self._carried = self._stepper.nothing(*model._preparation.no_statics())
             return
         _, layout = model._checked(panel)
         if isinstance(self._time, pd.DatetimeIndex):  # in the panel's zone, as of `predict`
@@ -246,95 +240,6 @@ class Stream:
             time_step=self._step,
         )
 
-    # --------------------------------------------------------------------------------- save, load
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write what is carried to a file of safetensors: numbers and names of series, no code.
-
-        The model is not in it. The file is replaced as a whole, or not at all.
-
-        Parameters
-        ----------
-        path : str or path
-
-        Raises
-        ------
-        TypeError
-            If the names of the series are neither text nor whole numbers.
-        """
-        from safetensors.numpy import save
-
-        ids = None if self._ids is None else self._ids.tolist()
-        if ids and not all(isinstance(name, str | int) for name in ids):
-            raise TypeError(
-                "expected names of series that are text or whole numbers, found "
-                f"{type(ids[0]).__name__}. Rename them before the stream begins."
-            )
-        about = {
-            "format": _FORMAT,
-            "model": _fingerprint(self.model),
-            "series": ids,
-            "level": None if self._ids is None else self._ids.name,
-            "time": self._time.name,
-        }
-        arrays = {name: np.ascontiguousarray(part) for name, part in self._carried.items()}
-        content = save(arrays, metadata={"tsforecast": json.dumps(about)})
-        whole = Path(path).absolute()
-        if not whole.parent.is_dir():
-            raise FileNotFoundError(f"expected a folder {whole.parent}, found none. Make it first.")
-        part = whole.with_name(f".{whole.name}.{os.getpid()}.part")
-        try:
-            with open(part, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, whole)
-        finally:
-            part.unlink(missing_ok=True)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], model: RecurrentForecaster) -> Stream:
-        """Go on with a stream that was saved, with the same fitted model.
-
-        Parameters
-        ----------
-        path : str or path
-        model : RecurrentForecaster
-            The one that the stream was made with (or a copy of it).
-
-        Raises
-        ------
-        DataError
-            If the file is no stream, or one of another model.
-        """
-        from safetensors import SafetensorError, safe_open
-
-        stream = cls(model, None)
-        try:
-            with safe_open(path, framework="np") as file:
-                about = json.loads((file.metadata() or {})["tsforecast"])
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            found = about["format"]
-        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-            raise _not_ours(path, f"{type(error).__name__}") from None
-        if found != _FORMAT:
-            raise _not_ours(path, f"format {found}")
-        if about["model"] != _fingerprint(model):
-            raise _not_ours(path, "one of another model")
-        ids = about["series"]
-        n = len(next(iter(arrays.values()))) if ids is None else len(ids)
-        wanted = stream._carried
-        fits = arrays.keys() == wanted.keys() and all(
-            part.dtype == wanted[name].dtype and part.shape == (n, *wanted[name].shape[1:])
-            for name, part in arrays.items()
-        )
-        if not fits or (ids is None) != (model._series is None):
-            raise _not_ours(path, "arrays of other shapes")
-        stream._ids = None if ids is None else pd.Index(ids, name=about["level"])
-        stream._time = stream._time.rename(about["time"])
-        stream._carried = arrays
-        return stream
-
     # ------------------------------------------------------------------------------------ within
 
     def _checked(self, data: pd.DataFrame) -> tuple[pd.DataFrame, Layout]:
@@ -352,12 +257,12 @@ class Stream:
                 advice="Give the rows the index of the panel that the model was fitted on.",
             )
         if self.model._series is not None and layout.ids is not None:
-            kinds = [pd.api.types.infer_dtype(ids) for ids in (self.model._series, layout.ids)]
+            kinds = [self.model._series.kind, pd.api.types.infer_dtype(layout.ids)]
             if kinds[0] != kinds[1]:
                 raise fail(
                     "series names are of another type than in fit",
-                    expected=f"{kinds[0]} names, such as {self.model._series[0]!r}",
-                    found=f"{kinds[1]}, such as {layout.ids[0]!r}",
+                    expected=f"{kinds[0]} names",
+                    found=f"{kinds[1]}, such as {layout.ids.tolist()[0]!r}",
                     advice="Convert them, e.g. with rows.rename(index=str, level=0).",
                 )
         if layout.labels.dtype != self._time.dtype:
@@ -469,26 +374,3 @@ class Stream:
             series=None if layout.ids is None else layout.names()[int(layout.codes()[at])],
             rows=[str(label) for label in panel.index[behind][:5]],
         )
-
-
-def _fingerprint(model: RecurrentForecaster) -> str:
-    """Hash of the weights of a model, its scales among them, and of how it prepares rows."""
-    made = model._preparation
-    how = (model.context, model.lookback, model.horizon, model._least_history, made.inputs)
-    digest = hashlib.sha256(repr((how, made.seasons, made.max_gap, made.scale)).encode())
-    for array in (made.fill, made.prior):
-        digest.update(array.tobytes())
-    for network in model.networks_:
-        for name, weight in sorted(network.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(weight.contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _not_ours(path: str | os.PathLike[str], found: str) -> ValueError:
-    return fail(
-        f"cannot load {os.fspath(path)!r}",
-        expected="a stream of this model, saved by Stream.save",
-        found=found,
-        advice="Load the model that the stream was made with, or make the stream anew.",
-    )

@@ -1,0 +1,699 @@
+"""Scores and searches on panels: any metric as a scorer of scikit-learn, and a search by Optuna."""
+
+from __future__ import annotations
+
+import hashlib
+import numbers
+import os
+import re
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import check_cv
+
+from tsforecast._checks import DataError, bad_parameter, choice, fail, first, positive_int
+from tsforecast._progress import listening, progress_bar
+from tsforecast.backtesting.rolling import (
+    _agreed,
+    _assemble,
+    _forecasts,
+    _Grid,
+    _model_values,
+    _Part,
+    _rows_of,
+    _scales,
+    _Truth,
+)
+from tsforecast.data.panel import Ints, as_panel, layout_of, time_from_ints
+from tsforecast.data.splits import (
+    Bools,
+    RollingOrigin,
+    Split,
+    check_split,
+    scored_origins,
+    splitter_name,
+)
+from tsforecast.metrics import METRICS, evaluate
+
+__all__ = ["PanelScorer", "Tuning", "make_scorer", "tune"]
+
+_SCALED = ("mase", "rmsse")
+
+
+def make_scorer(
+    metric: str,
+    *,
+    levels: Sequence[float] | None = None,
+    min_history: int = 1,
+    late: bool = False,
+) -> PanelScorer:
+    """Make a metric a scorer for scikit-learn: higher is better.
+
+    Origins are those of the estimators' own `score`: of series seen in `fit` the rows from
+    `cutoff_` on, of others all rows, each with all `horizon` rows after it.
+
+    Parameters
+    ----------
+    metric : str
+        One of those of `tsforecast.metrics.evaluate`. Losses are negated; coverage is the
+        distance from its nominal level, negated. With several targets, the mean over them.
+    levels : sequence of float, optional
+        Quantile levels to score; default those that the model gives. Fix them where candidates
+        have different ones.
+    min_history : int
+        Rows that an origin of a series not seen in `fit` must have up to itself: the largest
+        lookback of all candidates, to judge them by what they forecast rather than by how early.
+    late : bool
+        Count also the series not seen in `fit` from `cutoff_` on, as for ``SeriesSplit(time=...)``.
+
+    Returns
+    -------
+    callable
+        ``scorer(estimator, panel, y=None) -> float``, for ``scoring=`` of a search, alone or in a
+        dict of several. The estimator has `predict` (or `forecast_origins`), `target`, `horizon`
+        and `cutoff_`.
+
+    Raises
+    ------
+    ValueError
+        If a parameter cannot be used.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from tsforecast.data.splits import RollingOrigin
+    >>> from tsforecast.estimators.baselines import Naive
+    >>> panel = pd.DataFrame({"x": [1.0, 2, 4, 7, 11, 16, 22]})
+    >>> cross_val_score(Naive(), panel, cv=RollingOrigin(3), scoring=make_scorer("mae")).tolist()
+    [-4.0, -5.0, -6.0]
+    """
+    choice("metric", metric, METRICS)
+    positive_int("min_history", min_history)
+    return PanelScorer(metric, None if levels is None else tuple(levels), min_history, late)
+
+
+@dataclass(frozen=True)
+class PanelScorer:
+    """A metric as a scorer; see `make_scorer`."""
+
+    metric: str
+    levels: tuple[float, ...] | None = None
+    min_history: int = 1
+    late: bool = False
+
+    def __call__(self, estimator: Any, panel: pd.DataFrame, y: None = None) -> float:
+        """Score a fitted estimator on the rows up to the end of a test part.
+
+        Raises
+        ------
+        DataError
+            If no origin counts, or the metric is not known there; the message says why.
+        """
+        frame, scales = self._judged(estimator, as_panel(panel))
+        table = evaluate(
+            frame,
+            self.metric,
+            scales=scales if self.metric in _SCALED else None,
+            levels=self.levels,
+        )
+        values = table[self.metric].to_numpy()
+        if not np.isfinite(values).all():
+            raise self._unknown(frame, scales)
+        if self.metric == "coverage":
+            values = np.abs(values - table.attrs["interval"])
+        return -float(values.mean())
+
+    def _judged(self, estimator: Any, panel: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Forecasts from the origins that count beside what happened, and scales for them."""
+        horizon, targets = _agreed({"model": estimator}, panel)
+        cutoff = getattr(estimator, "cutoff_", None)
+        if cutoff is None:
+            raise bad_parameter(
+                "estimator",
+                expected="a fitted one that tells its last training time as `cutoff_`",
+                found=estimator,
+            )
+        truth = _Truth.of(panel, targets)
+        layout = truth.layout
+        tell = getattr(estimator, "_seen_in_fit", None)
+        seen: Bools = np.ones(layout.n_series, dtype=bool) if tell is None else tell(layout)
+        known: Any = np.isfinite(truth.actual).any(axis=0)
+        origins = scored_origins(
+            layout,
+            known,
+            seen,
+            cutoff,
+            horizon=horizon,
+            min_history=self.min_history,
+            late=self.late,
+        )
+        chosen = np.zeros(layout.n_rows, dtype=bool)
+        chosen[origins] = True
+        series = layout.codes()
+        frames, scales = [], []
+        for among in (seen, ~seen):  # apart, as the others have many more cutoffs
+            among = np.asarray(among) & (
+                np.bincount(series[origins], minlength=layout.n_series) > 0
+            )
+            if among.any():
+                part = _part(
+                    estimator,
+                    _rows_of(panel, among[series]),
+                    targets,
+                    horizon,
+                    chosen[among[series]],
+                )
+                frames.append(_assemble([part], ["model"], part.truth, fitted=False))
+                stamps = part.truth.layout.time
+                split = Split(stamps.min(), cutoff, part.grid.cutoffs)
+                scales.append(_scales(part.truth, [split], [part.grid]))
+        return pd.concat(frames, ignore_index=True), pd.concat(scales, ignore_index=True)
+
+    def _unknown(self, frame: pd.DataFrame, scales: pd.DataFrame) -> ValueError:
+        lacking = int(frame["forecast"].isna().sum())
+        what = f"{lacking} of {len(frame)} rows without a forecast"
+        if not lacking and self.metric in _SCALED:
+            what = f"no scale: the target does not move in {len(scales)} rows of training"
+        elif not lacking:
+            what = {
+                "qlike": "variances that are not positive",
+                "wql": "a target that is zero throughout",
+            }.get(self.metric, "no central interval, or quantiles that are missing")
+        return fail(
+            f"{self.metric} is not known",
+            expected="a number",
+            found=what,
+            advice="Choose another metric, or make candidates forecast at all origins "
+            "(min_history=).",
+        )
+
+
+def _part(
+    estimator: Any, panel: pd.DataFrame, targets: tuple[Any, ...], horizon: int, chosen: Any
+) -> _Part:
+    """Forecasts from the chosen rows (N,) of a panel."""
+    truth = _Truth.of(panel, targets)
+    layout = truth.layout
+    stamps = np.unique(layout.when()[chosen])
+    cutoffs = time_from_ints(stamps, layout.labels)
+    grid = _Grid.of(layout, cutoffs, horizon)
+    values = _model_values(
+        "model",
+        *_forecasts(estimator, _rows_of(panel, grid.needed(layout)), cutoffs, horizon),
+        truth,
+        grid,
+    )
+    # of a cutoff at which a series has no row of its own, the origin is an older one
+    own = chosen[grid.origins] & (layout.when(grid.origins) == stamps[grid.marks])
+    grid = replace(grid, kept=np.repeat(own[:, None], horizon, axis=1))
+    return _Part("model", truth, grid, values, None)
+
+
+@dataclass(frozen=True, eq=False)
+class Tuning:
+    """What a search has found; see `tune`.
+
+    Attributes
+    ----------
+    trials : DataFrame
+        One row for every trial that has ended: ``number``, a column for each parameter, ``state``
+        (complete, pruned or failed), ``score``, ``split0_score`` and so on, ``seconds``,
+        ``error``.
+    best_params : dict of str to object
+        Parameters of the trial with the highest score.
+    best_score : float
+        Its mean score over the splits.
+    best_estimator : estimator or None
+        With these parameters, fitted on all rows; None with ``refit=False``.
+    n_trials : int
+        Trials that have ended, pruned and failed ones too. The best of many is flattered by
+        their number: whatever corrects for it (a deflated Sharpe ratio) needs this one.
+    """
+
+    trials: pd.DataFrame
+    best_params: dict[str, Any]
+    best_score: float
+    best_estimator: Any
+    n_trials: int
+
+    def __repr__(self) -> str:
+        return (
+            f"Tuning(best_score={self.best_score:.4g}, best_params={self.best_params}, "
+            f"n_trials={self.n_trials})"
+        )
+
+
+def tune(
+    estimator: Any,
+    panel: pd.DataFrame,
+    space: Mapping[str, Any],
+    *,
+    cv: Any = None,
+    scoring: Any = None,
+    n_trials: int = 20,
+    timeout: float | None = None,
+    pruner: Any = "median",
+    storage: Any = None,
+    name: str = "tsforecast",
+    refit: bool = True,
+    random_state: int | None = None,
+    verbose: int = 0,
+) -> Tuning:
+    """Search for good parameters with Optuna: fewer fits than a grid, and poor ones cut short.
+
+    A trial fits a clone with other parameters on the training rows of every split and scores it
+    on the test rows, as a `GridSearchCV` does; its score is the mean. The next parameters are
+    proposed by Optuna's tree-structured Parzen estimator (Bergstra et al. 2011). Where there are
+    only a few candidates, `GridSearchCV` tries each of them once.
+
+    Parameters
+    ----------
+    estimator : estimator
+        One whose ``fit`` takes a panel. It is cloned.
+    panel : DataFrame
+        A panel, or anything that `as_panel` takes without further names.
+    space : dict of str to list, tuple or distribution
+        For each parameter (``training__learning_rate`` reaches into others): a list of choices,
+        of any kind; a tuple (low, high) of whole numbers, or of numbers; or an Optuna
+        distribution, such as ``FloatDistribution(1e-4, 1e-1, log=True)``.
+    cv : splitter, optional
+        Default: ``RollingOrigin``, five blocks of one horizon. It must not tear a series from
+        the rows before it.
+    scoring : str or callable, optional
+        A metric of `make_scorer`, or ``scorer(estimator, panel)``, higher being better. Default:
+        the estimator's `score`.
+    n_trials : int
+        Trials in all, those that `storage` has already among them.
+    timeout : float, optional
+        Seconds after which no further trial starts.
+    pruner : "median", None or an Optuna pruner
+        Whether a fit is stopped at an epoch at which its validation loss, relative to that of the
+        untrained network, is above the median of the trials before: "median" waits for four
+        trials, and looks from the third epoch on. What has no validation part is not pruned; of
+        several members the first one is looked at.
+    storage : path, URL or Optuna storage, optional
+        Where trials are kept: a path is an SQLite file. A call with the same arguments goes on
+        from there, after an interrupt or with more trials. Neither rows nor the names of series
+        are stored.
+    name : str
+        Of the search in its storage.
+    refit : bool
+        Whether to fit the best on all rows.
+    random_state : int, optional
+        Seed of the proposals.
+    verbose : int
+        0: no progress bar.
+
+    Returns
+    -------
+    Tuning
+
+    Raises
+    ------
+    ImportError
+        If Optuna is not there.
+    DataError
+        If a split cannot be scored, the panel is too short, or no trial has given a score.
+    ValueError
+        If a parameter cannot be used, or `storage` holds another search under this name; it says
+        what differs.
+    KeyboardInterrupt
+        After Ctrl-C; what has ended is in the `storage`.
+
+    Notes
+    -----
+    Errors of single trials (ValueError, RuntimeError, ArithmeticError) are noted in the table.
+    Warnings of convergence are held back but for the last fit.
+
+    The best score is the best of many on the same test rows: judge what comes out on later ones,
+    by `backtest`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from tsforecast.estimators.baselines import EWMA
+    >>> panel = pd.DataFrame({"x": [1.0, 2, 4, 7, 11, 16, 22]})
+    >>> found = tune(EWMA(), panel, {"alpha": (0.1, 0.9)}, n_trials=3, random_state=0)
+    >>> found.trials[["alpha", "state"]].round(2)
+       alpha     state
+    0   0.54  complete
+    1   0.67  complete
+    2   0.58  complete
+    >>> found.best_params == {"alpha": found.trials["alpha"].max()}
+    True
+    """
+    optuna = _optuna()
+    panel = as_panel(panel)
+    positive_int("n_trials", n_trials)
+    dimensions = {key: _Dimension.of(key, values) for key, values in space.items()}
+    if not dimensions:
+        raise bad_parameter("space", expected="a parameter at least", found=space)
+    # a name that does not exist is no matter of a single trial
+    clone(estimator).set_params(**{key: each.example() for key, each in dimensions.items()})
+    job = _Job(estimator, panel, _splits_of(cv, panel, estimator), _scorer(scoring))
+    marks = _marks(job, dimensions)
+    errors: dict[int, str] = {}
+    last: Exception | None = None
+    with _quiet(optuna), _opened(storage) as opened:
+        study = optuna.create_study(
+            study_name=name,
+            storage=opened,
+            direction="maximize",
+            load_if_exists=True,
+            pruner=_pruner(pruner),
+        )
+        _same_search(study, marks, name)
+        if random_state is not None:  # what is drawn again would be tried again
+            seed = positive_int("random_state", random_state, least=0)
+            study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.get_trials()))
+        began = time.monotonic()
+        with progress_bar(total=n_trials, description="trials", verbose=verbose) as bar:
+            bar.update(min(n_trials, len(_ended(study))))
+            while len(_ended(study)) < n_trials:
+                if timeout is not None and time.monotonic() - began >= timeout:
+                    break
+                last = _run(study, job, dimensions, errors, prune=pruner is not None) or last
+                bar.update()
+        trials = _ended(study)
+    table = _table(trials, dimensions, errors, len(job.splits))
+    complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
+    if not complete:
+        counts = table["state"].value_counts().to_dict()
+        raise fail(
+            "no trial has given a score",
+            expected="one complete trial at least",
+            found=f"{len(trials)} trials, {counts}" if trials else "no trial in this time",
+            advice=f"The last error: {table['error'].dropna().iloc[-1]}"
+            if table["error"].notna().any()
+            else "Allow more trials, or more time.",
+        ) from last
+    best = max(complete, key=lambda trial: trial.value)
+    params = _params(best, dimensions)
+    fitted = _candidate(estimator, params).fit(panel) if refit else None
+    return Tuning(table, params, float(best.value), fitted, len(trials))
+
+
+_STEPS_OF_A_SPLIT = 100_000  # more than a fit has epochs
+_FAILURES = (ValueError, ArithmeticError, RuntimeError)
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise ImportError(
+            "tune needs Optuna: expected it to be installed, found it missing. Run "
+            'pip install "tsforecast[tune]".'
+        ) from None
+    return optuna
+
+
+@dataclass(frozen=True, eq=False)
+class _Dimension:
+    """A parameter's distribution; a choice is known to Optuna by its position."""
+
+    distribution: Any
+    choices: list[Any] | None = None
+
+    @classmethod
+    def of(cls, name: str, values: Any) -> _Dimension:
+        spread = _optuna().distributions
+        if isinstance(values, spread.BaseDistribution):
+            return cls(values)
+        if isinstance(values, list) and values:
+            return cls(spread.CategoricalDistribution(range(len(values))), values)
+        if (
+            isinstance(values, tuple)
+            and len(values) == 2
+            and all(isinstance(v, numbers.Real) and not isinstance(v, bool) for v in values)
+            and values[0] < values[1]
+        ):
+            if all(isinstance(value, numbers.Integral) for value in values):
+                return cls(spread.IntDistribution(*map(int, values)))
+            return cls(spread.FloatDistribution(*map(float, values)))
+        raise bad_parameter(
+            "space",
+            expected=f"for {name!r} a list of choices, a tuple (low, high) of numbers, or an "
+            "Optuna distribution",
+            found=values,
+        )
+
+    def value(self, raw: Any) -> Any:
+        return raw if self.choices is None else self.choices[raw]
+
+    def example(self) -> Any:
+        if self.choices is not None:
+            return clone(self.choices[0], safe=False)
+        known = self.distribution
+        return known.choices[0] if hasattr(known, "choices") else known.low
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What every trial does."""
+
+    estimator: Any
+    panel: pd.DataFrame
+    splits: list[tuple[Ints, Ints]]
+    scorer: Any  # None: the estimator's own
+
+    def score(self, number: int, params: Mapping[str, Any], listener: Any) -> float:
+        """Fit and score on one of the splits."""
+        train, test = self.splits[number]
+        candidate = _candidate(self.estimator, params)
+        with warnings.catch_warnings(), listening(listener):
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            candidate.fit(self.panel.iloc[train])
+        rows = self.panel.iloc[test]
+        value = candidate.score(rows) if self.scorer is None else self.scorer(candidate, rows)
+        if not np.isfinite(value):
+            raise ValueError(f"the score is {value}: expected a finite number, in split {number}.")
+        return float(value)
+
+
+def _candidate(estimator: Any, params: Mapping[str, Any]) -> Any:
+    """Clone with parameters, themselves cloned: a choice may be an estimator, and be fitted."""
+    return clone(estimator).set_params(**{k: clone(v, safe=False) for k, v in params.items()})
+
+
+def _run(
+    study: Any,
+    job: _Job,
+    dimensions: Mapping[str, _Dimension],
+    errors: dict[int, str],
+    *,
+    prune: bool,
+) -> Exception | None:
+    """Run one trial and note how it ended; give the error of one that failed."""
+    optuna = _optuna()
+    states = optuna.trial.TrialState
+    trial = study.ask({name: each.distribution for name, each in dimensions.items()})
+    scores: list[float] = []
+    try:
+        params = _params(trial, dimensions)
+        for number in range(len(job.splits)):
+            listener = _Listener(trial, number, optuna.TrialPruned) if prune else None
+            scores.append(job.score(number, params, listener))
+            trial.set_user_attr("scores", scores)
+        study.tell(trial, float(np.mean(scores)))
+    except optuna.TrialPruned:
+        study.tell(trial, state=states.PRUNED)
+    except _FAILURES as error:
+        errors[trial.number] = f"{type(error).__name__}: {error}"
+        # the text of a DataError may name series and rows, which are not for the storage
+        text = str(error).split(" (")[0].split(":")[0] if isinstance(error, DataError) else error
+        trial.set_user_attr("error", f"{type(error).__name__}: {text}")
+        study.tell(trial, state=states.FAIL)
+        return error
+    except BaseException:
+        trial.set_user_attr("interrupted", True)  # to be tried again
+        study.tell(trial, state=states.FAIL)
+        raise
+    return None
+
+
+class _Listener:
+    """Reports the epochs of a fit to a trial, and stops it where the pruner says so."""
+
+    def __init__(self, trial: Any, split: int, stop: type[Exception]) -> None:
+        self.trial, self.stop = trial, stop
+        self.before = split * _STEPS_OF_A_SPLIT
+        self.epoch = 0
+
+    def __call__(self, epoch: int, loss: float, first: float) -> None:
+        if epoch <= self.epoch:  # the next member of an ensemble
+            self.epoch = _STEPS_OF_A_SPLIT
+            return
+        self.epoch = epoch
+        # share of the untrained network's loss that is gone: heads and transforms have losses of
+        # different units, and those of a density may be negative
+        gain = (first - loss) / (abs(first) or 1.0)
+        self.trial.report(gain, self.before + epoch)
+        if self.trial.should_prune():
+            raise self.stop
+
+
+def _splits_of(cv: Any, panel: pd.DataFrame, estimator: Any) -> list[tuple[Ints, Ints]]:
+    horizon = getattr(estimator, "horizon", 1)
+    horizon = horizon if isinstance(horizon, int) else 1
+    splitter = RollingOrigin(origins_per_split=horizon) if cv is None else check_cv(cv)
+    layout = layout_of(panel)
+    splits = []
+    for number, split in enumerate(splitter.split(panel)):
+        train, test = (np.asarray(rows) for rows in split)
+        place = f"{splitter_name(splitter)}, split {number + 1}"
+        check_split(layout, train, test, horizon=horizon, place=place)
+        splits.append((train, test))
+    return splits
+
+
+def _scorer(scoring: Any) -> Any:
+    if isinstance(scoring, str):
+        return make_scorer(scoring)
+    if scoring is not None and not callable(scoring):
+        raise bad_parameter(
+            "scoring", expected="a metric, a scorer (see make_scorer) or None", found=scoring
+        )
+    return scoring
+
+
+def _pruner(pruner: Any) -> Any:
+    pruners = _optuna().pruners
+    if pruner is None:
+        return pruners.NopPruner()
+    if pruner == "median":
+        return pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=3)
+    if not isinstance(pruner, pruners.BasePruner):
+        raise bad_parameter("pruner", expected="'median', None or an Optuna pruner", found=pruner)
+    return pruner
+
+
+@contextmanager
+def _quiet(optuna: Any) -> Iterator[None]:
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+@contextmanager
+def _opened(storage: Any) -> Iterator[Any]:
+    """A storage of Optuna; one that is made here is closed behind."""
+    storages = _optuna().storages
+    if storage is None or isinstance(storage, storages.BaseStorage):
+        yield storage
+        return
+    if not isinstance(storage, str | os.PathLike):
+        raise bad_parameter(
+            "storage", expected="a path, a URL, an Optuna storage or None", found=storage
+        )
+    text = os.fspath(storage)
+    url = text if "://" in text else f"sqlite:///{os.path.abspath(os.path.expanduser(text))}"
+    made = storages.RDBStorage(url)
+    try:
+        yield made
+    finally:
+        made.remove_session()
+        made.engine.dispose()
+
+
+def _ended(study: Any) -> list[Any]:
+    """Trials that have ended of themselves: one that was interrupted or killed is tried anew."""
+    return [
+        trial
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state.is_finished() and "interrupted" not in trial.user_attrs
+    ]
+
+
+def _params(trial: Any, dimensions: Mapping[str, _Dimension]) -> dict[str, Any]:
+    return {name: each.value(trial.params[name]) for name, each in dimensions.items()}
+
+
+def _table(
+    trials: list[Any], dimensions: Mapping[str, _Dimension], errors: dict[int, str], n_splits: int
+) -> pd.DataFrame:
+    names = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+    params = [_params(trial, dimensions) for trial in trials]
+    complete = [trial.state.name == "COMPLETE" for trial in trials]
+    scores = [trial.user_attrs.get("scores", []) for trial in trials]
+
+    def cells(values: list[Any]) -> pd.Series:
+        column = np.empty(len(values), dtype=object)  # a choice may have a length
+        for row, value in enumerate(values):
+            column[row] = value
+        return pd.Series(column).infer_objects()
+
+    notes = [errors.get(trial.number, trial.user_attrs.get("error")) for trial in trials]
+    return pd.DataFrame(
+        {
+            "number": [trial.number for trial in trials],
+            **{name: cells([each[name] for each in params]) for name in dimensions},
+            "state": [names[trial.state.name] for trial in trials],
+            "score": [t.value if done else np.nan for t, done in zip(trials, complete)],
+            **{
+                f"split{i}_score": [each[i] if i < len(each) else np.nan for each in scores]
+                for i in range(n_splits)
+            },
+            "seconds": [trial.duration.total_seconds() for trial in trials],
+            "error": pd.Series(notes, dtype=object),
+        }
+    )
+
+
+def _marks(job: _Job, dimensions: Mapping[str, _Dimension]) -> dict[str, str]:
+    """Check sums of all that makes a search what it is: they can be compared, and not read."""
+
+    def text(value: object) -> str:
+        value = sorted(value, key=str) if isinstance(value, set | frozenset) else value
+        plain = re.sub(r" at 0x[0-9a-f]+", "", repr(value))  # the same in another process
+        return _check_sum(plain.encode())
+
+    rows = pd.util.hash_pandas_object(job.panel, index=True).to_numpy()
+    columns = repr([(str(name), str(dtype)) for name, dtype in job.panel.dtypes.items()])
+    marks = {
+        "panel": _check_sum(rows.tobytes(), columns.encode()),
+        "splits": _check_sum(*(np.asarray(rows).tobytes() for s in job.splits for rows in s)),
+        "scoring": text(job.scorer),
+        "estimator": text(type(job.estimator)),
+    }
+    params = job.estimator.get_params(deep=True)
+    marks |= {f"estimator's {name}": text(value) for name, value in params.items()}
+    for name, each in dimensions.items():
+        marks[f"space of {name}"] = text(each.choices or each.distribution)
+    return marks
+
+
+def _check_sum(*parts: bytes) -> str:
+    made = hashlib.sha256()
+    for part in parts:
+        made.update(len(part).to_bytes(8, "big"))
+        made.update(part)
+    return made.hexdigest()[:16]
+
+
+def _same_search(study: Any, marks: dict[str, str], name: str) -> None:
+    """Raise if the study was begun with other arguments; note these if it is new."""
+    there = study.user_attrs.get("tsforecast")
+    if there is None and not study.get_trials(deepcopy=False):
+        study.set_user_attr("tsforecast", marks)
+        return
+    there = there or {}
+    others = [key for key in {**marks, **there} if marks.get(key) != there.get(key)]
+    if others:
+        raise ValueError(
+            f"the storage holds another search named {name!r}: expected one with the same "
+            f"arguments, found other {first(others)}. Give this one another name=, or go on with "
+            "the arguments of that one."
+        )

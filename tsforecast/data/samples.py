@@ -1,0 +1,144 @@
+"""Samples for array estimators: the windows of a panel, in order of time."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tsforecast._checks import bad_parameter, fail, positive_int
+from tsforecast.data.panel import Floats, Ints, as_panel, gap_hours, layout_of, stretches
+
+__all__ = ["make_windows"]
+
+
+def make_windows(
+    panel: pd.DataFrame,
+    lookback: int,
+    horizon: int = 1,
+    *,
+    target: Hashable | Sequence[Hashable] | None = None,
+    past: Sequence[Hashable] | None = None,
+    max_gap: Any = None,
+) -> tuple[Floats, Floats, pd.Index]:
+    """Cut a panel into the X and y of `RecurrentRegressor`, or of any other estimator on arrays.
+
+    Every row of the panel with `lookback` rows up to itself and `horizon` rows after it, all of
+    them in one series and none missing, gives a sample. Samples are sorted by the time of that
+    row, the newest one of the window, and then by series: ``TimeSeriesSplit`` cuts samples, and on
+    samples sorted by series it would train on times later than those it tests on.
+
+    Parameters
+    ----------
+    panel : DataFrame
+        A panel, or anything that `as_panel` takes without further names.
+    lookback : int
+        Rows of a window.
+    horizon : int
+        Rows after it that y holds.
+    target : str or list of str, optional
+        The column, or several, that y holds; may be left out where the panel has one column.
+    past : sequence of str, optional
+        Further columns of X.
+    max_gap : number, str or Timedelta, optional
+        A longer time between two rows (in steps, where time is a whole number) cuts a series: no
+        sample reaches across.
+
+    Returns
+    -------
+    X : ndarray of float64, shape (n, lookback, n_columns)
+        Oldest row first; the targets' columns, then those of `past`.
+    y : ndarray of float64, shape (n,) or (n, horizon)
+        The target in the next row, or rows. With K targets (n, K horizon): all rows of the first
+        one, then of the second.
+    index : Index
+        ``(series, time)``, or time, of the newest row of each window: ``pd.Series(y, index)``.
+
+    Raises
+    ------
+    DataError
+        If no sample is left; the message says what was lost to which condition.
+
+    Notes
+    -----
+    The label of a sample reaches `horizon` rows beyond it, so those just before a test part must
+    be left out of training, or labels would say what is to be predicted:
+    ``TimeSeriesSplit(gap=horizon * n_series)``, with as many series as have rows at the same time,
+    and likewise ``label_horizon=horizon * n_series`` for ``Training(validation="time")``.
+
+    Values are not scaled. Levels and units belong to what follows: a window of a price is best
+    given in changes, such as the column ``np.log(close).diff()``.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import tsforecast as tsf
+    >>> panel = pd.DataFrame({"close": [1.0, 2.0, 4.0, 8.0, 16.0]})
+    >>> X, y, index = tsf.make_windows(panel, lookback=3)
+    >>> X[:, :, 0].tolist(), y.tolist(), index.tolist()
+    ([[1.0, 2.0, 4.0], [2.0, 4.0, 8.0]], [8.0, 16.0], [2, 3])
+    """
+    positive_int("lookback", lookback)
+    positive_int("horizon", horizon)
+    panel = as_panel(panel)
+    targets = _targets(panel, target)
+    columns = targets + _past(panel, past, targets)
+    layout = layout_of(panel)
+    values = panel[columns].to_numpy(dtype=np.float64)
+    begin = stretches(layout, layout.starts, gap_hours(max_gap, layout))
+    row = np.arange(layout.n_rows)
+    last = np.minimum(row + horizon, layout.n_rows - 1)
+    long_enough = (row - lookback + 1 >= begin) & (begin[last] == begin) & (last == row + horizon)
+    n_targets = len(targets)
+    whole = _none_between(np.isnan(values).any(axis=1), row - lookback, row)
+    whole &= _none_between(np.isnan(values[:, :n_targets]).any(axis=1), row, last)
+    kept = np.flatnonzero(long_enough & whole)
+    if len(kept) == 0:
+        lost = f"{n} with missing values" if (n := int(long_enough.sum())) else "none that long"
+        raise fail(
+            "no windows",
+            expected=f"windows of {lookback} + {horizon} rows of one series without missing values",
+            found=f"{lost} in {layout.n_rows} rows of {layout.n_series} series, the longest of "
+            f"{np.diff(layout.offsets).max()}",
+            advice="Lower lookback or horizon, raise max_gap, or fill what is missing.",
+        )
+    kept = kept[np.argsort(layout.when(kept), kind="stable")]  # the rows of a time stay by series
+    X = values[kept[:, None] + np.arange(1 - lookback, 1)]
+    ahead = values[kept[:, None] + np.arange(1, horizon + 1), :n_targets]  # (n, H, K)
+    y = ahead.transpose(0, 2, 1).reshape(len(kept), -1)
+    return X, y[:, 0] if y.shape[1] == 1 else y, panel.index.take(kept)
+
+
+def _targets(panel: pd.DataFrame, target: Any) -> list[Hashable]:
+    """Give the target columns: the one or those named, or the only one there is."""
+    if target is None and panel.shape[1] == 1:
+        return list(panel.columns)
+    targets = list(target) if isinstance(target, list | tuple) else [target]
+    unique = len(set(targets)) == len(targets) > 0
+    if not unique or not set(targets) <= set(panel.columns):
+        raise bad_parameter(
+            "target", expected=f"one or several of the columns {list(panel.columns)}", found=target
+        )
+    return targets
+
+
+def _past(panel: pd.DataFrame, past: Any, targets: list[Hashable]) -> list[Hashable]:
+    """Give the further columns, in the order named."""
+    if not isinstance(past, list | tuple | pd.Index | None):
+        raise bad_parameter("past", expected="a list of columns", found=past)
+    wanted = list(dict.fromkeys(() if past is None else past))
+    if not set(wanted) <= set(panel.columns):
+        raise bad_parameter(
+            "past", expected=f"some of the columns {list(panel.columns)}", found=past
+        )
+    return [name for name in wanted if name not in targets]
+
+
+def _none_between(flags: npt.NDArray[np.bool_], after: Ints, until: Ints) -> npt.NDArray[np.bool_]:
+    """Whether none of the rows behind `after`, up to `until`, is flagged; rows before 0 are not."""
+    count = np.concatenate([[0], np.cumsum(flags)])
+    result: npt.NDArray[np.bool_] = count[until + 1] == count[np.maximum(after + 1, 0)]
+    return result
