@@ -109,6 +109,15 @@ TRANSFORMS = {
 }
 
 
+_FAST = tsf.Training(max_epochs=2, validation="time")
+ON_WINDOWS = {
+    "regressor": tsf.RecurrentRegressor(
+        hidden_sizes=(4,), label_horizon=2 * 3, training=_FAST, random_state=0
+    ),
+    "classifier": tsf.RecurrentClassifier(hidden_sizes=(4,), training=_FAST, random_state=0),
+}
+
+
 def make_panel(lengths=(60, 52, 45, 40), missing=0.0, seed=0):
     """Positive series of different length on weekdays, with missing cells."""
     rng = np.random.default_rng(seed)
@@ -174,7 +183,8 @@ def test_every_public_estimator_and_transform_is_listed_here():
         for name in tsf.__all__
         if inspect.isclass(cls := getattr(tsf, name)) and issubclass(cls, BaseEstimator)
     } - {tsf.Training}
-    listed = {type(subject) for subject in (*ESTIMATORS.values(), *TRANSFORMS.values())}
+    subjects = (*ESTIMATORS.values(), *TRANSFORMS.values(), *ON_WINDOWS.values())
+    listed = {type(subject) for subject in subjects}
     assert public <= listed
 
 
@@ -184,6 +194,28 @@ def test_every_public_estimator_and_transform_is_listed_here():
 @few
 def test_estimator_does_not_look_ahead(name, lengths, missing, seed):
     tsf.check_no_lookahead(ESTIMATORS[name], make_panel(lengths, missing, seed))
+
+
+@quietly
+@pytest.mark.parametrize("name", ON_WINDOWS)
+@some_panels
+@few
+def test_estimators_on_the_windows_of_a_panel_do_not_look_ahead(name, lengths, missing, seed):
+    days = pd.bdate_range("2020-01-01", periods=60)
+    fitted_until, cutoff = days[20], days[26]
+
+    def run(panel):
+        X, y, index = tsf.make_windows(panel, 4, H, target="y", past=["x"])
+        day = index.get_level_values("day")
+        last = y[:, -1]
+        labels = last > X[:, -1, 0] if name == "classifier" else y
+        # labels reach H rows further than the window
+        model = clone(ON_WINDOWS[name]).fit(X[day <= fitted_until], labels[day <= fitted_until])
+        asked = day <= days[26 - H]  # in-sample ones too: what matters here comes after `cutoff`
+        say = model.predict_proba if name == "classifier" else model.predict
+        return pd.DataFrame(say(X[asked]), index=index[asked]).assign(cutoff=day[asked])
+
+    tsf.check_no_lookahead(run, make_panel(lengths, missing, seed), cutoff=cutoff)
 
 
 @quietly

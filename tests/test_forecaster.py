@@ -943,11 +943,6 @@ def test_series_left_out_of_training_are_counted_and_named():
         make_model().fit(short)
 
 
-def test_reserved_arguments_of_fit_are_refused(panel, model):
-    with pytest.raises(ValueError, match="'init_from'.*Not available yet"):
-        make_model().fit(panel, init_from=model)
-
-
 @pytest.mark.parametrize("baseline", ["last", None, HAR(lags=(1, 2))], ids=["last", "mean", "har"])
 def test_a_constant_target_is_refused_with_every_baseline(baseline):
     constant = one_series().assign(y=0.1)

@@ -40,8 +40,8 @@ def test_names_without_networks_load_without_torch():
     names = sorted(set(tsf.__all__) - NEED_TORCH)
     code = (
         f"import sys, tsforecast as t; [getattr(t, n) for n in {names}];"
-        "print([m for m in ('torch', 'pytorch_lightning', 'statsmodels', 'matplotlib', 'arch')"
-        " if m in sys.modules])"
+        "print([m for m in ('torch', 'pytorch_lightning', 'statsmodels', 'matplotlib', 'arch', "
+        "'optuna') if m in sys.modules])"
     )
     assert run(code) == "[]"
 

@@ -680,3 +680,63 @@ def test_a_move_that_was_cut_off_is_seen_through(model, tmp_path):
     assert_equal(tsf.load(tmp_path / "model").predict(PANEL), model.predict(PANEL))
     tsf.save(model, tmp_path / "model")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+# ---------------------------------------------------------------------------- estimators on arrays
+
+FAST = tsf.Training(max_epochs=2, validation=None)
+SHAPES = {"hidden_sizes": (6, 4), "training": FAST, "random_state": 0}
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 6, 2))
+FLAT = pd.DataFrame(RNG.normal(size=(60, 6)), columns=list("abcdef"))
+UP = X[:, -1, 0] > 0
+ON_ARRAYS = {
+    "one output": (tsf.RecurrentRegressor(**SHAPES), X, X[:, -1, 0]),
+    "three outputs": (tsf.RecurrentRegressor(**SHAPES, n_steps=3, cell="gru"), FLAT, X[:, :3, 0]),
+    "text": (tsf.RecurrentClassifier(**SHAPES), X, np.where(UP, "up", "down").astype("<U9")),
+    "objects": (tsf.RecurrentClassifier(**SHAPES), X, np.where(UP, "up", "d").astype(object)),
+    "truth": (tsf.RecurrentClassifier(**SHAPES, class_weight={True: 2.0, False: 1.0}), X, UP),
+    "three classes": (
+        tsf.RecurrentClassifier(**SHAPES, cell="rnn", standardize=False),
+        X,
+        RNG.integers(0, 3, 60),
+    ),
+    "labels": (tsf.RecurrentClassifier(**SHAPES), X, RNG.integers(0, 2, (60, 3))),
+}
+
+
+@pytest.mark.parametrize("name", ON_ARRAYS)
+def test_an_estimator_on_arrays_comes_back(name, tmp_path):
+    model, x, y = ON_ARRAYS[name]
+    fitted = clone(model).fit(x, y)
+    again = round_trip(fitted, tmp_path)
+    one, two = (m.predict(x) for m in (fitted, again))
+    assert one.dtype == two.dtype
+    np.testing.assert_array_equal(one, two)
+    if hasattr(model, "predict_proba"):
+        np.testing.assert_array_equal(fitted.predict_proba(x), again.predict_proba(x))
+        np.testing.assert_array_equal(fitted.classes_, again.classes_)
+    assert again.score(x, y) == fitted.score(x, y)
+    assert clone(again).fit(x, y).score(x, y) == fitted.score(x, y)
+    assert not hasattr(round_trip(clone(model), tmp_path), "network_")
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"manifest": lambda about: about["parameters"]["hidden_sizes"].update(items=[6, 5])},
+        {"manifest": lambda about: about["parameters"].update(cell="gru")},
+        {"state": lambda tree: tree["learned"].update(n_steps_=0)},
+        {"state": lambda tree: tree["learned"].update(n_steps_=10**12)},
+        {"state": lambda tree: tree["learned"]["classes_"].update(items=["a", "b", "c"])},
+        {"state": lambda tree: tree["learned"].pop("_centre") and None},
+        {"state": lambda tree: tree.pop("parts") and None},
+        {"arrays": lambda data: data[:-4] + np.float32(np.nan).tobytes()},
+    ],
+)
+def test_a_forged_classifier_is_refused(forged, tmp_path):
+    model, x, y = ON_ARRAYS["text"]
+    tsf.save(clone(model).fit(x, y), tmp_path / "model")
+    forge(tmp_path / "model", **forged)
+    with pytest.raises(tsf.DataError, match="cannot be put together"):
+        tsf.load(tmp_path / "model")

@@ -152,6 +152,12 @@ def test_blocks_shorter_than_the_horizon_are_refused():
     message = r"nothing to score.*a series with 3 test rows \(horizon\).*found at most 1 .Rolling"
     with pytest.raises(DataError, match=message):
         cross_val_score(ewma(horizon=3), one_series(), cv=tsf.RollingOrigin(2))
+    for horizons in ([3, 4], np.array([3])):  # of the candidates, not of the one that is cloned
+        search = GridSearchCV(ewma(), {"horizon": list(horizons)}, cv=tsf.RollingOrigin(2))
+        with pytest.raises(DataError, match=message):
+            search.fit(one_series())
+    search = GridSearchCV(ewma(horizon=9), {"horizon": [1]}, cv=tsf.RollingOrigin(2))
+    assert np.isfinite(search.fit(one_series()).best_score_)
     with pytest.raises(DataError, match="found at most 0"):
         cross_val_score(ewma(), one_series(), cv=[(np.arange(30), np.arange(30))])
 
@@ -475,7 +481,9 @@ def test_scores_that_are_not_known_say_why():
     with pytest.raises(ValueError, match="metrics of points"):
         tsf.make_scorer("wql")(point, panel)
     with pytest.raises(DataError, match="nothing to score.*nor such an origin in 1 others"):
-        tsf.make_scorer("mae", min_history=100)(clone(naive).fit(train.loc[["s0"]]), panel)
+        tsf.make_scorer("mae", min_history=100)(
+            clone(naive).fit(train.loc[["s0"]]), panel.loc[["s1"]]
+        )
 
 
 def test_a_search_over_new_series_at_later_times():

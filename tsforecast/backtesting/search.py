@@ -38,6 +38,7 @@ from tsforecast.data.splits import (
     RollingOrigin,
     Split,
     check_split,
+    horizon_of,
     scored_origins,
     splitter_name,
 )
@@ -299,11 +300,11 @@ def tune(
         Whether a fit is stopped at an epoch at which its validation loss, relative to that of the
         untrained network, is above the median of the trials before: "median" waits for four
         trials, and looks from the third epoch on. What has no validation part is not pruned; of
-        several members the first one is looked at.
+        several networks in one fit (members, or one as baseline) the first is looked at.
     storage : path, URL or Optuna storage, optional
         Where trials are kept: a path is an SQLite file. A call with the same arguments goes on
         from there, after an interrupt or with more trials. Neither rows nor the names of series
-        are stored.
+        are stored. Default: memory, which an interrupt loses.
     name : str
         Of the search in its storage.
     refit : bool
@@ -383,6 +384,8 @@ def tune(
                     break
                 last = _run(study, job, dimensions, errors, prune=pruner is not None) or last
                 bar.update()
+                if any(trial.state.name == "COMPLETE" for trial in _ended(study)):
+                    bar.set_postfix_str(f"best {study.best_value:.4g}")
         trials = _ended(study)
     table = _table(trials, dimensions, errors, len(job.splits))
     complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
@@ -543,8 +546,7 @@ class _Listener:
 
 
 def _splits_of(cv: Any, panel: pd.DataFrame, estimator: Any) -> list[tuple[Ints, Ints]]:
-    horizon = getattr(estimator, "horizon", 1)
-    horizon = horizon if isinstance(horizon, int) else 1
+    horizon = horizon_of(estimator)
     splitter = RollingOrigin(origins_per_split=horizon) if cv is None else check_cv(cv)
     layout = layout_of(panel)
     splits = []

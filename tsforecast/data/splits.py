@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import warnings
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ __all__ = [
     "Split",
     "check_split",
     "held_out_series",
+    "horizon_of",
     "scored_origins",
     "splitter_name",
     "spread_evenly",
@@ -585,6 +587,12 @@ def _refused(layout: Layout, series: int, trained: Any, tested: Any, place: str)
         advice=_ADVICE,
         series=None if layout.ids is None else layout.ids[series],
     )
+
+
+def horizon_of(estimator: Any) -> int:
+    """Rows that an estimator looks ahead; 1 where it does not tell, or fit will refuse it."""
+    horizon = getattr(estimator, "horizon", 1)
+    return int(horizon) if isinstance(horizon, numbers.Integral) else 1
 
 
 def splitter_name(cv: Any) -> str:

@@ -9,6 +9,7 @@ it is here that they are looked at, whatever runs the fits later.
 from __future__ import annotations
 
 import copy
+import numbers
 import sys
 import warnings
 import weakref
@@ -20,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from tsforecast.data.panel import Ints, Layout, as_panel, layout_of, pandas_frame
-from tsforecast.data.splits import check_split, splitter_name
+from tsforecast.data.splits import check_split, horizon_of, splitter_name
 
 __all__ = ["refuse_foreign_split"]
 
@@ -40,8 +41,7 @@ def refuse_foreign_split(estimator: Any) -> None:
     frame = _search_around(estimator)
     if frame is None or not (hasattr(frame["X"], "columns") or hasattr(frame["X"], "iloc")):
         return  # what is no table is refused in fit
-    horizon = getattr(estimator, "horizon", 1)
-    horizon = horizon if isinstance(horizon, int) else 1  # a wrong one is refused in fit
+    horizon = _least_horizon(estimator, frame.get("self"))
     cv, split_params = frame["cv"], frame["routed_params"]
     if _passed is not None and _passed.is_of(split_params, cv, horizon):
         return
@@ -90,6 +90,18 @@ def _search_around(estimator: Any) -> dict[str, Any] | None:
         # another one is cloned on the way of a fit
         return known if any(estimator is one for one in _within(searched)) else None
     return None
+
+
+def _least_horizon(estimator: Any, search: Any) -> int:
+    """The smallest horizon of all candidates, in rows."""
+    grids = getattr(search, "param_grid", getattr(search, "param_distributions", {}))
+    grids = grids if isinstance(grids, list | tuple) else [grids]
+    tried = [grid["horizon"] for grid in grids if isinstance(grid, dict) and "horizon" in grid]
+    if not tried:
+        return horizon_of(estimator)
+    # a distribution to draw from has no smallest one to look at
+    listed = [value for values in tried if isinstance(values, list | tuple) for value in values]
+    return min((int(v) for v in listed if isinstance(v, numbers.Integral)), default=1)
 
 
 def _within(estimator: Any) -> Iterator[Any]:

@@ -32,7 +32,7 @@ from tsforecast.data.features import ArrayFeatures
 from tsforecast.data.panel import Floats, Ints
 from tsforecast.data.windows import Origins, Windows
 from tsforecast.estimators._params import RecordParameters, draw_seeds
-from tsforecast.nn.cells import CELLS
+from tsforecast.nn.cells import CELLS, Init
 from tsforecast.nn.heads import Classes, Head, Point
 from tsforecast.nn.network import ForecastNetwork, InputScale, Noise
 from tsforecast.nn.threads import FEW, at_once, in_order
@@ -42,7 +42,7 @@ __all__ = ["RecurrentClassifier", "RecurrentRegressor"]
 
 _ROWS = 4096  # in one call: what a layer gives for more does not stay in the cache
 _FEWEST = 8  # samples in one call: fewer go through kernels that round in another way
-_LEAST_STEPS, _LEAST_BATCH = 8, 8  # of an epoch, where there are samples for them
+_LEAST_STEPS, _LEAST_BATCH = 8, 16  # of an epoch, where there are samples for them
 _NOTHING = InputScale(np.zeros(0), np.zeros(0))
 
 
@@ -271,9 +271,10 @@ class _RecurrentArrays(RecordParameters):
         training = self._check_parameters()
         (seed,) = draw_seeds(self.random_state, 1)
         x = X.reshape(len(X), self.n_steps_, -1)
-        among, held = self._split(len(x), training, seed, strata)
+        learned, held = self._split(len(x), training, seed, strata)
+        among: Any = learned if len(learned) < len(x) else slice(None)  # without a copy
         self._centre, scale = _input_scale(x[among], standardize=self.standardize)
-        head, weight = self._head(), self._loss_weights(y, weight, among)
+        head, weight = self._head(), self._loss_weights(y, weight, learned)
         self._base, self._unit, start = self._beginning(head, y[among], weight[among])
         z = _float32((y - self._base) / self._unit)[:, None, :, None]  # (n, 1, K, 1)
         counted = _float32(weight / weight[among].mean(axis=0))[:, None]  # (n, 1, K)
@@ -284,7 +285,7 @@ class _RecurrentArrays(RecordParameters):
             shown[among],
             z[among],
             counted[among],
-            batch_size=min(training.batch_size, max(_LEAST_BATCH, len(among) // _LEAST_STEPS)),
+            batch_size=min(training.batch_size, max(_LEAST_BATCH, len(learned) // _LEAST_STEPS)),
             rng=np.random.default_rng(seed),
         )
         validation, blocks = None, None
@@ -293,22 +294,7 @@ class _RecurrentArrays(RecordParameters):
             if training.validation == "time":  # labels overlap
                 blocks = np.arange(len(held)) // self.label_horizon
         with isolated_randomness(seed, device):
-            network = _SampleNetwork(
-                features=ArrayFeatures(x.shape[2]),
-                scale=scale,
-                static=_NOTHING,
-                n_codes=(),
-                season=0,
-                cell=self.cell,
-                hidden_sizes=self.hidden_sizes,
-                dropout=self.dropout,
-                layer_norm=self.layer_norm,
-                init=training.init,
-                max_steps=max(2, self.n_steps_),
-                head=head,
-                error_scale=np.ones((y.shape[1], 1)),
-                start=start,
-            )
+            network = self._new_network(scale, head, start, init=training.init)
             fitted = train(
                 network, batches, validation, training, blocks=blocks, verbose=self.verbose
             )
@@ -319,6 +305,27 @@ class _RecurrentArrays(RecordParameters):
         self.network_ = network
         if fitted.stopped_by is not None:
             raise fitted.stopped_by
+
+    def _new_network(
+        self, scale: InputScale, head: Head, start: Tensor, *, init: Init
+    ) -> ForecastNetwork:
+        """Lay out a network by the parameters and what is measured; start is (K, 1, P)."""
+        return _SampleNetwork(
+            features=ArrayFeatures(len(scale.gain)),
+            scale=scale,
+            static=_NOTHING,
+            n_codes=(),
+            season=0,
+            cell=self.cell,
+            hidden_sizes=self.hidden_sizes,
+            dropout=self.dropout,
+            layer_norm=self.layer_norm,
+            init=init,
+            max_steps=max(2, self.n_steps_),
+            head=head,
+            error_scale=np.ones((len(start), 1)),
+            start=start,
+        )
 
     def _split(self, n: int, training: Training, seed: int, strata: Any) -> tuple[Ints, Ints]:
         """Training samples, and those held out for early stopping."""

@@ -16,11 +16,19 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 
 from tsforecast._checks import DataError, fail
 
-__all__ = ["Arrays", "Decoder", "Encoder", "UnsaveableError", "dumps", "loads", "refused"]
+__all__ = [
+    "Arrays",
+    "Decoder",
+    "Encoder",
+    "UnsaveableError",
+    "dumps",
+    "is_tensor",
+    "loads",
+    "refused",
+]
 
 Json: TypeAlias = Any
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
@@ -34,6 +42,7 @@ _DTYPES = (
 _CALENDAR = ("years", "months", "weeks", "days", "hours", "minutes", "seconds")
 _UNITS = ("s", "ms", "us", "ns")
 _ZONE = re.compile(r"(?!dateutil)[A-Za-z][A-Za-z0-9_+\-]*(/[A-Za-z0-9_+\-]+)*(:\d\d)?")
+_WIDTH = re.compile(r"<U[1-9]\d{0,2}")  # of an array of text
 _OFFSET = re.compile(r"[A-Za-z0-9\-]{1,32}")
 
 
@@ -158,7 +167,7 @@ class Encoder:
             return {"$": "dict", "pairs": pairs}
         if isinstance(value, np.ndarray):
             return self._array(value, path)
-        if type(value) is torch.Tensor:
+        if is_tensor(value):
             return {"$": "tensor", **self._stored(value.detach().cpu().numpy(), path)}
         if isinstance(value, pd.Index):
             return self._index(value, path)
@@ -182,6 +191,8 @@ class Encoder:
     def _array(self, value: npt.NDArray[Any], path: str) -> Json:
         if value.dtype == object:
             return {"$": "labels", "items": self(value.tolist(), path)}
+        if _WIDTH.fullmatch(str(value.dtype)):
+            return {"$": "text", "dtype": str(value.dtype), "items": value.tolist()}
         if str(value.dtype) not in _DTYPES:
             raise UnsaveableError(f"cannot save {path}: an array of dtype {value.dtype}.")
         few = value.size <= _WRITTEN_OUT
@@ -241,6 +252,11 @@ class Encoder:
         return {"$": "offset", "name": name}
 
 
+def is_tensor(value: Any) -> bool:
+    """Whether a value is a tensor of torch, which is not loaded for this question."""
+    return type(value).__module__ == "torch" and type(value).__name__ in ("Tensor", "Parameter")
+
+
 def _is_zone(name: str) -> bool:
     return len(name) <= 64 and _ZONE.fullmatch(name) is not None
 
@@ -273,8 +289,9 @@ class Decoder:
             "range": lambda tree: range(*(_whole(item) for item in _list(tree["items"], 3))),
             "dict": self._dict,
             "labels": self._labels,
+            "text": self._texts,
             "array": self._array,
-            "tensor": lambda tree: torch.from_numpy(self._numbers(tree).copy()),
+            "tensor": self._tensor,
             "index": self._index,
             "frame": self._frame,
             "stamp": lambda tree: self._index(tree["index"])[0],
@@ -304,6 +321,13 @@ class Decoder:
         result[:] = items
         return result
 
+    def _texts(self, tree: dict[str, Json]) -> npt.NDArray[Any]:
+        items = _list(tree["items"])
+        widest = max((len(_text(item, 1000)) for item in items), default=0)
+        if not _WIDTH.fullmatch(_text(tree["dtype"])) or int(tree["dtype"][2:]) < widest:
+            raise ValueError("text of another width")
+        return np.array(items, dtype=tree["dtype"])
+
     def _array(self, tree: dict[str, Json]) -> npt.NDArray[Any]:
         if tree["$"] != "array":
             raise ValueError("no array where one is expected")
@@ -324,6 +348,11 @@ class Decoder:
         if len(values) != math.prod(shape) or not all(isinstance(v, int | float) for v in values):
             raise ValueError("an array of another size than noted")
         return np.array(values, dtype=tree["dtype"]).reshape(shape)
+
+    def _tensor(self, tree: dict[str, Json]) -> Any:
+        import torch  # takes seconds, and baselines do without
+
+        return torch.from_numpy(self._numbers(tree).copy())
 
     def _index(self, tree: dict[str, Json]) -> pd.Index:
         if tree["kind"] == "levels":

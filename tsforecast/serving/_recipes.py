@@ -13,12 +13,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.utils.validation import check_is_fitted
 
 from tsforecast.data.keys import Keys
-from tsforecast.nn.network import InputScale
-from tsforecast.serving._codec import Decoder, Encoder, UnsaveableError
+from tsforecast.serving._codec import Decoder, Encoder, UnsaveableError, is_tensor
 
 __all__ = ["Recipes", "class_name"]
 
@@ -291,69 +289,113 @@ def _restore_forecaster(model: Any, parts: Fields) -> None:
 
 
 def _network(model: Any, tensors: Any) -> Any:
-    """Lay out a network without memory, compare it with what was read, and fill it."""
-    found = {name: tensors[name] for name in tensors}
-    if not all(isinstance(tensor, torch.Tensor) for tensor in found.values()):
-        raise ValueError("weights of another kind")
+    """A network of a forecaster."""
+    from tsforecast.nn.heads import as_head
+    from tsforecast.nn.network import InputScale
 
-    def doubles(name: str) -> Any:
-        return found[name].double().numpy()
-
-    n_layers = sum(name.startswith("cells.layers.") for name in found)
-    if n_layers != 4 * len(model.hidden_sizes):
-        raise ValueError("weights of other layers")
-    error_scale = doubles("error_scale")
-    if error_scale.shape != (len(model.targets_), model.horizon):
+    k, size = len(model.targets_), model._preparation.features.size
+    numbers = len(model._preparation._static.numbers)
+    error_scale, start = _doubles(tensors, "error_scale"), as_head(model.head).start
+    if error_scale.shape != (k, model.horizon):
         raise ValueError("weights of another horizon")
-    with torch.device("meta"):
-        network = model._new_network(
-            scale=InputScale(doubles("location"), doubles("gain")),
-            static=InputScale(doubles("static_location"), doubles("static_gain")),
-            error_scale=error_scale,
-            start=found["start"],
-            init="torch",
-        )
     steps = np.zeros((1, model.horizon))
-    numbers = (len(model._preparation._static.numbers),)
-    _fill(
-        network,
-        found,
+    return _laid_out(
+        model,
+        tensors,
+        lambda: model._new_network(
+            scale=InputScale(_doubles(tensors, "location"), _doubles(tensors, "gain")),
+            static=InputScale(
+                _doubles(tensors, "static_location"), _doubles(tensors, "static_gain")
+            ),
+            error_scale=error_scale,
+            start=tensors["start"],
+            init="torch",
+        ),
         {
-            "location": (network.features.size,),
-            "gain": (network.features.size,),
-            "static_location": numbers,
-            "static_gain": numbers,
-            "start": (len(error_scale), *network.head.start(steps, steps, steps + 1).shape),
+            **dict.fromkeys(("location", "gain"), (size,)),
+            **dict.fromkeys(("static_location", "static_gain"), (numbers,)),
+            "start": (k, *start(steps, steps, steps + 1).shape),
+            "error_scale": (k, model.horizon),
         },
     )
-    return network
 
 
-def _fill(
-    network: Any, tensors: Mapping[str, torch.Tensor], shapes: Mapping[str, tuple[int, ...]]
-) -> None:
-    """Put tensors into a network that has none yet, after a look at names, types and shapes.
+def _doubles(tensors: Any, name: str) -> Any:
+    if not all(is_tensor(tensor) for tensor in tensors.values()):
+        raise ValueError("weights of another kind")
+    return tensors[name].double().numpy()
+
+
+def _laid_out(
+    model: Any,
+    tensors: Mapping[str, Any],
+    network: Callable[[], Any],
+    buffers: dict[str, tuple[int, ...]],
+) -> Any:
+    """Lay out a network without memory, compare it with what was read, and fill it.
 
     Parameters
     ----------
-    network : ForecastNetwork
-        On torch's device "meta".
+    model : estimator
+        Whose parameters say how.
     tensors : mapping of str to Tensor
-    shapes : mapping of str to tuple
-        Of the buffers, which the network has from `tensors`.
+    network : callable
+        Makes it.
+    buffers : mapping of str to tuple
+        Shapes of its buffers, which it has from `tensors`.
     """
-    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    wanted |= shapes
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if wanted != found:
+    import torch
+
+    n_layers = sum(name.startswith("cells.layers.") for name in tensors)
+    if n_layers != 4 * len(model.hidden_sizes):
+        raise ValueError("weights of other layers")
+    with torch.device("meta"):
+        made = network()
+    wanted = {name: tuple(tensor.shape) for name, tensor in made.state_dict().items()} | buffers
+    if wanted != {name: tuple(tensor.shape) for name, tensor in tensors.items()}:
         raise ValueError("weights of other names or shapes")
     for tensor in tensors.values():
         if tensor.dtype != torch.float32 or not bool(tensor.isfinite().all()):
             raise ValueError("weights that are no finite numbers")
-    network.load_state_dict(dict(tensors), strict=True, assign=True)
-    for weight in network.parameters():
+    made.load_state_dict(dict(tensors), strict=True, assign=True)
+    for weight in made.parameters():
         weight.requires_grad_(True)
-    network.eval()
+    return made.eval()
+
+
+def _of_arrays(model: Any, tail: bool) -> Fields:
+    if not hasattr(model, "network_"):
+        return {}
+    return {"network": dict(model.network_.state_dict())}
+
+
+def _restore_arrays(model: Any, parts: Fields) -> None:
+    if not parts:
+        if hasattr(model, "n_steps_"):
+            raise ValueError("no network")
+        return
+    from tsforecast.nn.network import InputScale
+
+    model._check_parameters()
+    tensors = parts["network"]
+    gain, start = (_doubles(tensors, name) for name in ("gain", "start"))
+    head = model._head()
+    k, numbers = len(model._base), head.start(np.zeros((1, 1)), np.zeros((1, 1)), np.ones((1, 1)))
+    if len(gain) * model.n_steps_ != model.n_features_in_ or len(start) != k:
+        raise ValueError("weights of another size")
+    model.network_ = _laid_out(
+        model,
+        tensors,
+        lambda: model._new_network(
+            InputScale(np.zeros(len(gain)), gain), head, tensors["start"], init="torch"
+        ),
+        {
+            **{name: (len(gain),) for name in ("location", "gain")},
+            **dict.fromkeys(("static_location", "static_gain"), (0,)),
+            "start": (k, *numbers.shape),
+            "error_scale": (k, 1),
+        },
+    )
 
 
 def _of_regression(model: Any, tail: bool) -> Fields:
@@ -431,6 +473,22 @@ _FORECASTER = {
     "best_epochs_": _list_of(int, at_least=1),
     "interrupted_": _BOOL,
     **_LAST,
+}
+_ARRAYS = "tsforecast.estimators.arrays"
+_CLASSES: Check = lambda value, model: (  # noqa: E731
+    isinstance(value, np.ndarray) and value.ndim == 1 and len(value) >= 1
+)
+_SAMPLES = {
+    "n_features_in_": _WHOLE,
+    "feature_names_in_": _LABELS,
+    "n_steps_": lambda value, model: isinstance(value, int) and value >= 1,
+    "_centre": _array(lambda model: model.n_features_in_ // model.n_steps_),
+    "_base": _array(None),
+    "_unit": _array(lambda model: len(model._base)),
+    "history_": _is(pd.DataFrame),
+    "n_iter_": _WHOLE,
+    "best_epoch_": _WHOLE,
+    "interrupted_": _BOOL,
 }
 _RECIPES: dict[str, _Recipe] = {
     # transforms
@@ -513,6 +571,20 @@ _RECIPES: dict[str, _Recipe] = {
         restore=_restore_forecaster,
         tail=("_tail", "_raw_tail"),
         needed=lambda model: {*_FORECASTER, "_tail"} | ({"_raw_tail"} if model.future else set()),
+    ),
+    "RecurrentRegressor": _Recipe(
+        _ARRAYS,
+        {**_SAMPLES, "_plain": _BOOL},
+        parts=_of_arrays,
+        restore=_restore_arrays,
+        needed=lambda model: {*_SAMPLES, "_plain"} - {"feature_names_in_"},
+    ),
+    "RecurrentClassifier": _Recipe(
+        _ARRAYS,
+        {**_SAMPLES, "classes_": _CLASSES, "_multilabel": _BOOL},
+        parts=_of_arrays,
+        restore=_restore_arrays,
+        needed=lambda model: {*_SAMPLES, "classes_", "_multilabel"} - {"feature_names_in_"},
     ),
     "Stream": _Recipe("tsforecast.serving.stream", parts=_of_stream, make=_make_stream),
 }
