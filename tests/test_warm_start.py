@@ -104,10 +104,19 @@ def test_nothing_new_to_validate_on_is_refused():
         model.fit(panel, init_from=first)
 
 
-def test_series_that_the_given_model_has_seen_are_not_held_out():
+def test_series_that_the_given_model_has_seen_are_not_held_out(monkeypatch):
     panel = make_panel(8, 40)
     first = make_model(max_epochs=1).fit(panel.loc[["s0", "s1", "s2", "s3"]])
     model = make_model(max_epochs=1, validation="series", validation_size=0.9)
+    held = held_out(monkeypatch, model, panel, init_from=first)
+    assert held
+    assert held <= {"s4", "s5", "s6", "s7"}
+    with pytest.raises(tsf.DataError, match="expected series that init_from has not seen"):
+        model.fit(panel.loc[["s0", "s1"]], init_from=first)
+
+
+def held_out(monkeypatch, model, panel, **options):
+    """Names of the series that a fit validates on."""
     held = []
     inner = tsf.RecurrentForecaster._known_until
 
@@ -116,13 +125,65 @@ def test_series_that_the_given_model_has_seen_are_not_held_out():
         held.extend(np.asarray(layout.names())[until == layout.starts])
         return until
 
-    with pytest.MonkeyPatch.context() as patch:
+    with monkeypatch.context() as patch:
         patch.setattr(tsf.RecurrentForecaster, "_known_until", spy)
-        model.fit(panel, init_from=first)
+        model.fit(panel, **options)
+    return set(held)
+
+
+HALF = {"max_epochs": 1, "validation": "series", "validation_size": 0.9}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_a_chain_of_models_has_seen_is_remembered(monkeypatch, tmp_path):
+    panel = make_panel(8, 40)
+    first = make_model(max_epochs=1).fit(panel.loc[["s0", "s1", "s2"]])
+    tsf.save(first, tmp_path / "first")
+    for start in (first, tsf.load(tmp_path / "first")):
+        second = make_model(max_epochs=1).fit(panel.loc[["s3", "s4", "s5"]], init_from=start)
+        held = held_out(monkeypatch, make_model(**HALF), panel, init_from=second)
+        assert held <= {"s6", "s7"}
+        assert held
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_other_series_of_a_group_that_was_seen_are_not_held_out(monkeypatch):
+    patient = pd.Series([1, 2, 1, 3, 4], index=[f"s{i}" for i in range(5)])
+    panel = make_panel(5, 40)
+    panel["patient"] = patient.reindex(panel.index.get_level_values(0)).to_numpy(float)
+    first = make_model(max_epochs=1, group="patient").fit(panel.loc[["s0", "s1"]])
+    rest = panel.loc[["s2", "s3", "s4"]]
+    held = held_out(monkeypatch, make_model(**HALF, group="patient"), rest, init_from=first)
+    assert "s2" not in held
     assert held
-    assert set(held) <= {"s4", "s5", "s6", "s7"}
-    with pytest.raises(tsf.DataError, match="expected series that init_from has not seen"):
-        model.fit(panel.loc[["s0", "s1"]], init_from=first)
+
+
+def test_series_names_of_another_type_are_refused():
+    panel = make_panel(3, 40)
+    first = make_model(max_epochs=1).fit(panel)
+    other = panel.set_index(panel.index.set_levels([0, 1, 2], level=0))
+    with pytest.raises(tsf.DataError, match="expected string names, found integer names"):
+        make_model(max_epochs=1).fit(other, init_from=first)
+
+
+def test_a_latest_time_of_a_chain_counts(monkeypatch):
+    """The first of a chain has seen more than the second."""
+
+    def stays(n, names):
+        panel = make_panel(3, n).rename(dict(zip(("s0", "s1", "s2"), names)), level=0)
+        return panel.set_index(panel.index.set_levels(range(n), level=1))
+
+    first = make_model(max_epochs=1).fit(stays(60, "abc"))
+    second = make_model(max_epochs=1).fit(stays(40, "def"), init_from=first)
+    assert second._seen.cutoff == 59
+    assert second.cutoff_ == 39
+
+
+def test_rows_of_one_series_with_a_whole_number_clock_may_not_be_later():
+    panel = one_series(60).reset_index(drop=True)
+    later = make_model(max_epochs=1).fit(panel)
+    with pytest.raises(tsf.DataError, match="has seen later rows"):
+        make_model(max_epochs=1).fit(panel[:40], init_from=later)
 
 
 def test_a_model_that_has_seen_later_rows_is_refused():
@@ -149,9 +210,10 @@ def test_time_since_the_start_of_a_stay_has_no_later_rows():
         ({"hidden_sizes": (5,)}, r"cells.layers.0.weight_ih_l0 \(16, 8\) for \(20, 8\)"),
         ({"cell": "gru"}, "cell"),
         ({"cell": "rnn"}, "cell"),
-        ({"past": None}, r"\(16, 8\) for \(16, 5\)"),
+        ({"past": None}, r"columns \['y', 'x'\] for \['y'\]"),
         ({"horizon": 4}, "decoder.weight"),
-        ({"head": "point"}, "decoder.weight"),
+        ({"head": "point"}, "head Quantiles.* for Point"),
+        ({"head": tsf.Quantiles((0.05, 0.5, 0.95))}, "head Quantiles"),
         ({"season": 3}, "seasonal"),
     ],
 )

@@ -69,12 +69,15 @@ class Backtest:
         last known value, one row ahead, over the split's training rows. The same for all models.
     baselines : tuple of str
         Models that are baselines; ``"naive"`` is always one.
+    warm_start : bool
+        Whether refits went on from the fits before.
     """
 
     frame: pd.DataFrame
     horizon: int
     scales: pd.DataFrame
     baselines: tuple[str, ...]
+    warm_start: bool = False
 
     def metrics(
         self,
@@ -166,7 +169,9 @@ def backtest(
     warm_start : bool
         A refit of a model whose `fit` takes ``init_from`` goes on from the weights of the fit
         before (see `RecurrentForecaster.fit`), which has seen earlier rows alone; others are
-        fitted anew.
+        fitted anew. Validation wants rows that no fit before has seen: with
+        ``Training(validation="time")`` at least `horizon` of them between two fits, with "series"
+        series that begin there; ``validation=None`` needs none.
     fitted : bool
         Keep also the in-sample forecasts, once for each fit: those from every training row whose
         whole horizon is in the training rows, where the model gives one. They come from
@@ -252,9 +257,12 @@ def backtest(
             horizon,
             _scales(truth, finished, grids),
             tuple(is_baseline),
+            warm_start,
         )
 
-    finished = _kept(resume, splits, grids, truth, names, horizon, fitted=fitted)
+    finished = _kept(
+        resume, splits, grids, truth, names, horizon, fitted=fitted, warm_start=warm_start
+    )
     parts: list[_Part] = []
     fits: dict[str, tuple[int, Any]] = {}
     doubts: dict[str, list[str]] = {name: [] for name in named}  # one per fit, "" where none
@@ -970,6 +978,7 @@ def _kept(
     horizon: int,
     *,
     fitted: bool,
+    warm_start: bool,
 ) -> list[Split]:
     """Give the splits that are finished; raise if they are of another run."""
     if resume is None:
@@ -979,11 +988,17 @@ def _kept(
             "resume", expected="a Backtest, the `result` of an interrupted run", found=resume
         )
     frame = sample_rows(resume.frame)
-    here = {"models": sorted(names), "horizon": horizon, "fitted": fitted}
+    here = {
+        "models": sorted(names),
+        "horizon": horizon,
+        "fitted": fitted,
+        "warm_start": warm_start,
+    }
     there = {
         "models": sorted(frame["model"].unique()),
         "horizon": resume.horizon,
         "fitted": "in_sample" in frame,
+        "warm_start": resume.warm_start,
     }
     if here != there:
         raise bad_parameter("resume", expected=f"a backtest of {here}", found=there)

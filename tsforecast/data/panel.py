@@ -663,6 +663,10 @@ class Layout:
         """The time of a row."""
         return self.labels[row if self.at is None else self.at[row]]
 
+    def last_time(self) -> Any:
+        """The latest time of all rows; `labels` may name others that no row has."""
+        return self.time_at(self.stops[np.argmax(self.when(self.stops - 1))] - 1)
+
     def per_row(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Give what is true of the labels, one each, for every row, (N,)."""
         return values if self.at is None else values[self.at]

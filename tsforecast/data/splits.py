@@ -643,7 +643,8 @@ def held_out_series(
 ) -> npt.NDArray[np.bool_]:
     """Draw whole groups of series until about `size` of the series are validation, (S,) -> (S,).
 
-    At least one group is held out, and one is not; none with a series among the `kept` (S,).
+    At least one group is held out, and one is not; none with a series among the `kept` (S,), even
+    if that leaves none at all.
 
     Raises
     ------

@@ -84,10 +84,9 @@ def rows_after(layout: Layout, step: TimeStep, horizon: int) -> pd.Index:
 
 def _span(layout: Layout) -> dict[str, Any]:
     """First and last time of a panel, and how many series and rows it has."""
-    begins, ends = layout.when(layout.starts), layout.when(layout.stops - 1)
     return {
-        "first": layout.time_at(layout.starts[np.argmin(begins)]),
-        "last": layout.time_at(layout.stops[np.argmax(ends)] - 1),
+        "first": layout.time_at(layout.starts[np.argmin(layout.when(layout.starts))]),
+        "last": layout.last_time(),
         "series": layout.n_series,
         "rows": layout.n_rows,
     }
@@ -318,8 +317,8 @@ class PanelForecaster(BaseEstimator):
         Raises
         ------
         DataError
-            If there is no such origin, a target does not move, or the rows of `fit` that a
-            forecast from its end needs are missing.
+            If there is no such origin, a target does not move, or (where the model has them to
+            compare) the rows of `fit` that a forecast from its end needs are missing.
         """
         check_is_fitted(self)
         rows = self._prepared(panel)

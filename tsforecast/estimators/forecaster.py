@@ -46,7 +46,7 @@ from tsforecast.estimators._base import PanelForecaster
 from tsforecast.estimators._members import Members
 from tsforecast.estimators._params import RecordParameters, draw_seeds
 from tsforecast.estimators._preparation import Preparation
-from tsforecast.estimators._warm import Start
+from tsforecast.estimators._warm import Seen, Start
 from tsforecast.nn.cells import CELLS, Init
 from tsforecast.nn.heads import Head, Point, as_head
 from tsforecast.nn.inference import Known, remembered
@@ -233,6 +233,7 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
     _stop: BaseException | None
     _row_weights: Floats | None
     _start: Start | None
+    _seen: Seen
 
     # ------------------------------------------------------------------------------------ verbs
 
@@ -260,9 +261,9 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
             (this one, too) whose weights training goes on from. What is measured (transform,
             baseline, running scale, location and gain of the inputs, spread of the baseline's
             errors) is measured anew on the rows given, as in any fit, so that the weights keep
-            their meaning in standardised units while the data move on. Epoch 0 is then the
-            network as it came. Validation looks only at rows, or series, that `init_from` has
-            not seen.
+            their meaning in standardised units while the data move on; it is best of the same
+            kind. Epoch 0 is then the network as it came. Validation looks only at rows, or series
+            (and groups), that neither `init_from` nor what it was started from has seen.
 
         Returns
         -------
@@ -281,11 +282,13 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
             After Ctrl-C, with the best weights so far in place. SIGTERM: SystemExit(143).
         """
         self._check_parameters()
-        self._start = None if init_from is None else _start_of(init_from)
         panel = as_panel(panel)
-        self._row_weights = None if sample_weight is None else aligned_weights(sample_weight, panel)
-        self._warn_of_groups(panel)
+        self._start = None if init_from is None else _start_of(init_from)
+        self._row_weights = None
         try:
+            if sample_weight is not None:
+                self._row_weights = aligned_weights(sample_weight, panel)
+            self._warn_of_groups(panel)
             super().fit(panel, y)
         finally:
             self._row_weights = self._start = None
@@ -481,13 +484,17 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
 
     def _role(self, name: str) -> list[Hashable]:
         """Columns of a parameter, but for the targets, in an order that is not the user's."""
-        return sorted(set(getattr(self, name) or ()) - set(self.targets_), key=str)
+        return sorted(self._columns_of(name) - set(self.targets_), key=str)
+
+    def _columns_of(self, name: str) -> set[Hashable]:
+        value = getattr(self, name)
+        return set(() if value is None else value)
 
     def _columns(self) -> list[Hashable]:
         """Columns needed, the targets first; each has one role."""
         columns = list(self.targets_)
         for role in ("past", "future", "static"):
-            also = set(getattr(self, role) or ()) & set(columns)
+            also = self._columns_of(role) & set(columns)
             if role == "past":
                 also -= set(self.targets_)  # its past is known anyway
             if also:
@@ -531,24 +538,34 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
                 late &= self._start.behind(layout)
             return layout.starts + np.add.reduceat(~late, layout.starts)
         if training.validation == "series":
-            seen = None if self._start is None else self._start.seen(layout)
+            seen = None
+            if self._start is not None:
+                seen = self._start.knows(layout, self._group_values(panel, layout))
             held = held_out_series(groups, training.validation_size, seed, kept=seen)
             return np.where(held, layout.starts, layout.stops)
         return layout.stops
 
+    def _group_values(self, panel: pd.DataFrame, layout: Layout) -> pd.Series | None:
+        """The group of each series by its name, (S,)."""
+        if self.group is None:
+            return None
+        values: pd.Series = constants(panel, layout, [self.group])[self.group]
+        return values
+
     def _groups(self, panel: pd.DataFrame, layout: Layout) -> Ints:
         """Number of each series' group, (S,); without one, a series is a group of its own."""
         own = np.arange(layout.n_series)
-        if self.group is None:
+        values = self._group_values(panel, layout)
+        if values is None:
             return own
-        known = pd.factorize(constants(panel, layout, [self.group])[self.group])[0]
+        known = pd.factorize(values)[0]
         return np.unique(np.where(known < 0, known.max() + 1 + own, known), return_inverse=True)[1]
 
     def _fit(self, panel: pd.DataFrame, layout: Layout) -> Rows:
         training = self._training()
         seeds = draw_seeds(self.random_state, self.n_members)
         if self._start is not None:
-            self._start.check_time(layout)
+            self._start.check(layout)
         groups = self._groups(panel, layout)
         known_until = self._known_until(panel, layout, groups, seeds[0])
         counts = known_until - layout.starts
@@ -645,6 +662,8 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
                 break
         self.history_ = pd.concat(histories).astype({"epoch": int}).set_index("epoch")
         self.interrupted_ = self._stop is not None
+        before = None if self._start is None else self._start.seen
+        self._seen = Seen.of(layout, self._group_values(panel, layout), before)
         self._members = Members(self.networks_, self._preparation.chain, self._least_history, shape)
         self._members.learn(rows, origins if validation is None else validation.origins)
         return rows
@@ -825,7 +844,7 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
 
     def _nothing_new(self, training: Training) -> ValueError:
         assert self._start is not None
-        what = f"rows after {self._start.cutoff}, at least horizon {self.horizon} of them"
+        what = f"rows after {self._start.seen.cutoff}, at least horizon {self.horizon} of them"
         return fail(
             "nothing to validate on",
             expected=f"{'series' if training.validation == 'series' else what} that init_from has "

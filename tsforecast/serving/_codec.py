@@ -7,11 +7,12 @@ go to a table of arrays, for a file of safetensors.
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,8 @@ Json: TypeAlias = Any
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 
 _DEEPEST = 40
+_MOST_OF_A_SET = 10_000  # items; numbers may be made to collide
+_MOST_LETTERS = 10**6  # of an array of text
 _WRITTEN_OUT = 256  # numbers of an array that JSON holds itself
 _DTYPES = (
     *("bool", "float32", "float64", "int8", "int16", "int32", "int64"),
@@ -149,7 +152,11 @@ class Encoder:
         """
         if value is None or isinstance(value, bool | str):
             return value
-        if isinstance(value, np.generic) and not isinstance(value, np.datetime64 | np.timedelta64):
+        if isinstance(value, np.timedelta64 | datetime.timedelta) and pd.notna(value):
+            value = pd.Timedelta(cast(Any, value))
+        elif isinstance(value, np.datetime64 | datetime.datetime) and pd.notna(value):
+            value = pd.Timestamp(cast(Any, value))
+        if isinstance(value, np.generic):
             return self(value.item(), path)
         if isinstance(value, int):
             return value if abs(value) < 2**63 else {"$": "int", "value": str(value)}
@@ -159,7 +166,7 @@ class Encoder:
             return [self(item, f"{path}.{i}") for i, item in enumerate(value)]
         if type(value) in (tuple, set, frozenset, range):
             kind = "set" if isinstance(value, set | frozenset) else type(value).__name__
-            items = sorted(value, key=str) if kind == "set" else value
+            items = sorted(value, key=repr) if kind == "set" else value
             items = [value.start, value.stop, value.step] if isinstance(value, range) else items
             return {"$": kind, "items": [self(item, f"{path}.{i}") for i, item in enumerate(items)]}
         if type(value) is dict:
@@ -227,13 +234,16 @@ class Encoder:
             return {**about, "zone": zone, "values": self._array(index.asi8, path)}
         kind = pd.api.types.infer_dtype(index)
         numbers = pd.api.types.is_numeric_dtype(index.dtype)
+        if hasattr(index.dtype, "numpy_dtype") and numbers and not index.hasnans:
+            index = index.astype(index.dtype.numpy_dtype)
         if numbers and str(index.dtype) in _DTYPES:
             return {**about, "kind": "numbers", "values": self._array(index.to_numpy(), path)}
         if kind in ("string", "empty", "integer") and str(index.dtype) in ("str", "object"):
             values = self(index.tolist(), path)
             return {**about, "kind": "names", "dtype": str(index.dtype), "values": values}
         raise UnsaveableError(
-            f"cannot save {path}: an index of {kind} values, dtype {index.dtype}."
+            f"cannot save {path}: an index of {kind} values, dtype {index.dtype}. Convert it to "
+            "text, whole numbers or times before fit."
         )
 
     def _offset(self, value: pd.offsets.BaseOffset, path: str) -> Json:
@@ -271,22 +281,23 @@ class Decoder:
     ----------
     objects : callable
         ``objects(name, fields, decoder)`` makes an object of a class that is known.
-    arrays : mapping of str to ndarray
+    arrays : dict of str to ndarray
+        Each is referred to once.
     """
 
     def __init__(
         self,
         objects: Callable[[str, Json, Decoder], Any],
-        arrays: Mapping[str, npt.NDArray[Any]],
+        arrays: Arrays,
     ) -> None:
         self._objects = objects
-        self._arrays = arrays
+        self._arrays = dict(arrays)
         self._kinds: dict[str, Callable[[dict[str, Json]], Any]] = {
             "int": lambda tree: int(_text(tree["value"], 400)),
             "float": lambda tree: {"nan": np.nan, "inf": np.inf, "-inf": -np.inf}[tree["value"]],
             "tuple": lambda tree: tuple(self._items(tree)),
-            "set": lambda tree: set(self._items(tree)),
-            "range": lambda tree: range(*(_whole(item) for item in _list(tree["items"], 3))),
+            "set": self._set,
+            "range": self._range,
             "dict": self._dict,
             "labels": self._labels,
             "text": self._texts,
@@ -308,12 +319,30 @@ class Decoder:
             return tree
         return self._kinds[_text(tree["$"])](tree)
 
+    def close(self) -> None:
+        """Raise ValueError if an array was read that nothing refers to."""
+        if self._arrays:
+            raise ValueError(f"{len(self._arrays)} arrays that nothing refers to")
+
     def _items(self, tree: dict[str, Json]) -> list[Any]:
         return [self(item) for item in _list(tree["items"])]
 
+    def _range(self, tree: dict[str, Json]) -> range:
+        made = range(*(_whole(item) for item in _list(tree["items"], 3)))
+        if abs(made.stop - made.start) > _MOST_OF_A_SET * abs(made.step):
+            raise ValueError("a range that is too long")
+        return made
+
     def _dict(self, tree: dict[str, Json]) -> dict[Any, Any]:
         pairs = [_list(pair, 2) for pair in _list(tree["pairs"])]
+        if len(pairs) > _MOST_OF_A_SET:
+            raise ValueError("a dict that is too long")
         return {self(key): self(value) for key, value in pairs}
+
+    def _set(self, tree: dict[str, Json]) -> set[Any]:
+        if len(_list(tree["items"])) > _MOST_OF_A_SET:
+            raise ValueError("a set that is too long")
+        return set(self._items(tree))
 
     def _labels(self, tree: dict[str, Json]) -> npt.NDArray[Any]:
         items = self._items(tree)
@@ -324,7 +353,8 @@ class Decoder:
     def _texts(self, tree: dict[str, Json]) -> npt.NDArray[Any]:
         items = _list(tree["items"])
         widest = max((len(_text(item, 1000)) for item in items), default=0)
-        if not _WIDTH.fullmatch(_text(tree["dtype"])) or int(tree["dtype"][2:]) < widest:
+        width = int(tree["dtype"][2:]) if _WIDTH.fullmatch(_text(tree["dtype"])) else 0
+        if width < widest or width * len(items) > _MOST_LETTERS:
             raise ValueError("text of another width")
         return np.array(items, dtype=tree["dtype"])
 
@@ -340,7 +370,7 @@ class Decoder:
         if any(size < 0 for size in shape):
             raise ValueError("a negative size")
         if "values" not in tree:
-            array = self._arrays[_text(tree["name"], 1000)]
+            array = self._arrays.pop(_text(tree["name"], 1000))  # each is used once
             if array.shape != shape or str(array.dtype) != tree["dtype"]:
                 raise ValueError("an array of another shape than noted")
             return array

@@ -7,23 +7,27 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tsforecast._checks import DataError
 from tsforecast.serving._codec import dumps, loads, refused
 
 __all__ = ["MANIFEST", "read_folder", "write_folder"]
 
 MANIFEST = "manifest.json"
-_MOST_OF_A_MANIFEST = 2**24  # bytes
+MOST_OF_TEXT = 2**25  # bytes of a file of JSON: read, it takes many times that
+_TRIES = 100  # at a folder that is being replaced
+_MOST = 2**63
 
 
 def write_folder(path: Path, about: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
     """Write files and their manifest into a folder that is put in place when it is complete.
 
-    A folder that is there is replaced, if it has a manifest.  Whenever the process is killed,
-    `read_folder` finds the old files or the new ones.
+    A folder of such files that is there is replaced.  Whenever the process is killed,
+    `read_folder` finds the old files or the new ones.  Others who save at the same place wait.
 
     Parameters
     ----------
@@ -42,39 +46,40 @@ def write_folder(path: Path, about: Mapping[str, Any], files: Mapping[str, bytes
     path = Path(os.path.realpath(path))
     if not path.parent.is_dir():
         raise FileNotFoundError(f"expected a folder {path.parent}, found none. Make it first.")
-    there = path.exists()
-    if there and not (path / MANIFEST).is_file() and (not path.is_dir() or any(path.iterdir())):
-        raise FileExistsError(
-            f"expected {path} to be absent, empty or a saved model, found something else. Choose "
-            "another name."
-        )
     sums = {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in files.items()}
     manifest = {**about, "files": sums}
     manifest["sha256"] = _sha256(dumps(manifest))
-    part, before = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in _ENDS)
-    for stale in (part, before):
-        shutil.rmtree(stale, ignore_errors=True)
-    try:
-        part.mkdir()
-        for name, data in {**files, MANIFEST: dumps(manifest, indent=1)}.items():
-            with open(part / name, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        _sync(part)
-        if there:
-            os.rename(path, before)
+    part, before = _beside(path, "part"), _beside(path, "before")
+    with _alone(_beside(path, "lock")):
+        if not path.exists() and before.is_dir():  # a save was killed between its two renames
+            os.rename(before, path)
+        if path.exists() and not _may_be_replaced(path, {MANIFEST, *files}):
+            raise FileExistsError(
+                f"expected {path} to be absent, empty or a saved model and nothing else, found "
+                "other files. Choose another name."
+            )
+        for stale in (part, before):
+            shutil.rmtree(stale, ignore_errors=True)
         try:
-            os.rename(part, path)
-        except BaseException:
-            if there:
-                os.rename(before, path)
-            raise
-        _sync(path.parent)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    for stale in _leftovers(path, "before", "part"):
-        shutil.rmtree(stale, ignore_errors=True)
+            part.mkdir()
+            for name, data in {**files, MANIFEST: dumps(manifest, indent=1)}.items():
+                with open(part / name, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+            _sync(part)
+            if path.exists():
+                os.rename(path, before)
+            try:
+                os.rename(part, path)
+            except BaseException:
+                if before.is_dir():
+                    os.rename(before, path)
+                raise
+            _sync(path.parent)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(before, ignore_errors=True)
 
 
 def read_folder(
@@ -94,37 +99,100 @@ def read_folder(
         If a file is missing, is no plain file, or is not the one that was written.
     """
     path = Path(os.path.realpath(path))
-    while True:
-        found = path
-        if not path.exists():  # a save was killed between two renames, or is there just now
-            found = next(iter(_leftovers(path, "before", alive=True)), path)
-        seen = _identity(found)
+    for trial in range(_TRIES):
         try:
-            return _read(found, names, most_bytes, check)
-        except Exception:
-            if _identity(found) == seen:
+            with _opened(path) as folder:
+                try:
+                    return _read(folder, names, most_bytes, check)
+                except DataError:
+                    if _is_in_place(folder, path):
+                        raise
+        except FileNotFoundError:
+            if trial >= 3:
                 raise
-            # replaced while it was read: look again
+        time.sleep(0.001)  # it is being replaced: look again
+    raise TimeoutError(f"{path} was replaced {_TRIES} times while it was read. Try again.")
 
 
-_ENDS = ("part", "before")
+def _beside(path: Path, what: str) -> Path:
+    return path.with_name(f".{path.name}.{what}")
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _may_be_replaced(path: Path, names: Collection[str]) -> bool:
+    """Whether a folder is empty, or holds a saved model, whole or not, and nothing else."""
+    if not path.is_dir():
+        return False
+    there = {entry.name for entry in path.iterdir()}
+    if there in (set(), set(names)):
+        return True
     try:
-        about = path.stat()
-    except OSError:
-        return None
-    return about.st_dev, about.st_ino
+        about = loads((path / MANIFEST).read_bytes(), MANIFEST)
+    except (OSError, DataError):
+        return False
+    return there <= set(names) and isinstance(about, dict) and {"class", "files"} <= set(about)
+
+
+# ---------------------------------------------------------------------------------------- reading
+
+
+class _Folder:
+    """A folder that is held open: its files are those of one moment, even if it is renamed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.handle: int | None = None
+        if os.open in os.supports_dir_fd:
+            self.handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+
+    def open(self, name: str) -> int:
+        # a link is not followed, and a pipe is not waited for
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        flags |= getattr(os, "O_BINARY", 0)
+        if self.handle is None:
+            return os.open(self.path / name, flags)
+        return os.open(name, flags, dir_fd=self.handle)
+
+    def close(self) -> None:
+        if self.handle is not None:
+            os.close(self.handle)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[_Folder]:
+    """Open a folder, or what a save has put aside that was killed, or is under way."""
+    before = _beside(path, "before")
+    try:
+        folder = _Folder(path if path.exists() or not before.is_dir() else before)
+        if not folder.path.is_dir():
+            raise FileNotFoundError
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"expected a folder {path} of a saved model, found none.") from None
+    try:
+        yield folder
+    finally:
+        folder.close()
+
+
+def _is_in_place(folder: _Folder, path: Path) -> bool:
+    """Whether an open folder is still where it was found."""
+    if folder.handle is None:
+        return True
+    held = os.fstat(folder.handle)
+    for place in (path, _beside(path, "before")):
+        with contextlib.suppress(OSError):
+            about = os.stat(place)
+            if (about.st_dev, about.st_ino) == (held.st_dev, held.st_ino):
+                return place == path or not path.exists()
+    return False
 
 
 def _read(
-    path: Path, names: Collection[str], most_bytes: int, check: Callable[[dict[str, Any]], None]
+    folder: _Folder,
+    names: Collection[str],
+    most_bytes: int,
+    check: Callable[[dict[str, Any]], None],
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
-    if not path.is_dir():
-        raise FileNotFoundError(f"expected a folder {path} of a saved model, found none.")
-    raw = _bytes(path, MANIFEST, _MOST_OF_A_MANIFEST)
-    manifest = loads(raw, MANIFEST)
+    manifest = loads(_bytes(folder, MANIFEST, MOST_OF_TEXT), MANIFEST)
     expected = "a manifest as tsforecast.save writes it"
     if not isinstance(manifest, dict):
         raise refused("manifest.json holds something else", expected=expected, found="no object")
@@ -133,7 +201,7 @@ def _read(
         noted = manifest["sha256"]
         own = _sha256(dumps({name: tree for name, tree in manifest.items() if name != "sha256"}))
         files = {
-            str(name): (int(about["bytes"]), str(about["sha256"]))
+            name: (_size(about["bytes"]), about["sha256"])
             for name, about in manifest["files"].items()
         }
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -147,7 +215,7 @@ def _read(
     if set(files) != set(names):
         raise refused("other files are named", expected=f"{sorted(names)}", found=f"{len(files)}")
     total = sum(size for size, _ in files.values())
-    if total > most_bytes or any(size < 0 for size, _ in files.values()):
+    if total > most_bytes:
         raise refused(
             "files are too large",
             expected=f"at most {most_bytes} bytes (see max_bytes)",
@@ -155,7 +223,11 @@ def _read(
         )
     contents = {}
     for name, (size, digest) in files.items():
-        data = _bytes(path, name, size)
+        if name.endswith(".json") and size > MOST_OF_TEXT:
+            raise refused(
+                f"{name} is too large", expected=f"at most {MOST_OF_TEXT} bytes", found=f"{size}"
+            )
+        data = _bytes(folder, name, size)
         if len(data) != size or _sha256(data) != digest:
             raise refused(
                 f"{name} has changed",
@@ -166,12 +238,16 @@ def _read(
     return manifest, contents
 
 
-def _bytes(folder: Path, name: str, most: int) -> bytes:
+def _size(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < _MOST:
+        raise ValueError("no number of bytes")
+    return value
+
+
+def _bytes(folder: _Folder, name: str, most: int) -> bytes:
     """Read a plain file of at most so many bytes (one more shows that it is larger)."""
     try:
-        # a link is not followed, and a pipe is not waited for
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-        handle = os.open(folder / name, flags | getattr(os, "O_BINARY", 0))
+        handle = folder.open(name)
     except (OSError, ValueError) as error:
         raise refused(
             f"{name} cannot be opened",
@@ -185,9 +261,14 @@ def _bytes(folder: Path, name: str, most: int) -> bytes:
     with os.fdopen(handle, "rb") as file:
         if about.st_size > most:
             raise refused(
-                f"{name} has grown", expected=f"{most} bytes", found=f"{about.st_size} bytes"
+                f"{name} has grown",
+                expected=f"at most {most} bytes",
+                found=f"{about.st_size} bytes",
             )
         return file.read(most + 1)
+
+
+# ---------------------------------------------------------------------------------- the file system
 
 
 def _sha256(data: bytes) -> str:
@@ -204,29 +285,24 @@ def _sync(folder: Path) -> None:
             os.close(handle)
 
 
-def _leftovers(path: Path, *ends: str, alive: bool = False) -> list[Path]:
-    """Folders that savers of `path` have left, of processes that have ended (or of all)."""
-    found = []
-    for stale in path.parent.glob(f".{_escaped(path.name)}.*"):
-        owner, _, end = stale.name[len(path.name) + 2 :].partition(".")
-        if end in ends and owner.isdigit() and (alive or not _runs(int(owner))):
-            found.append(stale)
-    return sorted(found, key=lambda stale: stale.stat().st_mtime, reverse=True)
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
-
-
-def _runs(process: int) -> bool:
-    if process == os.getpid():
-        return False  # its own are done with
-    if os.name == "nt":  # where a signal 0 is no question
-        return True
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Hold a lock that ends with the process; the file goes with it."""
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+        import fcntl
+    except ImportError:  # Windows: a folder in use cannot be renamed there
+        yield
+        return
+    while True:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.fstat(handle).st_ino == os.stat(lock).st_ino:
+                break
+        os.close(handle)  # whoever held it before has taken the file away
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(lock)
+        os.close(handle)

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import os
 import platform
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from tsforecast._checks import bad_parameter, fail
-from tsforecast.serving._codec import Decoder, Encoder, UnsaveableError, dumps, loads, refused
-from tsforecast.serving._folder import MANIFEST, read_folder, write_folder
-from tsforecast.serving._recipes import Recipes, class_name
+from tsforecast.serving._classes import class_name
+from tsforecast.serving._codec import (
+    Arrays,
+    Decoder,
+    Encoder,
+    UnsaveableError,
+    dumps,
+    loads,
+    refused,
+)
+from tsforecast.serving._folder import MANIFEST, MOST_OF_TEXT, read_folder, write_folder
+from tsforecast.serving._recipes import Recipes
 
 __all__ = ["load", "save"]
 
@@ -25,6 +35,7 @@ _MALFORMED = (
     AttributeError,
     ImportError,
     LookupError,
+    MemoryError,
     RecursionError,
     RuntimeError,
     TypeError,
@@ -68,8 +79,10 @@ def save(model: Any, folder: str | os.PathLike[str], *, tail: bool = False) -> N
     Without `tail` no row of the training panel and no name of a series is written. The names of
     series, and the values of static categories, are known again by check sums; whoever can try
     all names that there may be can find out which are among them. What transforms and baselines
-    have learned of a series (a mean, a spread, quantiles of errors) is written; a median, as of
-    ``SeriesScaler("robust")``, may be one of its values.
+    have learned of a series (a mean, a spread, quantiles of errors) is written; a median, a
+    minimum or a maximum, as of ``SeriesScaler("robust")`` or scikit-learn's ``MinMaxScaler``, may
+    be one of its values. What scalers of scikit-learn need to transform is kept, not what
+    ``partial_fit`` would go on from.
 
     A loaded model forecasts the same, bit for bit, but for ``context="history"`` without `tail`:
     there a forecast from rows that begin with those of `fit` goes on from the state that `fit` has
@@ -113,6 +126,15 @@ def save(model: Any, folder: str | os.PathLike[str], *, tail: bool = False) -> N
         "training": encoder(getattr(model, "_span", None), "training"),
     }
     files = {_STATE: dumps(fields, indent=1), _ARRAYS: to_bytes(encoder.arrays)}
+    try:
+        # what cannot be loaded again is not saved
+        _decoded(about["class"], about["parameters"], loads(files[_STATE], _STATE), encoder.arrays)
+    except _MALFORMED as error:
+        raise TypeError(
+            f"cannot save {name}: {type(error).__name__}: {str(error)[:200]} {_WAY_OUT}"
+        ) from None
+    if len(files[_STATE]) > MOST_OF_TEXT:
+        raise TypeError(f"cannot save {name}: more than {MOST_OF_TEXT} bytes of text. {_WAY_OUT}")
     write_folder(Path(folder), about, files)
 
 
@@ -121,7 +143,9 @@ def load(folder: str | os.PathLike[str], *, max_bytes: int = 2**32) -> Any:
 
     No pickle, no class or import by a name from the file but those of a table in this package;
     check sums before anything else, strict JSON, sizes before memory, weights finite and of the
-    shapes that the parameters say, no link followed.
+    shapes that the parameters say, no link followed.  A later `fit` obeys the parameters, as any
+    fit does: look at ``get_params()`` of a model of unknown origin first
+    (``training__trainer_options`` may name places to write to).
 
     Parameters
     ----------
@@ -156,22 +180,27 @@ def load(folder: str | os.PathLike[str], *, max_bytes: int = 2**32) -> Any:
         raise refused(
             f"{_ARRAYS} cannot be read", expected="safetensors", found=type(error).__name__
         ) from None
-    decoder = Decoder(Recipes().decode, arrays)
-    tree = {
-        "$": "object",
-        "class": manifest.get("class"),
-        "fields": {"parameters": manifest.get("parameters"), **state}
-        if isinstance(state, dict)
-        else None,
-    }
     try:
-        return decoder(tree)
+        return _decoded(manifest.get("class"), manifest.get("parameters"), state, arrays)
     except _MALFORMED as error:
         raise refused(
             "the model cannot be put together",
             expected="parts that fit its class and parameters",
             found=f"{type(error).__name__}: {str(error)[:200]}",
         ) from None
+
+
+def _decoded(name: Any, parameters: Any, state: Any, arrays: Arrays) -> Any:
+    """Put an object together; raises one of `_MALFORMED` where the parts do not fit."""
+    if not isinstance(state, dict):
+        raise TypeError("no fields where they are expected")
+    decoder = Decoder(Recipes().decode, arrays)
+    fields = {"parameters": parameters, **state}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = decoder({"$": "object", "class": name, "fields": fields})
+    decoder.close()
+    return made
 
 
 _WAY_OUT = (
@@ -182,7 +211,7 @@ _WAY_OUT = (
 
 def _check_format(manifest: dict[str, Any]) -> None:
     found = manifest.get("format")
-    if isinstance(found, int) and found > FORMAT:
+    if type(found) is int and FORMAT < found < 10**6:
         raise fail(
             "a newer format",
             expected=f"format {FORMAT}, the newest that this version knows",
@@ -190,7 +219,9 @@ def _check_format(manifest: dict[str, Any]) -> None:
             advice="Update tsforecast, or save the model with this version.",
         )
     if found != FORMAT:
-        raise refused(f"{MANIFEST} is of no known format", expected="format 1", found=repr(found))
+        raise refused(
+            f"{MANIFEST} is of no known format", expected="format 1", found=repr(found)[:50]
+        )
 
 
 def _schema(model: Any) -> dict[str, Any] | None:
@@ -198,7 +229,10 @@ def _schema(model: Any) -> dict[str, Any] | None:
     model = getattr(model, "model", model)  # of a stream
     if not hasattr(model, "_time_type"):
         return None
-    roles = {role: list(getattr(model, role, None) or ()) for role in ("past", "future", "static")}
+    roles = {}
+    for role in ("past", "future", "static", "columns"):
+        names = getattr(model, role, None)
+        roles[role] = [] if names is None else sorted(names, key=str)
     series = None if model._series_type is None else model._series_type.name
     return {
         "targets": model.targets_,

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from tsforecast._checks import bad_parameter, choice, fail, first
 from tsforecast.data.calendars import infer_time_step
 from tsforecast.data.frames import forecast_frame
+from tsforecast.data.keys import kind_of
 from tsforecast.data.panel import Ints, Layout, layout_of, time_from_ints
 from tsforecast.data.transforms import RowNames
 from tsforecast.estimators._base import rows_after
@@ -257,7 +258,7 @@ class Stream:
                 advice="Give the rows the index of the panel that the model was fitted on.",
             )
         if self.model._series is not None and layout.ids is not None:
-            kinds = [self.model._series.kind, pd.api.types.infer_dtype(layout.ids)]
+            kinds = [self.model._series.kind, kind_of(layout.ids)]
             if kinds[0] != kinds[1]:
                 raise fail(
                     "series names are of another type than in fit",
@@ -309,7 +310,7 @@ class Stream:
                 if unknown:
                     raise fail(
                         "series is not known",
-                        expected=f"some of {n} series, the first {first(map(repr, ids[:3]))}",
+                        expected=f"names of the {n} series that rows have come of",
                         found=f"{first(map(repr, unknown))}",
                         advice="Feed rows of it with update first.",
                         series=unknown[0],

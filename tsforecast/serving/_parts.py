@@ -1,0 +1,358 @@
+"""What a class keeps beside its attributes, and how it is put together again from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils.validation import check_is_fitted
+
+from tsforecast.serving._classes import class_name
+from tsforecast.serving._codec import UnsaveableError, is_tensor
+from tsforecast.serving._sound import EMPTY_INDEX, NAMES, WHOLE, Fields, array, list_of
+
+__all__ = [
+    "REGRESSORS",
+    "check_baseline",
+    "check_pipeline",
+    "make_chain",
+    "make_stream",
+    "of_arrays",
+    "of_boosting",
+    "of_chain",
+    "of_forecaster",
+    "of_pipeline",
+    "of_regression",
+    "of_stream",
+    "restore_arrays",
+    "restore_forecaster",
+    "restore_regression",
+    "try_scaler",
+]
+
+REGRESSORS = ("Ridge", "LinearRegression", "Lasso", "ElasticNet")
+
+
+def check_baseline(model: Any, parts: Fields) -> None:
+    if "_time_step" in vars(model):
+        model._levels, model._memory  # noqa: B018  # refuse parameters of other types
+        check_tail(model, "KnownRows" if len(model.targets_) == 1 else "_Beside")
+
+
+def check_tail(model: Any, kind: str) -> None:
+    if model._tail is not None and class_name(model._tail) != kind:
+        raise ValueError("rows of another kind")
+
+
+def try_scaler(scaler: Any, parts: Fields) -> None:
+    """Refuse a fitted scaler that gives no finite numbers."""
+    if not hasattr(scaler, "n_features_in_"):
+        return
+    names = getattr(scaler, "feature_names_in_", None)
+    row = pd.DataFrame(np.ones((1, scaler.n_features_in_)), columns=names)
+    back = scaler.inverse_transform(scaler.transform(row))
+    if not np.isfinite(np.asarray(back)).all():
+        raise ValueError("a scaler without finite numbers")
+
+
+def of_chain(chain: Any, tail: bool) -> Fields:
+    return {
+        "fitted": chain.fitted,
+        "columns": chain.columns,
+        "n_targets": chain.n_targets,
+        "widths": chain._widths,
+    }
+
+
+def make_chain(parts: Fields) -> Any:
+    from tsforecast.data.pipeline import TargetTransform, steps
+
+    fitted = parts["fitted"]
+    known = all(class_name(step) is not None for step in steps(fitted))
+    counted = list_of(int)(parts["widths"], None) and len(parts["widths"]) == len(steps(fitted))
+    if not (known and counted and NAMES(parts["columns"], None) and WHOLE(parts["n_targets"], 0)):
+        raise ValueError("a transform of another kind")
+    if fitted is not None:
+        check_is_fitted(fitted)
+    return TargetTransform.restored(fitted, parts["columns"], parts["n_targets"], parts["widths"])
+
+
+def of_forecaster(model: Any, tail: bool) -> Fields:
+    if not hasattr(model, "_time_step"):
+        return {}
+    made, members = model._preparation, model._members
+    return {
+        "chain": made.chain,
+        "baseline": made.baseline_,
+        "prior": made.prior,
+        "fill": made.fill,
+        "domain": getattr(made, "_domain", None),
+        "static": made._static,
+        "smear": members._smear,
+        "dependence": members._dependence,
+        "known": members.known if tail else None,
+        "networks": [dict(network.state_dict()) for network in model.networks_],
+    }
+
+
+def restore_forecaster(model: Any, parts: Fields) -> None:
+    from tsforecast.estimators._members import Members
+
+    if not hasattr(model, "_time_step"):
+        return
+    model._check_parameters()
+    columns, k, horizon = model._columns(), len(model.targets_), model.horizon
+    made = model._preparation = model._new_preparation()
+    made.chain, made.baseline_ = parts["chain"], parts["baseline"]
+    made.prior, made.fill, made._static = parts["prior"], parts["fill"], parts["static"]
+    inputs = columns[: len(made.inputs)]
+    domain = parts["domain"]
+    sound = (
+        class_name(made.chain) == "TargetTransform"
+        and made.chain.columns == inputs == made.inputs
+        and made.chain.n_targets == k
+        and array(k)(made.prior, None)
+        and array(len(inputs))(made.fill, None)
+        and class_name(made._static) == "StaticTable"
+        and sorted([*made._static.numbers, *made._static.categories], key=str) == made.static
+        and (made.baseline_ is None) == (domain is None)
+        and array(None, k, horizon)(parts["smear"], None)
+        and len(parts["smear"]) > 0
+        and array(None, k * horizon)(parts["dependence"], None)
+        and 1 <= len(parts["networks"]) == len(model.best_epochs_) <= model.n_members
+        and (parts["known"] is None or class_name(parts["known"]) == "Known")
+        and (getattr(model, "_raw_tail", None) is None or model._tail is not None)
+    )
+    check_tail(model, "Rows")
+    if not sound:
+        raise ValueError("parts that do not fit the parameters")
+    if domain is not None:
+        if not array(k, 2, finite=False)(domain, None) or class_name(made.baseline_) != class_name(
+            model.baseline
+        ):
+            raise ValueError("another baseline than the parameter")
+        check_is_fitted(made.baseline_)
+        made._domain = domain
+    model.transform_, model.baseline_ = made.chain.fitted, made.baseline_
+    model.networks_ = [_network(model, tensors) for tensors in parts["networks"]]
+    members = Members(
+        model.networks_,
+        made.chain,
+        model._least_history,
+        model._window_shape(),
+        known=parts["known"],
+    )
+    members._smear, members._dependence = parts["smear"], parts["dependence"]
+    model._members = members
+    model._stop = model._row_weights = model._start = None
+
+
+def _network(model: Any, tensors: Any) -> Any:
+    """A network of a forecaster."""
+    from tsforecast.nn.heads import as_head
+    from tsforecast.nn.network import InputScale
+
+    k, size = len(model.targets_), model._preparation.features.size
+    numbers = len(model._preparation._static.numbers)
+    error_scale, start = _doubles(tensors, "error_scale"), as_head(model.head).start
+    if error_scale.shape != (k, model.horizon):
+        raise ValueError("weights of another horizon")
+    steps = np.zeros((1, model.horizon))
+    return _laid_out(
+        model,
+        tensors,
+        lambda: model._new_network(
+            scale=InputScale(_doubles(tensors, "location"), _doubles(tensors, "gain")),
+            static=InputScale(
+                _doubles(tensors, "static_location"), _doubles(tensors, "static_gain")
+            ),
+            error_scale=error_scale,
+            start=tensors["start"],
+            init="torch",
+        ),
+        {
+            **dict.fromkeys(("location", "gain"), (size,)),
+            **dict.fromkeys(("static_location", "static_gain"), (numbers,)),
+            "start": (k, *start(steps, steps, steps + 1).shape),
+            "error_scale": (k, model.horizon),
+        },
+    )
+
+
+def _doubles(tensors: Any, name: str) -> Any:
+    if not all(is_tensor(tensor) for tensor in tensors.values()):
+        raise ValueError("weights of another kind")
+    return tensors[name].double().numpy()
+
+
+def _laid_out(
+    model: Any,
+    tensors: Mapping[str, Any],
+    network: Callable[[], Any],
+    buffers: dict[str, tuple[int, ...]],
+) -> Any:
+    """Lay out a network without memory, compare it with what was read, and fill it.
+
+    Parameters
+    ----------
+    model : estimator
+        Whose parameters say how.
+    tensors : mapping of str to Tensor
+    network : callable
+        Makes it.
+    buffers : mapping of str to tuple
+        Shapes of its buffers, which it has from `tensors`.
+    """
+    import torch
+
+    n_layers = sum(name.startswith("cells.layers.") for name in tensors)
+    if n_layers != 4 * len(model.hidden_sizes):
+        raise ValueError("weights of other layers")
+    with torch.device("meta"):
+        made = network()
+    wanted = {name: tuple(tensor.shape) for name, tensor in made.state_dict().items()} | buffers
+    if wanted != {name: tuple(tensor.shape) for name, tensor in tensors.items()}:
+        raise ValueError("weights of other names or shapes")
+    for tensor in tensors.values():
+        if tensor.dtype != torch.float32 or not bool(tensor.isfinite().all()):
+            raise ValueError("weights that are no finite numbers")
+    made.load_state_dict(dict(tensors), strict=True, assign=True)
+    for weight in made.parameters():
+        weight.requires_grad_(True)
+    return made.eval()
+
+
+def of_arrays(model: Any, tail: bool) -> Fields:
+    if not hasattr(model, "network_"):
+        return {}
+    return {"network": dict(model.network_.state_dict())}
+
+
+def restore_arrays(model: Any, parts: Fields) -> None:
+    if not parts:
+        if hasattr(model, "n_steps_"):
+            raise ValueError("no network")
+        return
+    from tsforecast.nn.network import InputScale
+
+    model._check_parameters()
+    tensors = parts["network"]
+    gain, start = (_doubles(tensors, name) for name in ("gain", "start"))
+    head = model._head()
+    k, numbers = len(model._base), head.start(np.zeros((1, 1)), np.zeros((1, 1)), np.ones((1, 1)))
+    if len(gain) * model.n_steps_ != model.n_features_in_ or len(start) != k:
+        raise ValueError("weights of another size")
+    model.network_ = _laid_out(
+        model,
+        tensors,
+        lambda: model._new_network(
+            InputScale(np.zeros(len(gain)), gain), head, tensors["start"], init="torch"
+        ),
+        {
+            **{name: (len(gain),) for name in ("location", "gain")},
+            **dict.fromkeys(("static_location", "static_gain"), (0,)),
+            "start": (k, *numbers.shape),
+            "error_scale": (k, 1),
+        },
+    )
+
+
+def of_pipeline(chain: Any, tail: bool) -> Fields:
+    if chain.memory is not None:
+        raise UnsaveableError("cannot save a Pipeline with memory, which reads files by pickle.")
+    return {}
+
+
+def check_pipeline(chain: Any, parts: Fields) -> None:
+    if chain.memory is not None or not all(
+        isinstance(step, tuple) and len(step) == 2 for step in chain.steps
+    ):
+        raise ValueError("a Pipeline of another kind")
+
+
+def of_boosting(model: Any, tail: bool) -> Fields:
+    if hasattr(model, "_predictors"):
+        raise UnsaveableError("cannot save a fitted HistGradientBoostingRegressor by itself.")
+    return {}
+
+
+def of_regression(model: Any, tail: bool) -> Fields:
+    from tsforecast.estimators.trees import BoostedTrees
+
+    regressors = getattr(model, "regressors_", None)
+    if regressors is None:
+        return {}
+    trees = [class_name(each) == "HistGradientBoostingRegressor" for each in regressors]
+    try:
+        kept = [BoostedTrees.of(one) if tree else one for one, tree in zip(regressors, trees)]
+    except ValueError as error:
+        raise UnsaveableError(f"cannot save LagRegressor: {error}") from None
+    return {"regressors": kept}
+
+
+def restore_regression(model: Any, parts: Fields) -> None:
+    if not hasattr(model, "_time_step"):
+        return
+    n_lags = model.lags if isinstance(model.lags, int) else len(model.lags)
+    for each in getattr(model, "estimators_", [model]):
+        # before any array of lags is made
+        if n_lags * len(each._columns()) != len(each._location):
+            raise ValueError("other lags than were learned")
+    check_baseline(model, parts)
+    if not hasattr(model, "_chain"):
+        return
+    regressors = parts["regressors"]
+    if not list_of(object, at_least=1)(regressors, None) or not all(
+        class_name(each) in (*REGRESSORS, "BoostedTrees") for each in regressors
+    ):
+        raise ValueError("regressors of another kind")
+    rows = np.zeros((1, len(model._location)))
+    shape = {1: [(1, model.horizon)]}.get(len(regressors), [(1,)] * model.horizon)
+    found = [np.shape(each.predict(rows)) for each in regressors]
+    if found != shape and not (model.horizon == 1 and found in ([(1,)], [(1, 1)])):
+        raise ValueError("regressors of another size")
+    model.regressors_ = regressors
+
+
+def of_stream(stream: Any, tail: bool) -> Fields:
+    if stream._ids is not None and not all(
+        isinstance(name, str | int) for name in stream._ids.tolist()
+    ):
+        raise UnsaveableError(
+            "cannot save the stream: expected names of series that are text or whole numbers, "
+            f"found {type(stream._ids[0]).__name__}. Rename them before the stream begins."
+        )
+    return {
+        "model": stream.model,
+        "ids": stream._ids,
+        "time": stream._time,
+        "step": stream._step,
+        "carried": stream._carried,
+    }
+
+
+def make_stream(parts: Fields) -> Any:
+    from tsforecast.serving.stream import Stream
+
+    stream = Stream(parts["model"], None)
+    ids, carried, wanted = parts["ids"], parts["carried"], stream._carried
+    n = len(ids) if ids is not None else len(next(iter(carried.values())))
+    sound = (
+        (ids is None) == (stream._ids is None)
+        and (ids is None or ids.is_unique)
+        and EMPTY_INDEX(parts["time"], None)
+        and type(parts["time"]) is type(stream._time)
+        and class_name(parts["step"]) == "TimeStep"
+        and carried.keys() == wanted.keys()
+        and all(
+            part.dtype == wanted[name].dtype and part.shape == (n, *wanted[name].shape[1:])
+            for name, part in carried.items()
+        )
+    )
+    if not sound:
+        raise ValueError("rows that do not fit the model")
+    stream._ids, stream._time, stream._step = ids, parts["time"], parts["step"]
+    stream._carried = {name: part.copy() for name, part in carried.items()}
+    return stream
