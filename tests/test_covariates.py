@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
-from small import NAN, H, assert_close, assert_equal, make_model, numbers, untrained
+from small import NAN, H, assert_close, assert_equal, make_model, make_panel, numbers, untrained
 
 import tsforecast as tsf
 from tsforecast._checks import DataError
@@ -717,3 +717,16 @@ def test_rows_ahead_may_name_the_same_moments_in_another_zone():
     ahead = pd.DataFrame({"x": [1.0] * H}, index=model.future_index())
     other = ahead.set_axis(ahead.index.tz_convert("America/New_York"))
     assert_equal(model.predict(future=ahead), model.predict(future=other))
+
+
+@pytest.mark.parametrize(
+    "kinds", [["a", "b", None, "a"], [1, 2, None, 1], [True, False, None, True]]
+)
+def test_categories_beside_missing_ones_keep_their_codes(kinds, recwarn):
+    panel = make_panel(4, 40)
+    which = panel.index.get_level_values(0).str[1:].astype(int)
+    panel["kind"] = pd.Categorical([kinds[i] for i in which])
+    model = make_model(max_epochs=1, static=["kind"]).fit(panel)
+    assert model._tail.codes[:, 0].tolist() == [1, 2, 0, 1]
+    model.predict(panel)
+    assert not [w for w in recwarn if "categories that fit has not seen" in str(w.message)]

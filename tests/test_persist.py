@@ -246,6 +246,24 @@ def test_any_kind_of_time_comes_back(index, tmp_path):
     assert again.future_index().equals(fitted.future_index())
 
 
+def test_numbers_that_name_series_are_not_written(tmp_path):
+    numbers = [30000153, 38761234, 700000001]
+    panel = make_panel(3, 60)
+    panel = panel.set_index(panel.index.set_levels(numbers, level=0))
+    tsf.save(make_model(max_epochs=1, transform=tsf.SeriesScaler()).fit(panel), tmp_path / "model")
+    tsf.save(make_model(max_epochs=1).fit(panel), tmp_path / "with tail", tail=True)
+    found = {}
+    for folder in ("model", "with tail"):
+        content = b"".join(path.read_bytes() for path in (tmp_path / folder).iterdir())
+        plain = pd.util.hash_array(np.array(numbers))  # which anybody can turn back
+        forms = [str(n).encode() for n in [*numbers, *plain]] + [
+            np.int64(n).tobytes() for n in numbers
+        ]
+        found[folder] = [form for form in forms if form in content]
+    assert found["model"] == []
+    assert found["with tail"] != []
+
+
 @pytest.mark.parametrize("names", [[7, 8, 9], ["a", "b", "c"]])
 def test_series_are_known_again_by_their_names(names, tmp_path):
     panel = make_panel(3, 120)
