@@ -296,10 +296,31 @@ def test_labels_have_class_weights_of_their_own():
         start(["balanced"])
 
 
+@pytest.mark.parametrize("kind", ["two", "three", "labels"])
+def test_logarithms_of_probabilities_are_those_of_the_probabilities(kind):
+    X, y = samples(60)
+    targets = {"two": y > 0, "three": np.digitize(y, [-0.7, 0.7])}
+    targets["labels"] = np.column_stack([y > 0, y > 0.5])
+    model = make(RecurrentClassifier).fit(X, targets[kind])
+    np.testing.assert_array_equal(model.predict_log_proba(X), np.log(model.predict_proba(X)))
+
+
+def test_the_logarithm_of_a_probability_that_is_zero_is_minus_infinity_without_a_word():
+    X, y = samples()
+    model = make(RecurrentClassifier).fit(X, y > 0)
+    with torch.no_grad():
+        model.network_.decoder.bias.fill_(1e4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (model.predict_log_proba(X)[:, 0] == -np.inf).all()
+
+
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        (np.ones(40), "y holds one class: expected at least two .* found 40 samples of class"),
+        (np.ones(40), r"y holds one class: .* at least two .* found 40 samples of class 1\.0\. "),
+        (np.full(40, "a"), r"found 40 samples of class 'a'\. "),
+        (np.full(40, True), r"found 40 samples of class True\. "),
         (np.linspace(0, 1, 40), "Unknown label type: continuous"),
         (np.arange(120).reshape(40, 3) % 5, "y has several columns of classes: .* found 3 columns"),
     ],
@@ -307,6 +328,12 @@ def test_labels_have_class_weights_of_their_own():
 def test_what_is_no_class_is_refused(y, message):
     with pytest.raises(ValueError, match=message):
         make(RecurrentClassifier).fit(samples()[0], y)
+
+
+def test_a_forecaster_does_not_take_prices_for_codes_of_classes():
+    model = tsf.RecurrentForecaster(target="y", horizon=2, lookback=3, head=Classes(2))
+    with pytest.raises(ValueError, match=r"'head': .* found Classes\(n_classes=2\). Classes are l"):
+        model.fit(make_panel(1, 30))
 
 
 def test_a_column_of_classes_is_raveled_with_a_warning():
@@ -445,6 +472,74 @@ def test_class_weights_are_weights_of_samples():
     np.testing.assert_allclose(balanced.predict_proba(X), by_sample.predict_proba(X), atol=1e-6)
 
 
+def test_a_class_weight_of_a_class_held_out_alone_counts_there():
+    X, _ = samples(50)
+    y = np.where(np.arange(50) % 2, "u", "d")
+    y[45:] = "f"  # the last ten are held out
+    weights = {"u": 2.0, "f": 3.0}
+    model = quiet_fit(make(RecurrentClassifier, validation="time", class_weight=weights), X, y)
+    assert model.classes_.tolist() == ["d", "f", "u"]
+    weight = np.select([y == "u", y == "f"], [2.0, 3.0], 1.0)
+    shares = np.array([1.0, 3e-6, 2.0]) / 3  # "f" as rare as a class may start
+    loss = -np.log(shares / shares.sum())[np.searchsorted(model.classes_, y)]
+    expected = np.mean((loss * weight)[40:]) / weight[:40].mean()
+    assert model.history_["val_loss"].iloc[0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_label_that_nobody_has_may_have_a_class_weight():
+    X, y = samples(60)
+    labels = np.column_stack([y > 0, np.zeros(60)]).astype(int)
+    for weights in ({1: 3}, [None, {1: 3, 0: 2}]):
+        model = make(RecurrentClassifier, class_weight=weights).fit(X, labels)
+        assert model.predict_proba(X)[:, 1].max() < 1e-4
+
+
+def test_balanced_weights_do_not_know_a_class_held_out_alone():
+    X, _ = samples(50)
+    y = np.where(np.arange(50) % 4, "u", "d")
+    y[45:] = "f"
+    model = quiet_fit(make(RecurrentClassifier, validation="time", class_weight="balanced"), X, y)
+    assert np.isfinite(model.history_["val_loss"]).all()
+    starts = model.network_.start.flatten()
+    assert starts[0].item() == pytest.approx(starts[2].item())  # "d" and "u"
+
+
+@pytest.mark.parametrize("names", [("u", "d"), ("1", "0"), (True, False), (1, 0)])
+def test_class_weights_may_name_classes_that_there_are_not_if_they_name_all_that_there_are(names):
+    X, y = samples(60)
+    one, other = names
+    y = np.where(y > 0, one, other)
+
+    def fit(weights):
+        return make(RecurrentClassifier, class_weight=weights).fit(X, y)
+
+    named = fit({one: 3.0, other: 0.5})
+    assert same_weights(named, fit({one: 3.0, other: 0.5, "else": 7.0}))
+    assert same_weights(fit({one: 3.0}), fit({one: 3.0, other: 1.0}))
+    assert not same_weights(named, fit({}))
+    with pytest.raises(ValueError, match="'class_weight': expected weights of some of the classes"):
+        fit({one: 3.0, "else": 7.0})
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"u": -2}, r"expected finite weights of at least 0, found \{'u': -2\}"),
+        ({"u": np.nan, "d": 1}, r"expected finite weights of at least 0, found \{'u': nan\}"),
+        ({"u": np.inf}, "expected finite weights of at least 0"),
+        ({"u": "2"}, r"expected finite weights of at least 0, found \{'u': '2'\}"),
+        ({"u": None}, "expected finite weights of at least 0"),
+        ({"u": 0, "d": 0}, "expected a weight above 0 for a class that occurs among the training"),
+        ("balance", "expected a dict, 'balanced' or None, .* found 'balance'"),
+        (2, "expected a dict, 'balanced' or None"),
+    ],
+)
+def test_class_weights_that_cannot_be_used_are_refused(weights, message):
+    X, y = samples()
+    with pytest.raises(ValueError, match="'class_weight': " + message):
+        make(RecurrentClassifier, class_weight=weights).fit(X, np.where(y > 0, "u", "d"))
+
+
 def test_scores_take_weights():
     for kind in (RecurrentRegressor, RecurrentClassifier):
         X, y = data_for(kind)
@@ -542,6 +637,27 @@ def test_samples_may_be_held_out_at_random_by_class():
     start = torch.sigmoid(model.network_.start).item()
     assert start == pytest.approx(3 / 30, abs=1e-6)
     quiet_fit(make(validation="series"), *samples())
+
+
+@pytest.mark.parametrize(
+    ("y", "size", "message"),
+    [
+        ([0.0] * 9 + [1.0], 0.2, "of a class: expected at least two .* found 1 of class 1.0. "),
+        (["b"] * 9 + ["a"], 0.2, "of a class: expected at least two .* found 1 of class 'a'. "),
+        (list("aaaabbbbcc"), 0.2, "at least 3 to .* 3 to hold out, one .* class, found 8 and 2. "),
+        (list("aaaabbbbcc"), 0.8, "at least 3 to .* 3 to hold out, one .* class, found 2 and 8. "),
+    ],
+)
+def test_classes_too_rare_to_be_held_out_at_random_are_named(y, size, message):
+    model = make(RecurrentClassifier, validation="series", validation_size=size)
+    with pytest.raises(tsf.DataError, match="too few samples.*" + message):
+        model.fit(samples(10)[0], np.array(y))
+
+
+def test_a_single_sample_cannot_be_held_out_at_random():
+    X, y = samples(1)
+    with pytest.raises(tsf.DataError, match="1 to learn from and 1 to hold out, found 0 and 1"):
+        make(validation="series").fit(X, y)
 
 
 def test_too_few_samples_for_the_validation_part_are_counted():

@@ -197,6 +197,11 @@ def test_what_is_no_head_is_refused(head):
         as_head(head)
 
 
+def test_classes_are_no_head_of_a_forecaster():
+    with pytest.raises(ValueError, match=r"a head object, found Classes.*by RecurrentClassifier"):
+        as_head(Classes(2))
+
+
 def test_heads_say_whether_they_give_means_and_whether_they_need_counts():
     means = [Point("squared"), Point("qlike"), Gaussian(), Poisson(), NegativeBinomial()]
     assert [head for head in POINTS + DISTRIBUTIONS if head.mean] == means

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
 from sklearn.frozen import FrozenEstimator
+from sklearn.metrics import get_scorer, mean_absolute_error
+from sklearn.metrics import make_scorer as sklearn_scorer
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
@@ -31,6 +33,7 @@ from sklearn.utils import get_tags
 import tsforecast as tsf
 from tests.small import H, make_model, make_panel, one_series
 from tsforecast._checks import DataError
+from tsforecast.estimators import _searched
 
 ALPHAS = {"alpha": [0.1, 0.9]}
 
@@ -81,6 +84,8 @@ def test_no_search_ends_without_scores(panel: str, cv: str, n_jobs: int):
         assert np.isfinite(cross_val_score(ewma(), rows, cv=splitter, n_jobs=n_jobs)).all()
         return
     message = r"tears a series apart.*training rows, of which.*cv=RollingOrigin\(...\)"
+    if cv == "ShuffleSplit":
+        message = r"rows in another order.*cv=RollingOrigin\(...\)"
     for search in [*searches, lambda: cross_val_score(ewma(), rows, cv=splitter, n_jobs=n_jobs)]:
         with pytest.raises(DataError, match=message):
             search()
@@ -132,11 +137,14 @@ def test_halving_that_draws_rows_is_refused():
     from sklearn.experimental import enable_halving_search_cv  # noqa: F401
     from sklearn.model_selection import HalvingGridSearchCV
 
-    search = HalvingGridSearchCV(
-        ewma(), ALPHAS, cv=tsf.RollingOrigin(2, 4), min_resources=20, random_state=0
-    )
-    with pytest.raises(DataError, match=r"tears a series apart"):
-        search.fit(one_series())
+    message = r"rows in another order.*\(_SubsampleMetaSplitter, split 1\).*training__max_epochs"
+    for rows in (one_series(), make_panel(2, 40)):
+        for options in ({"min_resources": 20}, {}):  # the default takes all rows, shuffled
+            search = HalvingGridSearchCV(
+                ewma(), ALPHAS, cv=tsf.RollingOrigin(2, 4), random_state=0, **options
+            )
+            with pytest.raises(DataError, match=message):
+                search.fit(rows)
     by_epochs = HalvingGridSearchCV(
         make_model(),
         {"hidden_sizes": [(2,), (3,), (4,)]},
@@ -149,7 +157,7 @@ def test_halving_that_draws_rows_is_refused():
 
 
 def test_blocks_shorter_than_the_horizon_are_refused():
-    message = r"nothing to score.*a series with 3 test rows \(horizon\).*found at most 1 .Rolling"
+    message = r"a split has nothing to score.*with 3 rows behind them.*found none.*It is Rolling"
     with pytest.raises(DataError, match=message):
         cross_val_score(ewma(horizon=3), one_series(), cv=tsf.RollingOrigin(2))
     for horizons in ([3, 4], np.array([3])):  # of the candidates, not of the one that is cloned
@@ -158,8 +166,227 @@ def test_blocks_shorter_than_the_horizon_are_refused():
             search.fit(one_series())
     search = GridSearchCV(ewma(horizon=9), {"horizon": [1]}, cv=tsf.RollingOrigin(2))
     assert np.isfinite(search.fit(one_series()).best_score_)
-    with pytest.raises(DataError, match="found at most 0"):
+    with pytest.raises(DataError, match="found none in 1 series.*nor such an origin in 0 others"):
         cross_val_score(ewma(), one_series(), cv=[(np.arange(30), np.arange(30))])
+
+
+def searches(scoring: Any = None, model: Any = None, **options: Any) -> list[Any]:
+    """All that fits and scores, as functions of the rows."""
+    model = ewma() if model is None else model
+    grid = {"alpha": [0.1, 0.9]}
+    only = {"refit": False} if isinstance(scoring, dict | list) else {}
+    tools = [
+        lambda rows: GridSearchCV(model, grid, scoring=scoring, **options, **only).fit(rows),
+        lambda rows: cross_validate(model, rows, scoring=scoring, **options),
+    ]
+    if only:
+        return tools
+    return [
+        *tools,
+        lambda rows: cross_val_score(model, rows, scoring=scoring, **options),
+        lambda rows: learning_curve(model, rows, None, scoring=scoring, **options),
+        lambda rows: validation_curve(
+            model, rows, None, param_name="alpha", param_range=[0.5], scoring=scoring, **options
+        ),
+    ]
+
+
+@pytest.mark.parametrize("scoring", [None, tsf.make_scorer("mae"), {"a": tsf.make_scorer("mae")}])
+@pytest.mark.parametrize("missing, found", [(15, "with no known"), (10, "with nothing known")])
+@pytest.mark.parametrize("panel", ["one series", "five equal"])
+def test_a_test_part_without_the_target_is_refused(
+    scoring: Any, missing: int, found: str, panel: str
+):
+    rows = PANELS[panel].copy()
+    time = rows.index.get_level_values(-1)
+    rows.loc[time >= time.unique()[-missing], "y"] = np.nan
+    message = rf"a split has nothing to score.*found \d+ such rows, {found}.*It is RollingOrigin"
+    for search in searches(scoring, cv=tsf.RollingOrigin(1, 10)):
+        with pytest.raises(DataError, match=message):
+            search(rows)
+    rows.iloc[-10, rows.columns.get_loc("y")] = 7.0  # one is enough
+    if missing == 10:
+        found = cross_validate(ewma(), rows, scoring=scoring, cv=tsf.RollingOrigin(1, 10))
+        assert np.isfinite(found["test_score" if not isinstance(scoring, dict) else "test_a"])
+
+
+def test_one_of_several_targets_without_values_is_refused():
+    rows = make_panel(2, 40)
+    rows.loc[rows.index.get_level_values(1) > rows.index.levels[1][32], "x"] = np.nan
+    model = ewma(target=["y", "x"])
+    for search in searches(model=model, cv=tsf.RollingOrigin(1, 5)):
+        with pytest.raises(DataError, match="nothing known behind them, for 1 of 2 targets"):
+            search(rows)
+
+
+def test_a_target_that_stands_still_has_no_score_relative_to_the_naive():
+    rows = one_series()
+    rows.iloc[-11:, rows.columns.get_loc("y")] = 7.0
+    message = r"a split has nothing to score .column 'y'.*a target that moves.*make_scorer\('mae'\)"
+    for search in searches(cv=tsf.RollingOrigin(1, 10)):
+        with pytest.raises(DataError, match=message):
+            search(rows)
+    for search in searches(tsf.make_scorer("mae"), cv=tsf.RollingOrigin(1, 10))[:3]:
+        search(rows)
+
+
+def test_late_and_min_history_of_a_scorer_count_before_the_first_fit():
+    days = one_series(60)
+    panel = pd.concat({"a": days[:40], "b": days[:40], "c": days, "d": days}, names=["ticker"])
+    cv = tsf.SeriesSplit(2, shuffle=False, time=tsf.RollingOrigin(1, 10))
+    late = tsf.make_scorer("mae", late=True)
+    for scoring in (late, {"mae": tsf.make_scorer("mae"), "late": late}):
+        for search in searches(scoring, cv=cv):
+            with pytest.raises(
+                DataError, match=r"those times alone \(late=True\).*It is SeriesSpl"
+            ):
+                search(panel)
+    for search in searches(tsf.make_scorer("mae", min_history=99), cv=cv):
+        with pytest.raises(DataError, match=r"row 99 or later \(min_history\)"):
+            search(panel)
+    for scoring in (None, tsf.make_scorer("mae")):
+        assert np.isfinite(cross_val_score(ewma(), panel, cv=cv, scoring=scoring)).all()
+
+
+@pytest.mark.parametrize(
+    "scoring, found",
+    [
+        (
+            "neg_mean_absolute_error",
+            "'neg_mean_absolute_error'|make_scorer.mean_absolute_error, gr",
+        ),
+        ("r2", "'r2'|make_scorer.r2_score, "),
+        (get_scorer("r2"), r"make_scorer\(r2_score, "),
+        (sklearn_scorer(mean_absolute_error), "make_scorer.mean_absolute_error, "),
+        (["r2", "neg_max_error"], "'r2'"),
+        ({"a": tsf.make_scorer("mae"), "b": "r2"}, "'r2'"),
+        ({"b": get_scorer("r2")}, r"make_scorer\(r2_score, "),
+    ],
+)
+@pytest.mark.parametrize("wrap", [False, True])
+def test_scorers_of_scikit_learn_are_refused_by_name(scoring: Any, found: str, wrap: bool):
+    model = make_pipeline("passthrough", ewma()) if wrap else ewma()
+    message = f"'scoring': expected a scorer of forecasts.*found ({found}).*Use tsf.make_scorer"
+    for search in searches(scoring, model, cv=tsf.RollingOrigin(2, 4)):
+        with pytest.raises(ValueError, match=message):
+            search(one_series())
+
+
+def test_a_function_as_scorer_may_score_what_it_likes():
+    def spread(model: Any, panel: pd.DataFrame, y: None = None) -> float:
+        return float(model.predict()["forecast"].std())
+
+    rows = one_series()
+    rows.iloc[-10:, rows.columns.get_loc("y")] = np.nan
+    for cv in (tsf.RollingOrigin(1, 10), tsf.RollingOrigin(1)):
+        for search in searches(spread, cv=cv)[:3]:
+            search(rows)
+        assert np.isfinite(cross_val_score(ewma(horizon=3), rows, cv=cv, scoring=spread)).all()
+    with pytest.raises(DataError, match="tears a series apart"):
+        cross_val_score(ewma(), rows, scoring=spread)
+
+
+def test_what_is_refused_is_what_has_no_score():
+    """The splits of random panels, with series that begin and end anywhere, and missing values."""
+    rng = np.random.default_rng(0)
+    outcomes = []
+    for _ in range(150):
+        spans = np.sort(rng.integers(0, 16, size=(3, 2)), axis=1) + [0, 1]
+        full = make_panel(3, 16, seed=int(rng.integers(99)))
+        time = full.index.get_level_values(1).factorize()[0]
+        series = full.index.get_level_values(0).factorize()[0]
+        panel = full[(time >= spans[series, 0]) & (time < spans[series, 1])].copy()
+        panel["y"] = panel["y"].mask(rng.random(len(panel)) < rng.choice([0, 0.5, 0.9]))
+        panel["y"] = panel["y"].clip(*rng.choice([[0, 1000], [20, 21]]))  # may stand still
+        scorer = rng.choice(
+            [None, tsf.make_scorer("mae", late=True), tsf.make_scorer("mae", min_history=3)]
+        )
+        block = tsf.RollingOrigin(1, int(rng.integers(1, 4)))
+        cv = rng.choice([block, tsf.SeriesSplit(2, random_state=0, time=rng.choice([None, block]))])
+        model = ewma(horizon=int(rng.integers(1, 4)))
+        try:
+            splits = list(cv.split(panel))
+        except DataError:
+            continue
+        for train, test in splits:
+            try:
+                fitted = clone(model).fit(panel.iloc[train])
+            except DataError:
+                continue  # which a search does not hide
+            try:
+                score = (
+                    fitted.score(panel.iloc[test])
+                    if scorer is None
+                    else scorer(fitted, panel.iloc[test])
+                )
+            except DataError as error:
+                score = str(error)
+            with warnings.catch_warnings(record=True):
+                warnings.simplefilter("always")
+                try:
+                    searched = cross_val_score(model, panel, cv=[(train, test)], scoring=scorer)
+                except DataError as error:
+                    searched = str(error)
+            if isinstance(score, str):
+                assert searched.startswith(f"a split has {score} It is _CVIterableWrapper")
+            else:
+                assert searched == pytest.approx(score)
+            outcomes.append(isinstance(score, str))
+    assert 30 < np.sum(outcomes) < len(outcomes) - 30
+
+
+@pytest.mark.filterwarnings("ignore:Scoring failed")
+@pytest.mark.parametrize("number", [3, 4])
+def test_an_error_that_joblib_loses_is_a_warning_too(number: int):
+    """learning_curve and validation_curve lay all tasks out at once."""
+    for n_jobs, expected in ((1, DataError), (2, IndexError)):
+        search = searches(n_jobs=n_jobs)[number]
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with pytest.raises(expected):
+                search(one_series())
+        told = [str(each.message) for each in caught if "tears a series" in str(each.message)]
+        assert len(told) == n_jobs - 1
+        assert all("cv=RollingOrigin(...)" in each for each in told)
+
+
+def another_sklearn(code: str) -> dict[str, Any]:
+    """What a module of scikit-learn would define."""
+    known = {"__name__": "sklearn.model_selection._other", "clone": clone}
+    exec(code, known)
+    return known
+
+
+def test_splits_that_cannot_be_looked_at_draw_one_warning():
+    code = """
+def cross_validate(estimator, X, splitter):
+    return [clone(estimator) for _ in splitter.split(X)]
+def _fit_and_score(estimator, X):
+    return clone(estimator)
+"""
+    known = another_sklearn(code)
+    _searched._warn_unseen.cache_clear()
+    known["_fit_and_score"](ewma(), one_series())  # a worker: splits are looked at elsewhere
+    with pytest.warns(UserWarning, match="splits of this search could not be looked at") as caught:
+        known["cross_validate"](ewma(), one_series(), tsf.RollingOrigin(3))
+    assert len(caught) == 1
+    known["cross_validate"](ewma(), one_series(), tsf.RollingOrigin(3))
+
+
+def test_the_shortest_horizon_of_the_candidates_decides():
+    for model, grid in (
+        (make_pipeline("passthrough", ewma(horizon=5)), {"ewma__horizon": [1, 2]}),
+        (ewma(horizon=5), [{"horizon": [2]}, {"horizon": [9], "alpha": [0.1]}]),
+    ):
+        search = GridSearchCV(model, grid, cv=tsf.RollingOrigin(2, 2))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the candidate that looks 9 rows ahead
+            assert np.isfinite(search.fit(one_series()).best_score_)
+    inner = GridSearchCV(ewma(horizon=5), {"horizon": [1, 2]}, cv=tsf.RollingOrigin(2, 2))
+    assert np.isfinite(cross_val_score(inner, one_series(), cv=tsf.RollingOrigin(2, 2))).all()
+    model = make_pipeline("passthrough", ewma(horizon=5))
+    with pytest.raises(DataError, match="with 5 rows behind them"):
+        cross_val_score(model, one_series(), cv=tsf.RollingOrigin(2, 2))
 
 
 def test_long_tables_are_looked_at_in_the_order_of_the_panel():
@@ -514,6 +741,59 @@ def test_parameters_of_scorers_are_checked():
         tsf.make_scorer("r2")
     with pytest.raises(ValueError, match="'min_history': expected a whole number"):
         tsf.make_scorer("mae", min_history=0)
+
+
+def test_scorers_look_through_pipelines_and_searches():
+    panel = make_panel(2, 40)
+    cv = tsf.RollingOrigin(2, 4)
+    for metric in ("mae", "wql"):
+        scorer = tsf.make_scorer(metric)
+        expected = cross_val_score(walk(), panel, cv=cv, scoring=scorer)
+        for wrapped in (
+            make_pipeline(walk()),
+            make_pipeline("passthrough", walk()),
+            GridSearchCV(walk(), {"decay": [walk().decay]}, cv=cv, scoring=scorer),
+            make_pipeline("passthrough", GridSearchCV(walk(), {"horizon": [2]}, cv=cv)),
+        ):
+            found = cross_val_score(wrapped, panel, cv=cv, scoring=scorer)
+            assert found == pytest.approx(expected)
+    # a forecast is judged in the unit that the last step sees, as the pipeline's own score does
+    log = make_pipeline(FunctionTransformer(np.log), ewma())
+    score = cross_val_score(log, panel, cv=cv, scoring=tsf.make_scorer("mae"))
+    other = cross_val_score(ewma(), np.log(panel), cv=cv, scoring=tsf.make_scorer("mae"))
+    assert score == pytest.approx(other)
+
+
+def test_the_scorer_of_a_search_in_a_search_is_looked_at():
+    days = one_series(60)
+    panel = pd.concat({"a": days[:40], "b": days[:40], "c": days, "d": days}, names=["ticker"])
+    inner = GridSearchCV(
+        ewma(),
+        ALPHAS,
+        cv=tsf.RollingOrigin(1, 4),
+        scoring=tsf.make_scorer("mae", late=True),
+    )
+    cv = tsf.SeriesSplit(2, shuffle=False, time=tsf.RollingOrigin(1, 10))
+    with pytest.raises(DataError, match=r"late=True"):
+        cross_val_score(inner, panel, cv=cv)
+    inner.set_params(scoring="r2")
+    with pytest.raises(ValueError, match="found 'r2'"):
+        cross_val_score(inner, panel, cv=tsf.RollingOrigin(2, 4))
+
+
+@pytest.mark.parametrize("scoring", [None, "mae"])
+def test_searches_do_not_repeat_that_origins_have_a_short_history(scoring: str | None):
+    panel = make_panel(3, 30)
+    scorer = tsf.make_scorer(scoring) if scoring else None
+    cv = tsf.SeriesSplit(3, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        grid = {"hidden_sizes": [(2,), (3,)]}
+        GridSearchCV(make_model(), grid, cv=cv, scoring=scorer).fit(panel)
+        model = make_model().fit(panel.loc[["s0", "s1"]])
+        model.score(panel.loc[["s2"]])
+    with pytest.warns(UserWarning, match="4 origins of 1 series have fewer than lookback=5"):
+        model.forecast_origins(panel.loc[["s2"]])
 
 
 def test_scorers_warn_of_nothing():

@@ -8,13 +8,27 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from scipy.stats import randint
+from sklearn import config_context
 from sklearn.base import BaseEstimator
-from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV, KFold, RandomizedSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
 
 from tsforecast._checks import DataError
 from tsforecast.data.panel import as_panel, layout_of
-from tsforecast.data.splits import RollingOrigin, SeriesSplit, scored_origins, validation_start
+from tsforecast.data.splits import (
+    RollingOrigin,
+    SeriesSplit,
+    check_split,
+    horizons_of,
+    naive_errors,
+    scored_origins,
+    validation_start,
+)
 from tsforecast.estimators.baselines import Naive
+from tsforecast.estimators.regression import LagRegressor
 
 
 def stacked(*lengths: int) -> pd.DataFrame:
@@ -305,6 +319,10 @@ def test_an_unknown_outcome_and_an_empty_side_are_refused():
         ({"n_splits": 1}, "n_splits.*at least 2, found 1"),
         ({"n_splits": None, "stratify": "died"}, "number of parts, to stratify"),
         ({"time": 3}, r"time.*a RollingOrigin\(...\) or None, found 3"),
+        ({"group": ["unit"]}, r"'group': expected the name of one column, .* found \['unit'\]"),
+        ({"stratify": ["died"]}, "'stratify': expected the name of one column"),
+        ({"shuffle": "no"}, r"'shuffle': expected one of \[True, False\], found 'no'"),
+        ({"random_state": "a"}, "'random_state': expected a whole number .* found 'a'"),
     ],
 )
 def test_parameters_that_make_no_sense_are_refused(options: dict, message: str):
@@ -314,8 +332,12 @@ def test_parameters_that_make_no_sense_are_refused(options: dict, message: str):
 
 def test_groups_of_rows_must_fit_the_panel():
     panel = stays()
-    with pytest.raises(ValueError, match=r"groups.*a value for each of 84 rows, found 2"):
+    with pytest.raises(ValueError, match=r"groups.*a value for each of 84 rows, found \(2,\)"):
         list(SeriesSplit(2).split(panel, groups=[1, 2]))
+    for given in ("unit", "patient"):
+        message = f"each of 84 rows, found '{given}'. group= takes the name of a column, groups="
+        with pytest.raises(ValueError, match=message):
+            list(SeriesSplit(2).split(panel, groups=given))
     with pytest.raises(ValueError, match="as group= names a column"):
         list(SeriesSplit(2, group="unit").split(panel, groups=panel["unit"]))
     with pytest.raises(DataError, match="static column varies .column 'groups'"):
@@ -343,6 +365,20 @@ def test_serves_as_cv_of_a_search_with_groups():
     assert search.n_splits_ == 3
 
 
+def test_groups_reach_the_splitter_by_metadata_routing():
+    panel = stays()
+    search = GridSearchCV(Naive(target="x"), {"horizon": [1]}, cv=SeriesSplit(None))
+    with config_context(enable_metadata_routing=True):
+        search.fit(panel, groups=panel["unit"])
+        assert search.n_splits_ == 6
+        scores = cross_val_score(
+            Naive(target="x"), panel, cv=SeriesSplit(None), params={"groups": panel["unit"]}
+        )
+        alone = cross_val_score(Naive(target="x"), panel, cv=SeriesSplit(None))
+        in_time = cross_val_score(Naive(target="x"), panel, cv=RollingOrigin(2))
+    assert len(scores) == 6 and len(alone) == 12 and len(in_time) == 2
+
+
 # ------------------------------------------------------------------------------- what is scored
 
 
@@ -351,7 +387,7 @@ def test_scored_origins_are_late_ones_of_series_seen_and_all_of_others():
         pd.concat({"a": counted(10), "b": counted(8), "c": counted(4)}, names=["series"])
     )
     layout = layout_of(panel)
-    known = np.ones(len(panel), dtype=bool)
+    known = np.ones((len(panel), 1), dtype=bool)
     known[[7, 11]] = False
     seen = np.array([True, False, True])
 
@@ -361,5 +397,95 @@ def test_scored_origins_are_late_ones_of_series_seen_and_all_of_others():
     assert rows() == [6, 10, 12, 13, 14, 15]  # c ends before
     assert rows(min_history=4) == [6, 13, 14, 15]
     assert rows(late=True) == [6]
-    with pytest.raises(DataError, match="rows at or after 6 with 5 rows behind.*none in 2 series"):
+    with pytest.raises(DataError, match="rows at or after 6, .*with 5 rows behind.*none in 2 ser"):
         scored_origins(layout, known, seen, 6, horizon=5, late=True)
+
+
+def test_an_origin_needs_a_known_target_at_itself_and_one_behind():
+    layout = layout_of(as_panel(counted(12)))
+    seen = np.array([True])
+
+    def rows(known: list[int], horizon: int = 2) -> list[int]:
+        flags = np.isin(np.arange(12), known)[:, None]
+        return scored_origins(layout, flags, seen, 8, horizon=horizon).tolist()
+
+    assert rows([8, 9]) == [8, 9]  # of which the score counts what is known behind them
+    for known, message in (
+        ([0, 8], "found 2 such rows, with nothing known behind them"),
+        ([0, 7, 10, 11], "found 2 such rows, with no known target. Choose test parts in which"),
+    ):
+        with pytest.raises(DataError, match=message):
+            rows(known)
+    both = np.ones((12, 2), dtype=bool)
+    both[9:, 1] = False
+    with pytest.raises(DataError, match="3 such rows, .*, for 1 of 2 targets"):
+        scored_origins(layout, both, seen, 8, horizon=1)
+    with pytest.raises(DataError, match=r"\(row 4 or later \(min_history\) and those times alone"):
+        scored_origins(layout, both, ~seen, 8, horizon=9, min_history=4, late=True)
+
+
+def test_naive_errors_are_those_of_the_last_value():
+    values = np.array([1.0, 3.0, np.nan, 7.0, 7.0, 7.0])
+    errors = naive_errors(values, np.array([0, 1, 2]), 2, column="y")
+    np.testing.assert_array_equal(errors, [[2, np.nan], [np.nan, 4], [np.nan, np.nan]])
+    for origins in ([3], [2]):
+        with pytest.raises(DataError, match=r"nothing to score .column 'y'.*a target that moves"):
+            naive_errors(values, np.array(origins), 2, column="y")
+
+
+def test_rows_of_a_split_stand_in_time_and_once():
+    panel = as_panel(pd.concat({"a": counted(10), "b": counted(10)}, names=["series"]))
+    layout = layout_of(panel)
+
+    def check(train: list[int], test: list[int]) -> None:
+        check_split(
+            layout,
+            np.array(train),
+            np.array(test),
+            targets=None,
+            horizon=1,
+            scorers=[],
+            place="Mine(), split 1",
+        )
+
+    check([10, 0, 11, 1], [0, 10, 1, 11, 2])  # series may be interleaved
+    for train, test in (([1, 0], [0, 1, 2]), ([0, 1], [0, 1, 1]), ([0, 1], [0, 2, 1])):
+        message = r"rows in another order.*\(Mine\(\), split 1\).*resource='training__max_epochs'"
+        with pytest.raises(DataError, match=message):
+            check(train, test)
+
+
+@pytest.mark.parametrize(
+    "estimator, grids, expected",
+    [
+        (Naive(), [{}], {1}),
+        (Naive(horizon=4), [{}], {4}),
+        (Naive(horizon="x"), [{}], {1}),
+        (Naive(horizon=4), [{"horizon": [2, 3]}], {2, 3}),
+        (Naive(horizon=4), [{"target": ["x"]}, {"horizon": np.array([6])}], {4, 6}),
+        (Naive(), [{"horizon": (2, 9)}], {2, 9}),
+        (Naive(), [{"horizon": IntDistribution(2, 9)}], {2, 9}),
+        (Naive(), [{"horizon": CategoricalDistribution([5, 7])}], {5, 7}),
+        (Naive(), [{"horizon": FloatDistribution(2, 3)}], {1}),
+        (Naive(), [{"horizon": randint(2, 10)}], {2, 9}),
+        (LagRegressor(estimator=Ridge(), horizon=3), [{}], {3}),
+        (make_pipeline("passthrough", Naive(horizon=4)), [{}], {4}),
+        (make_pipeline("passthrough", Naive()), [{"naive__horizon": [2], "horizon": [9]}], {2}),
+        (GridSearchCV(Naive(horizon=9), {"horizon": [2]}), [{}], {2}),
+        (GridSearchCV(Naive(horizon=9), [{"horizon": [2]}, {"target": ["x"]}]), [{}], {2, 9}),
+        (RandomizedSearchCV(Naive(), {"horizon": randint(2, 10)}), [{}], {2, 9}),
+        (
+            GridSearchCV(make_pipeline("passthrough", Naive()), {"naive__horizon": [3]}),
+            [{"estimator__naive__horizon": [2]}],
+            {3},  # the search has the last word
+        ),
+        (
+            GridSearchCV(make_pipeline("passthrough", Naive()), {"naive__target": ["x"]}),
+            [{"estimator__naive__horizon": [2]}],
+            {2},
+        ),
+        (make_pipeline("passthrough"), [{}], {1}),
+    ],
+)
+def test_horizons_are_those_of_all_candidates(estimator: object, grids: list, expected: set):
+    assert set(horizons_of(estimator, grids)) == expected

@@ -5,19 +5,23 @@ from __future__ import annotations
 import hashlib
 import numbers
 import os
-import re
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from inspect import signature
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import check_cv
+from sklearn.pipeline import Pipeline
 
 from tsforecast._checks import DataError, bad_parameter, choice, fail, first, positive_int
 from tsforecast._progress import listening, progress_bar
@@ -38,13 +42,16 @@ from tsforecast.data.splits import (
     RollingOrigin,
     Split,
     check_split,
-    horizon_of,
+    horizons_of,
     scored_origins,
+    short_origins_unsaid,
     splitter_name,
+    target_values,
+    within,
 )
 from tsforecast.metrics import METRICS, evaluate
 
-__all__ = ["PanelScorer", "Tuning", "make_scorer", "tune"]
+__all__ = ["PanelScorer", "Tuning", "known_scorers", "make_scorer", "tune"]
 
 _SCALED = ("mase", "rmsse")
 
@@ -119,7 +126,8 @@ class PanelScorer:
         DataError
             If no origin counts, or the metric is not known there; the message says why.
         """
-        frame, scales = self._judged(estimator, as_panel(panel))
+        with short_origins_unsaid():
+            frame, scales = self._judged(*_forecaster(estimator, panel))
         table = evaluate(
             frame,
             self.metric,
@@ -147,10 +155,9 @@ class PanelScorer:
         layout = truth.layout
         tell = getattr(estimator, "_seen_in_fit", None)
         seen: Bools = np.ones(layout.n_series, dtype=bool) if tell is None else tell(layout)
-        known: Any = np.isfinite(truth.actual).any(axis=0)
         origins = scored_origins(
             layout,
-            known,
+            np.isfinite(truth.actual).T,
             seen,
             cutoff,
             horizon=horizon,
@@ -196,6 +203,55 @@ class PanelScorer:
             advice="Choose another metric, or make candidates forecast at all origins "
             "(min_history=).",
         )
+
+
+def known_scorers(scoring: Any, estimator: Any) -> list[PanelScorer | None]:
+    """Those scorers of which it is known what they score, before any of them is called.
+
+    Parameters
+    ----------
+    scoring : object
+        What scikit-learn takes: a scorer or its name, several, or None.
+    estimator : estimator
+        What is scored: a forecaster, a pipeline or a search.
+
+    Returns
+    -------
+    list of (PanelScorer or None)
+        None is the forecaster's own `score`. A function of the user is left out.
+
+    Raises
+    ------
+    ValueError
+        If one is of scikit-learn: these compare row by row, and would give NaN.
+    """
+    several = list(scoring.values()) if isinstance(scoring, Mapping) else scoring
+    found: list[PanelScorer | None] = []
+    for each in several if isinstance(several, list | tuple | set) else [several]:
+        if isinstance(each, str | type(get_scorer("r2"))):
+            raise bad_parameter(
+                "scoring",
+                expected="a scorer of forecasts, not one of scikit-learn, which compares rows",
+                found=each,
+                advice="Use tsf.make_scorer('mae'), or a function scorer(estimator, panel).",
+            )
+        if isinstance(each, PanelScorer):
+            found.append(each)
+        elif each is None or type(each).__module__.startswith("sklearn."):  # calls `score`
+            inner = next((one for one in within(estimator) if getattr(one, "scoring", None)), None)
+            found += [None] if inner is None else known_scorers(inner.scoring, inner.estimator)
+    return found
+
+
+def _forecaster(estimator: Any, panel: Any) -> tuple[Any, pd.DataFrame]:
+    """What forecasts within a pipeline or a search, and the panel as it comes there."""
+    while True:
+        estimator = getattr(estimator, "best_estimator_", estimator)
+        if not isinstance(estimator, Pipeline):
+            return estimator, as_panel(panel)
+        if len(estimator.steps) > 1:
+            panel = estimator[:-1].transform(panel)
+        estimator = estimator[-1]
 
 
 def _part(
@@ -279,7 +335,7 @@ def tune(
     Parameters
     ----------
     estimator : estimator
-        One whose ``fit`` takes a panel. It is cloned.
+        One whose ``fit`` takes a panel, or a pipeline that ends in one. It is cloned.
     panel : DataFrame
         A panel, or anything that `as_panel` takes without further names.
     space : dict of str to list, tuple or distribution
@@ -287,8 +343,8 @@ def tune(
         of any kind; a tuple (low, high) of whole numbers, or of numbers; or an Optuna
         distribution, such as ``FloatDistribution(1e-4, 1e-1, log=True)``.
     cv : splitter, optional
-        Default: ``RollingOrigin``, five blocks of one horizon. It must not tear a series from
-        the rows before it.
+        Default: ``RollingOrigin``, five blocks of one horizon, the largest of the `space`. It must
+        not tear a series from the rows before it.
     scoring : str or callable, optional
         A metric of `make_scorer`, or ``scorer(estimator, panel)``, higher being better. Default:
         the estimator's `score`.
@@ -303,8 +359,9 @@ def tune(
         several networks in one fit (members, or one as baseline) the first is looked at.
     storage : path, URL or Optuna storage, optional
         Where trials are kept: a path is an SQLite file. A call with the same arguments goes on
-        from there, after an interrupt or with more trials. Neither rows nor the names of series
-        are stored. Default: memory, which an interrupt loses.
+        from there, after an interrupt or with more trials; functions among them are known by
+        their code and what it encloses, not by the global names that it uses. Neither rows nor
+        the names of series are stored. Default: memory, which an interrupt loses.
     name : str
         Of the search in its storage.
     refit : bool
@@ -325,8 +382,8 @@ def tune(
     DataError
         If a split cannot be scored, the panel is too short, or no trial has given a score.
     ValueError
-        If a parameter cannot be used, or `storage` holds another search under this name; it says
-        what differs.
+        If a parameter cannot be used, `storage` holds another search under this name (it says
+        what differs), or splits or objects could not be known again in it.
     KeyboardInterrupt
         After Ctrl-C; what has ended is in the `storage`.
 
@@ -355,13 +412,19 @@ def tune(
     optuna = _optuna()
     panel = as_panel(panel)
     positive_int("n_trials", n_trials)
+    if not isinstance(space, Mapping) or not space:
+        raise bad_parameter("space", expected="a dict, with a parameter at least", found=space)
     dimensions = {key: _Dimension.of(key, values) for key, values in space.items()}
-    if not dimensions:
-        raise bad_parameter("space", expected="a parameter at least", found=space)
     # a name that does not exist is no matter of a single trial
     clone(estimator).set_params(**{key: each.example() for key, each in dimensions.items()})
-    job = _Job(estimator, panel, _splits_of(cv, panel, estimator), _scorer(scoring))
-    marks = _marks(job, dimensions)
+    _require_fit_on_panels(estimator)
+    scorer = _scorer(scoring)
+    horizons = horizons_of(estimator, [_tried(dimensions)])
+    splitter = RollingOrigin(origins_per_split=max(horizons)) if cv is None else check_cv(cv)
+    splits = _splits_of(splitter, panel)
+    _check_splits(splits, splitter, panel, estimator, min(horizons), scorer)
+    job = _Job(estimator, panel, splits, scorer)
+    marks = None if storage is None else _marks(job, dimensions, splitter)
     errors: dict[int, str] = {}
     last: Exception | None = None
     with _quiet(optuna), _opened(storage) as opened:
@@ -372,7 +435,8 @@ def tune(
             load_if_exists=True,
             pruner=_pruner(pruner),
         )
-        _same_search(study, marks, name)
+        if marks is not None:
+            _same_search(study, marks, name)
         if random_state is not None:  # what is drawn again would be tried again
             seed = positive_int("random_state", random_state, least=0)
             study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.get_trials()))
@@ -545,17 +609,43 @@ class _Listener:
             raise self.stop
 
 
-def _splits_of(cv: Any, panel: pd.DataFrame, estimator: Any) -> list[tuple[Ints, Ints]]:
-    horizon = horizon_of(estimator)
-    splitter = RollingOrigin(origins_per_split=horizon) if cv is None else check_cv(cv)
-    layout = layout_of(panel)
-    splits = []
-    for number, split in enumerate(splitter.split(panel)):
-        train, test = (np.asarray(rows) for rows in split)
+def _require_fit_on_panels(estimator: Any) -> None:
+    *_, forecaster = within(estimator)
+    given = signature(forecaster.fit).parameters.values()
+    needed = [p for p in given if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    if len(needed) > 1:
+        raise bad_parameter(
+            "estimator",
+            expected="a forecaster, whose fit takes a panel alone",
+            found=forecaster,
+            advice="For estimators on arrays (X, y) use GridSearchCV or another search.",
+        )
+
+
+def _tried(dimensions: Mapping[str, _Dimension]) -> dict[str, Any]:
+    return {name: each.choices or each.distribution for name, each in dimensions.items()}
+
+
+def _splits_of(splitter: Any, panel: pd.DataFrame) -> list[tuple[Ints, Ints]]:
+    return [(np.asarray(train), np.asarray(test)) for train, test in splitter.split(panel)]
+
+
+def _check_splits(
+    splits: list[tuple[Ints, Ints]],
+    splitter: Any,
+    panel: pd.DataFrame,
+    estimator: Any,
+    horizon: int,
+    scorer: Any,
+) -> None:
+    scorers = known_scorers(scorer, estimator)
+    *_, forecaster = within(estimator)
+    layout, targets = layout_of(panel), target_values(panel, forecaster)
+    for number, (train, test) in enumerate(splits):
         place = f"{splitter_name(splitter)}, split {number + 1}"
-        check_split(layout, train, test, horizon=horizon, place=place)
-        splits.append((train, test))
-    return splits
+        check_split(
+            layout, train, test, targets=targets, horizon=horizon, scorers=scorers, place=place
+        )
 
 
 def _scorer(scoring: Any) -> Any:
@@ -600,9 +690,21 @@ def _opened(storage: Any) -> Iterator[Any]:
         raise bad_parameter(
             "storage", expected="a path, a URL, an Optuna storage or None", found=storage
         )
+    from sqlalchemy.exc import SQLAlchemyError  # it comes with Optuna
+
     text = os.fspath(storage)
-    url = text if "://" in text else f"sqlite:///{os.path.abspath(os.path.expanduser(text))}"
-    made = storages.RDBStorage(url)
+    is_url = "://" in text
+    url = text if is_url else f"sqlite:///{os.path.abspath(os.path.expanduser(text))}"
+    try:
+        made = storages.RDBStorage(url)
+    except SQLAlchemyError as error:
+        raise bad_parameter(
+            "storage",
+            expected="a file of SQLite, or a new one in a folder that is there, or the URL of a "
+            "database",
+            found=f"{text.split('://')[0]}://..." if is_url else text,  # without a password
+            advice=f"It cannot be opened: {str(error).splitlines()[0]}.",
+        ) from error
     try:
         yield made
     finally:
@@ -654,27 +756,97 @@ def _table(
     )
 
 
-def _marks(job: _Job, dimensions: Mapping[str, _Dimension]) -> dict[str, str]:
-    """Check sums of all that makes a search what it is: they can be compared, and not read."""
+def _marks(job: _Job, dimensions: Mapping[str, _Dimension], splitter: Any) -> dict[str, str]:
+    """Check sums of all that makes a search what it is: they can be compared, and not read.
 
-    def text(value: object) -> str:
-        value = sorted(value, key=str) if isinstance(value, set | frozenset) else value
-        plain = re.sub(r" at 0x[0-9a-f]+", "", repr(value))  # the same in another process
-        return _check_sum(plain.encode())
+    Raises
+    ------
+    ValueError
+        If something could not be known again in another process.
+    """
 
-    rows = pd.util.hash_pandas_object(job.panel, index=True).to_numpy()
-    columns = repr([(str(name), str(dtype)) for name, dtype in job.panel.dtypes.items()])
+    def of(parameter: str, value: object) -> str:
+        return _check_sum(_told(parameter, value).encode())
+
+    splits = _check_sum(*(rows.tobytes() for split in job.splits for rows in split))
+    again = _splits_of(splitter, job.panel)
+    if splits != _check_sum(*(rows.tobytes() for split in again for rows in split)):
+        raise bad_parameter(
+            "cv",
+            expected="the same splits in every call, as the search is to go on from its storage",
+            found=splitter,
+            advice="Give it a whole number as random_state=.",
+        )
     marks = {
-        "panel": _check_sum(rows.tobytes(), columns.encode()),
-        "splits": _check_sum(*(np.asarray(rows).tobytes() for s in job.splits for rows in s)),
-        "scoring": text(job.scorer),
-        "estimator": text(type(job.estimator)),
+        "panel": of("panel", job.panel),
+        "splits": splits,
+        "scoring": of("scoring", job.scorer),
+        "estimator": of("estimator", type(job.estimator)),
     }
-    params = job.estimator.get_params(deep=True)
-    marks |= {f"estimator's {name}": text(value) for name, value in params.items()}
-    for name, each in dimensions.items():
-        marks[f"space of {name}"] = text(each.choices or each.distribution)
+    for name, value in job.estimator.get_params(deep=True).items():
+        if name.split("__")[-1] != "verbose":  # it changes no score
+            one = type(value) if _has_params(value) else value  # whose own follow
+            marks[f"estimator's {name}"] = of(f"estimator's {name}", one)
+    for name, tried in _tried(dimensions).items():
+        marks[f"space of {name}"] = of(f"space of {name}", tried)
     return marks
+
+
+def _told(parameter: str, value: Any, above: tuple[int, ...] = ()) -> str:
+    """Tell an object in words that are the same in another process, and others for another one.
+
+    Functions are told by their code.
+
+    Raises
+    ------
+    ValueError
+        If it is known by its address alone.
+    """
+    if id(value) in above:  # a function that encloses itself
+        return "itself"
+    if isinstance(value, FunctionType):
+        enclosed = [cell.cell_contents for cell in value.__closure__ or ()]
+        parts: list[Any] = [value.__code__, value.__defaults__, value.__kwdefaults__, enclosed]
+    elif isinstance(value, CodeType):
+        parts = [value.co_code.hex(), value.co_consts, value.co_names]
+    elif isinstance(value, MethodType):
+        parts = [value.__func__, value.__self__]
+    elif isinstance(value, partial):
+        parts = [value.func, value.args, value.keywords]
+    elif _has_params(value):
+        params = value.get_params(deep=False)
+        parts = [item for item in sorted(params.items()) if item[0] != "verbose"]
+    elif isinstance(value, Mapping):
+        parts = list(value.items())
+    elif isinstance(value, set | frozenset):
+        parts = sorted(_told(parameter, each, above) for each in value)
+    elif isinstance(value, list | tuple):
+        parts = list(value)
+    elif isinstance(value, pd.DataFrame):
+        sums = pd.util.hash_pandas_object(value).to_numpy()
+        parts = [sums, [(str(name), str(dtype)) for name, dtype in value.dtypes.items()]]
+    elif isinstance(value, pd.Series | pd.Index | np.ndarray):  # the repr leaves out the middle
+        raw = np.asarray(value)
+        parts = [raw.tolist() if raw.dtype == object else _check_sum(raw.tobytes())]
+        parts += [raw.shape, str(raw.dtype)]
+    elif " at 0x" not in repr(value):
+        return repr(value)
+    elif hasattr(value, "__qualname__"):  # a function that is not of Python
+        return f"{value.__module__}.{value.__qualname__}"
+    else:
+        raise bad_parameter(
+            parameter,
+            expected="an object that can be known again, as the search is kept in a storage",
+            found=value,
+            advice="Give its class a __repr__ that tells what it does (a dataclass has one), or, "
+            "if it is a source of random numbers, use a whole number as seed.",
+        )
+    inside = (*above, id(value))
+    return f"{type(value).__qualname__}({', '.join(_told(parameter, p, inside) for p in parts)})"
+
+
+def _has_params(value: Any) -> bool:
+    return hasattr(value, "get_params") and not isinstance(value, type)
 
 
 def _check_sum(*parts: bytes) -> str:

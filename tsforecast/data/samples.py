@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -9,8 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tsforecast._checks import bad_parameter, fail, positive_int
-from tsforecast.data.panel import Floats, Ints, as_panel, gap_hours, layout_of, stretches
+from tsforecast._checks import bad_parameter, callers_level, fail, positive_int
+from tsforecast.data.panel import (
+    Floats,
+    Ints,
+    as_panel,
+    gap_hours,
+    is_category,
+    layout_of,
+    stretches,
+)
 
 __all__ = ["make_windows"]
 
@@ -60,14 +69,29 @@ def make_windows(
     Raises
     ------
     DataError
-        If no sample is left; the message says what was lost to which condition.
+        If no sample is left; the message says what was lost to which condition. If a column is a
+        category.
+
+    Warns
+    -----
+    UserWarning
+        If labels reach further than the number of samples given in the notes, because the series
+        are not on one grid; the message says how far.
 
     Notes
     -----
     The label of a sample reaches `horizon` rows beyond it, so those just before a test part must
-    be left out of training, or labels would say what is to be predicted:
-    ``TimeSeriesSplit(gap=horizon * n_series)``, with as many series as have rows at the same time,
-    and likewise ``label_horizon=horizon * n_series`` for ``Training(validation="time")``.
+    be left out of training, or labels would say what is to be predicted. One number says how many
+    wherever samples are cut, ``horizon * n_series``, with the series that `index` names:
+    ``TimeSeriesSplit(gap=horizon * n_series)``, and ``label_horizon=horizon * n_series`` for
+    ``Training(validation="time")``. It is the number of samples from one to the next whose label
+    shares no time with its own. An estimator leaves out those between the two, which is exact; a
+    gap leaves out one more.
+
+    That is so where series have rows at the same times, though some may begin later or end earlier,
+    and always for one series. Beside a daily series, the label of a weekly one lies over all days
+    of `horizon` weeks: a warning then gives the number that holds for these samples. Splits between
+    series, such as those of ``GroupKFold``, need none.
 
     Values are not scaled. Levels and units belong to what follows: a window of a price is best
     given in changes, such as the column ``np.log(close).diff()``.
@@ -86,6 +110,7 @@ def make_windows(
     panel = as_panel(panel)
     targets = _targets(panel, target)
     columns = targets + _past(panel, past, targets)
+    _check_numbers(panel, columns)
     layout = layout_of(panel)
     values = panel[columns].to_numpy(dtype=np.float64)
     begin = stretches(layout, layout.starts, gap_hours(max_gap, layout))
@@ -106,10 +131,40 @@ def make_windows(
             advice="Lower lookback or horizon, raise max_gap, or fill what is missing.",
         )
     kept = kept[np.argsort(layout.when(kept), kind="stable")]  # the rows of a time stay by series
+    reach = _reach(layout.when(kept), layout.when(kept + horizon))
+    enough = horizon * len(np.unique(layout.codes()[kept]))
+    if reach > enough:
+        warnings.warn(
+            f"Labels reach over {reach} samples, more than horizon * n_series = {enough}: the "
+            f"series are not on one grid. To split samples in order of time, use gap={reach} and "
+            f"label_horizon={reach}; or bring the series to one grid, cut them where rows are "
+            "missing (max_gap), or take one at a time.",
+            stacklevel=callers_level(),
+        )
     X = values[kept[:, None] + np.arange(1 - lookback, 1)]
     ahead = values[kept[:, None] + np.arange(1, horizon + 1), :n_targets]  # (n, H, K)
     y = ahead.transpose(0, 2, 1).reshape(len(kept), -1)
     return X, y[:, 0] if y.shape[1] == 1 else y, panel.index.take(kept)
+
+
+def _reach(when: Ints, until: Ints) -> int:
+    """Samples from one to the next whose label shares no time with its own, at most.
+
+    Labels lie behind `when`, up to `until`, (n,) each; samples are sorted by `when`.
+    """
+    return int((np.searchsorted(when, until) - np.arange(len(when))).max())
+
+
+def _check_numbers(panel: pd.DataFrame, columns: list[Hashable]) -> None:
+    for name in columns:
+        if is_category(panel[name]):
+            raise fail(
+                "column is a category",
+                expected="numbers in `target` and `past`",
+                found=f"dtype {panel[name].dtype}",
+                advice="Leave it out, or turn it into numbers first, such as with pd.get_dummies.",
+                column=name,
+            )
 
 
 def _targets(panel: pd.DataFrame, target: Any) -> list[Hashable]:
@@ -117,8 +172,7 @@ def _targets(panel: pd.DataFrame, target: Any) -> list[Hashable]:
     if target is None and panel.shape[1] == 1:
         return list(panel.columns)
     targets = list(target) if isinstance(target, list | tuple) else [target]
-    unique = len(set(targets)) == len(targets) > 0
-    if not unique or not set(targets) <= set(panel.columns):
+    if not _are_columns(targets, panel) or not len(set(targets)) == len(targets) > 0:
         raise bad_parameter(
             "target", expected=f"one or several of the columns {list(panel.columns)}", found=target
         )
@@ -129,12 +183,17 @@ def _past(panel: pd.DataFrame, past: Any, targets: list[Hashable]) -> list[Hasha
     """Give the further columns, in the order named."""
     if not isinstance(past, list | tuple | pd.Index | None):
         raise bad_parameter("past", expected="a list of columns", found=past)
-    wanted = list(dict.fromkeys(() if past is None else past))
-    if not set(wanted) <= set(panel.columns):
+    wanted = [] if past is None else list(past)
+    if not _are_columns(wanted, panel):
         raise bad_parameter(
             "past", expected=f"some of the columns {list(panel.columns)}", found=past
         )
-    return [name for name in wanted if name not in targets]
+    return [name for name in dict.fromkeys(wanted) if name not in targets]
+
+
+def _are_columns(names: list[Any], panel: pd.DataFrame) -> bool:
+    # a set, say, is no name, and cannot be looked for
+    return all(isinstance(name, Hashable) and name in panel.columns for name in names)
 
 
 def _none_between(flags: npt.NDArray[np.bool_], after: Ints, until: Ints) -> npt.NDArray[np.bool_]:

@@ -23,7 +23,7 @@ from tsforecast.data.panel import (
     layout_of,
     time_from_ints,
 )
-from tsforecast.data.splits import Bools, scored_origins
+from tsforecast.data.splits import Bools, naive_errors, scored_origins, short_origins_unsaid
 from tsforecast.estimators._searched import refuse_foreign_split
 from tsforecast.metrics import quantile_column
 
@@ -326,27 +326,19 @@ class PanelForecaster(BaseEstimator):
         values = as_panel(panel)[self.targets_].to_numpy()  # (N, K)
         origins = scored_origins(
             layout,
-            np.isfinite(values).any(axis=1),
+            np.isfinite(values),
             self._seen_in_fit(layout),
             self.cutoff_,
             horizon=self.horizon,
         )
         ahead = origins[:, None] + np.arange(1, self.horizon + 1)
-        forecast, _ = self._forecast(rows, origins)
+        with short_origins_unsaid():
+            forecast, _ = self._forecast(rows, origins)
         ratios = []
         for k, name in enumerate(self.targets_):
-            actual, last = values[ahead, k], values[origins, k, None]
-            known = np.isfinite(actual) & np.isfinite(last)
-            naive = np.abs(actual - last)[known].mean() if known.any() else 0.0
-            if naive == 0:
-                raise fail(
-                    "nothing to score",
-                    expected="a target that moves in the test part",
-                    found="a constant: the naive forecast is exact",
-                    advice="Leave such series out of the score.",
-                    column=name,
-                )
-            ratios.append(np.abs(actual - forecast[:, k])[known].mean() / naive)
+            naive = naive_errors(values[:, k], origins, self.horizon, column=name)
+            errors = np.abs(values[ahead, k] - forecast[:, k])
+            ratios.append(errors[np.isfinite(naive)].mean() / np.nanmean(naive))
         return float(1.0 - np.mean(ratios))
 
     def _seen_in_fit(self, layout: Layout) -> Bools:

@@ -2,124 +2,168 @@
 
 scikit-learn turns an error of `score` into NaN, and a search whose scores are all NaN takes the
 first candidate.  Whatever `cv` is by default would lead there, as it tears rows of a series from
-those before them.  A search clones its estimator first, in the process that knows all splits; so
-it is here that they are looked at, whatever runs the fits later.
+those before them; so would scikit-learn's own scorers.  A search clones its estimator first, in the
+process that knows all splits; so it is here that they are looked at, whatever runs the fits later.
 """
 
 from __future__ import annotations
 
 import copy
-import numbers
 import sys
 import warnings
 import weakref
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tsforecast.data.panel import Ints, Layout, as_panel, layout_of, pandas_frame
-from tsforecast.data.splits import check_split, horizon_of, splitter_name
+from tsforecast._checks import DataError, callers_level
+from tsforecast.data.panel import Ints, as_panel, layout_of, pandas_frame
+from tsforecast.data.splits import check_split, horizons_of, splitter_name, target_values, within
 
 __all__ = ["refuse_foreign_split"]
 
 
 def refuse_foreign_split(estimator: Any) -> None:
-    """Raise if a search of scikit-learn is about to fit and score `estimator` on useless splits.
+    """Raise if a search of scikit-learn is about to fit and score `estimator` in vain.
 
     To be called where the estimator is cloned.  What counts is a property of the split, not its
-    class; see `check_split`.
+    class; see `check_split`.  A function of the user as scorer may score what it likes: then rows
+    must be in order and no series torn apart, and no more.
 
     Raises
     ------
     DataError
         If a split is refused; the message names the splitter, the split and the series.
+    ValueError
+        If the scorer is one of scikit-learn's.
     """
     global _passed
-    frame = _search_around(estimator)
-    if frame is None or not (hasattr(frame["X"], "columns") or hasattr(frame["X"], "iloc")):
+    call = _search_around(estimator)
+    if call is None or not (hasattr(call.X, "columns") or hasattr(call.X, "iloc")):
         return  # what is no table is refused in fit
-    horizon = _least_horizon(estimator, frame.get("self"))
-    cv, split_params = frame["cv"], frame["routed_params"]
-    if _passed is not None and _passed.is_of(split_params, cv, horizon):
+    if _passed is not None and _passed[0]() is call.routed and _passed[1]() is call.cv:
         return
-    layout, order = _rows(frame["X"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the search splits again
-        # a copy, as a random splitter may hold a generator
-        splits = copy.deepcopy(cv).split(frame["X"], frame.get("y"), **split_params.splitter.split)
-        for number, split in enumerate(splits):
-            train, test = (order[np.asarray(rows)] for rows in split)
-            place = f"{splitter_name(cv)}, split {number + 1}"
-            check_split(layout, train, test, horizon=horizon, place=place)
-    _passed = _Call(weakref.ref(split_params), weakref.ref(cv), horizon)
+    try:
+        _check(call, estimator)
+    except (DataError, ValueError) as error:
+        if call.swallows:
+            warnings.warn(str(error), stacklevel=callers_level())
+        raise
+    _passed = weakref.ref(call.routed), weakref.ref(call.cv)
 
 
 @dataclass(frozen=True, eq=False)
 class _Call:
-    """A call of a search, known by what it has made for itself."""
+    """A call of a search, or of another tool that fits and scores on splits."""
 
-    routed: weakref.ref[Any]
-    cv: weakref.ref[Any]
-    horizon: int
-
-    def is_of(self, routed: Any, cv: Any, horizon: int) -> bool:
-        return self.routed() is routed and self.cv() is cv and self.horizon == horizon
-
-
-_passed: _Call | None = None  # a search clones for every fit, and is looked at once
+    X: Any
+    y: Any
+    cv: Any
+    routed: Any  # made for this call alone
+    searched: Any  # with the grid, where there is one
+    scoring: Any
+    swallows: bool  # whether joblib loses an error that comes while all tasks are laid out
 
 
-def _search_around(estimator: Any) -> dict[str, Any] | None:
-    """`X`, `cv` and `routed_params` of a search of scikit-learn whose estimator this is."""
+# a search clones for every fit, and is looked at once
+_passed: tuple[weakref.ref[Any], weakref.ref[Any]] | None = None
+
+
+def _check(call: _Call, estimator: Any) -> None:
+    from tsforecast.backtesting.search import known_scorers  # loads more of scikit-learn
+
+    scorers = known_scorers(call.scoring, call.searched)
+    horizon = min(horizons_of(call.searched))
+    panel, order, sorts = _rows(call.X)
+    layout, targets = layout_of(panel), target_values(panel, estimator)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the search splits again
+        # a copy, as a random splitter may hold a generator
+        splits = copy.deepcopy(call.cv).split(call.X, call.y, **call.routed.splitter.split)
+        for number, split in enumerate(splits):
+            train, test = (order[np.asarray(rows)] for rows in split)
+            check_split(
+                layout,
+                np.sort(train) if sorts else train,
+                np.sort(test) if sorts else test,
+                targets=targets,
+                horizon=horizon,
+                scorers=scorers,
+                place=f"{splitter_name(call.cv)}, split {number + 1}",
+            )
+
+
+_TOOLS = (
+    "cross_validate",
+    "cross_val_predict",
+    "learning_curve",
+    "permutation_test_score",
+    "validation_curve",
+)
+
+
+def _search_around(estimator: Any) -> _Call | None:
+    """The call of scikit-learn that is about to fit this estimator on splits."""
     frame = sys._getframe(1)
+    hidden = False
     while frame.f_back is not None:
         frame = frame.f_back
         if not frame.f_globals.get("__name__", "").startswith("sklearn.model_selection."):
             continue
         known = dict(frame.f_locals)
-        search = known.get("self")
-        if "cv" not in known:
-            known["cv"] = getattr(search, "_checked_cv_orig", known.get("cv_orig"))
-        if not {"X", "routed_params"} <= set(known) or not hasattr(known["cv"], "split"):
+        search = known.get("self") if hasattr(known.get("self"), "estimator") else None
+        cv = known.get("cv", getattr(search, "_checked_cv_orig", None))
+        if not ({"X", "routed_params"} <= set(known) and hasattr(cv, "split")):
+            named = frame.f_code.co_name
+            hidden |= "X" in known and (named in _TOOLS or (named == "fit" and _is_search(search)))
             continue
-        searched = known.get("estimator", known.get("base_estimator"))
-        searched = getattr(search, "estimator", None) if searched is None else searched
-        # another one is cloned on the way of a fit
-        return known if any(estimator is one for one in _within(searched)) else None
+        searched = known.get("estimator") if search is None else search
+        cloned = (one for each in (searched, known.get("base_estimator")) for one in within(each))
+        if not any(estimator is one for one in cloned):
+            return None  # another one is cloned on the way of a fit
+        parallel = known.get("parallel")
+        lost = known.get("pre_dispatch") == "all" and getattr(parallel, "n_jobs", 1) != 1
+        return _Call(
+            X=known["X"],
+            y=known.get("y"),
+            cv=cv,
+            routed=known["routed_params"],
+            searched=searched,
+            scoring=known.get("scoring", getattr(search, "scoring", None)),
+            swallows=lost,
+        )
+    if hidden:
+        _warn_unseen()
     return None
 
 
-def _least_horizon(estimator: Any, search: Any) -> int:
-    """The smallest horizon of all candidates, in rows."""
-    grids = getattr(search, "param_grid", getattr(search, "param_distributions", {}))
-    grids = grids if isinstance(grids, list | tuple) else [grids]
-    tried = [grid["horizon"] for grid in grids if isinstance(grid, dict) and "horizon" in grid]
-    if not tried:
-        return horizon_of(estimator)
-    # a distribution to draw from has no smallest one to look at
-    listed = [value for values in tried if isinstance(values, list | tuple) for value in values]
-    return min((int(v) for v in listed if isinstance(v, numbers.Integral)), default=1)
+def _is_search(known: Any) -> bool:
+    from sklearn.model_selection import BaseSearchCV
+
+    return isinstance(known, BaseSearchCV)
 
 
-def _within(estimator: Any) -> Iterator[Any]:
-    """An estimator, the last one of a pipeline, the one inside a search, and so on."""
-    while estimator is not None:
-        yield estimator
-        inner = getattr(estimator, "_final_estimator", None)
-        estimator = getattr(estimator, "estimator", None) if inner is None else inner
+@cache
+def _warn_unseen() -> None:
+    warnings.warn(
+        "The splits of this search could not be looked at before the first fit, as this version of "
+        "scikit-learn keeps them elsewhere: look for scores that are NaN, or use "
+        "cross_val_score(..., error_score='raise').",
+        stacklevel=callers_level(),
+    )
 
 
-def _rows(X: Any) -> tuple[Layout, Ints]:
-    """Layout of the panel, and where in it each row of `X` stands, (N,)."""
+def _rows(X: Any) -> tuple[pd.DataFrame, Ints, bool]:
+    """The panel, where in it each row of `X` stands, (N,), and whether it sorts any rows of `X`."""
     frame = X.to_frame() if isinstance(X, pd.Series) else pandas_frame(X)
     panel = as_panel(frame)
     if panel.index.equals(frame.index):
-        return layout_of(panel), np.arange(len(panel))
+        return panel, np.arange(len(panel)), False
     mark = "_".join(["row", *map(str, frame.columns)])  # no name that is there
-    panel = as_panel(frame.assign(**{mark: np.arange(len(frame))}))
+    marked = as_panel(frame.assign(**{mark: np.arange(len(frame))}))
     order = np.empty(len(frame), dtype=np.int64)
-    order[panel[mark].to_numpy().astype(np.int64)] = np.arange(len(panel))
-    return layout_of(panel), order
+    order[marked[mark].to_numpy().astype(np.int64)] = np.arange(len(marked))
+    return panel, order, len(panel.columns) < len(frame.columns)  # columns name series and time

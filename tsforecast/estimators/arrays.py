@@ -7,8 +7,10 @@ Letters of shapes are those of `tsforecast.data.windows`.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from numbers import Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -333,10 +335,7 @@ class _RecurrentArrays(RecordParameters):
             return np.arange(n), np.arange(0)
         size = training.validation_size
         if training.validation == "series":
-            among, held = train_test_split(
-                np.arange(n), test_size=size, stratify=strata, random_state=seed
-            )
-            return np.sort(among), np.sort(held)
+            return _drawn(n, size, seed, strata)
         begin = min(int(np.ceil(n * (1 - size))), n - 1)
         end = begin - (self.label_horizon - 1)
         if end < 1:
@@ -370,8 +369,8 @@ class RecurrentRegressor(RegressorMixin, _RecurrentArrays):
         p / n_steps features, all features of the oldest step first. Default: p steps of one
         feature. Not needed where X is (n_samples, n_steps, n_features).
     label_horizon : int
-        Samples from one whose label shares no time with this one's: 1 if labels do not overlap,
-        and horizon x number of series for samples of `make_windows`. Only for
+        Samples from one to the next whose label shares no time with its own: 1 where labels do not
+        overlap, and ``horizon * n_series`` for samples of `make_windows`. Only for
         ``Training(validation="time")``.
     cell : {"lstm", "gru", "rnn"}
         The recurrent cell.
@@ -546,7 +545,9 @@ class RecurrentClassifier(ClassifierMixin, _RecurrentArrays):
     class_weight : dict, "balanced", list of these or None
         Weights of the classes, as in scikit-learn; of the values 0 and 1 of each label where y is
         a label indicator, or a list with an entry for every label. Probabilities are then those
-        of the classes so weighted.
+        of the classes so weighted. Samples held out for early stopping count by them, too.
+        Classes that a dict does not name have weight 1; so have, with ``"balanced"``, those that do
+        not occur among the training samples.
     training : Training, optional
         How to fit; see `RecurrentRegressor`. Default: ``Training(learning_rate=1e-2,
         validation=None)``. The draw of ``validation="series"`` is stratified by class, but not
@@ -646,15 +647,16 @@ interrupted_
                 found=f"{y.shape[1]} columns",
                 advice="Use sklearn.multioutput.MultiOutputClassifier.",
             )
-        self.classes_, codes = np.unique(column_or_1d(y, warn=True), return_inverse=True)
+        y = column_or_1d(y, warn=True)
+        self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise fail(
                 "y holds one class",
                 expected="at least two classes among the samples of weight above 0",
-                found=f"{len(y)} samples of class {self.classes_[0]!r}",
+                found=f"{len(y)} samples of class {self.classes_.tolist()[0]!r}",
                 advice="There is nothing to learn; look at how the data were split.",
             )
-        self._learn(X, codes[:, None].astype(np.float64), weight, strata=codes)
+        self._learn(X, codes[:, None].astype(np.float64), weight, strata=y)
         return self
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
@@ -693,6 +695,22 @@ interrupted_
         probability = head.probabilities(raw, self.network_.start)[:, :, 0].numpy()  # (n, K, C)
         result: Floats = probability[:, :, 1] if self._multilabel else probability[:, 0]
         return result
+
+    def predict_log_proba(self, X: Any) -> Floats:
+        """Predict logarithms of probabilities.
+
+        Parameters
+        ----------
+        X : array-like or table
+            Windows as in `fit`.
+
+        Returns
+        -------
+        ndarray, shape (n, n_classes)
+            The logarithm of `predict_proba`.
+        """
+        with np.errstate(divide="ignore"):  # what rounds to zero is -inf
+            return np.log(self.predict_proba(X))
 
     def _loss_weights(self, y: Floats, weight: Floats, among: Ints) -> Floats:
         several = isinstance(self.class_weight, list)
@@ -741,14 +759,76 @@ def _flat(X: Any) -> tuple[Any, tuple[int, int] | None]:
     return np.reshape(X, (n, n_steps * n_features)), (n_steps, n_features)
 
 
+def _drawn(n: int, size: float, seed: int, strata: Any) -> tuple[Ints, Ints]:
+    """Training samples, and a share drawn at random; of each class in `strata`, (n,), alike."""
+    least = 1
+    if strata is not None:
+        classes, counts = np.unique(strata, return_counts=True)
+        least, rarest = len(classes), counts.argmin()
+        if counts[rarest] < 2:
+            raise fail(
+                "too few samples of a class",
+                expected="at least two of each, one of them to hold out for validation",
+                found=f"{counts[rarest]} of class {classes.tolist()[rarest]!r}",
+                advice="Leave the class out, join it to another one, or use "
+                "Training(validation=None).",
+            )
+    n_held = math.ceil(n * size)
+    if min(n_held, n - n_held) < least:
+        raise fail(
+            "too few samples",
+            expected=f"at least {least} to learn from and {least} to hold out"
+            + ("" if strata is None else ", one of each class"),
+            found=f"{n - n_held} and {n_held}",
+            advice="Change training__validation_size, or use Training(validation=None).",
+        )
+    among, held = train_test_split(np.arange(n), test_size=size, stratify=strata, random_state=seed)
+    return np.sort(among), np.sort(held)
+
+
 def _class_factors(class_weight: Any, names: Any, codes: Ints, weight: Floats) -> Floats:
-    """Weight of every class, of the classes that occur in `codes`; 1 for others."""
-    seen = np.unique(codes)
+    """Weight of every class; where they are to be balanced, 1 for those not in `codes`."""
     factors = np.ones(len(names))
-    factors[seen] = compute_class_weight(
-        class_weight, classes=names[seen], y=names[codes], sample_weight=weight
-    )
+    if class_weight is None:
+        return factors
+    seen = np.unique(codes)
+    if isinstance(class_weight, dict):
+        factors[:] = _named_weights(class_weight, names.tolist())
+        if not factors[seen].any():
+            raise bad_parameter(
+                "class_weight",
+                expected="a weight above 0 for a class that occurs among the training samples",
+                found=class_weight,
+            )
+    elif isinstance(class_weight, str) and class_weight == "balanced":
+        factors[seen] = compute_class_weight(
+            class_weight, classes=seen, y=codes, sample_weight=weight
+        )
+    else:
+        raise bad_parameter(
+            "class_weight",
+            expected="a dict, 'balanced' or None, or for several labels a list of these",
+            found=class_weight,
+        )
     return factors
+
+
+def _named_weights(class_weight: dict[Any, Any], names: list[Any]) -> list[float]:
+    """Weights of classes by name, 1 where none is given."""
+    # compute_class_weight would look for the text "1" as the number 1
+    wrong = {
+        name: weight
+        for name, weight in class_weight.items()
+        if not (isinstance(weight, Real) and 0 <= float(weight) < math.inf)
+    }
+    if wrong:
+        raise bad_parameter("class_weight", expected="finite weights of at least 0", found=wrong)
+    # as there, a dict may name others where it names all of these
+    if not (set(names) <= set(class_weight) or set(class_weight) <= set(names)):
+        raise bad_parameter(
+            "class_weight", expected=f"weights of some of the classes {names}", found=class_weight
+        )
+    return [class_weight.get(name, 1.0) for name in names]
 
 
 def _input_scale(x: Floats, *, standardize: bool) -> tuple[Floats, InputScale]:

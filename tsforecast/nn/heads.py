@@ -741,7 +741,7 @@ class Classes:
 
 
 def as_head(head: str | Head) -> Head:
-    """Give the head that a name stands for, or the head itself."""
+    """Give the head of a forecaster that a name stands for, or the head itself."""
     named: dict[str, Callable[[], Head]] = {
         "quantiles": Quantiles,
         "point": Point,
@@ -753,6 +753,12 @@ def as_head(head: str | Head) -> Head:
     if isinstance(head, str):
         choice("head", head, tuple(named))
         return named[head]()
-    if isinstance(head, type) or not isinstance(head, Head):
-        raise bad_parameter("head", expected=f"one of {list(named)} or a head object", found=head)
+    if isinstance(head, type | Classes) or not isinstance(head, Head):
+        classes = isinstance(head, Classes)
+        raise bad_parameter(
+            "head",
+            expected=f"one of {list(named)} or a head object",
+            found=head,
+            advice="Classes are learned by RecurrentClassifier." if classes else None,
+        )
     return head
