@@ -757,6 +757,12 @@ def test_scorers_look_through_pipelines_and_searches():
         ):
             found = cross_val_score(wrapped, panel, cv=cv, scoring=scorer)
             assert found == pytest.approx(expected)
+    gap = panel.copy()
+    gap.loc[gap.index.get_level_values(1) > gap.index.levels[1][34], "y"] = np.nan
+    filled = make_pipeline(FunctionTransformer(lambda rows: rows.ffill()), ewma())
+    for scoring in (tsf.make_scorer("mae"), tsf.make_scorer("rmse")):  # of what the step gives
+        score = cross_val_score(filled, gap, cv=tsf.RollingOrigin(1, 6), scoring=scoring)
+        assert np.isfinite(score).all()
     # a forecast is judged in the unit that the last step sees, as the pipeline's own score does
     log = make_pipeline(FunctionTransformer(np.log), ewma())
     score = cross_val_score(log, panel, cv=cv, scoring=tsf.make_scorer("mae"))

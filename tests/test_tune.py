@@ -12,6 +12,7 @@ import textwrap
 import threading
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,11 @@ import pandas as pd
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from sklearn.base import BaseEstimator
+from sklearn.linear_model import Ridge
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 import tsforecast as tsf
 from tests.small import H, make_model, make_panel, one_series
@@ -164,8 +168,50 @@ def test_without_cv_a_block_is_as_long_as_the_horizon(calls: list):
     assert [name for name in found.trials if name.startswith("split")] == [
         f"split{i}_score" for i in range(5)
     ]
-    with pytest.raises(DataError, match="a split has nothing to score.*3 test rows"):
+    with pytest.raises(DataError, match="a split has nothing to score.*with 3 rows behind them"):
         tsf.tune(ewma(horizon=3), one_series(), {"alpha": (0.1, 0.9)}, cv=tsf.RollingOrigin())
+
+
+def test_without_cv_a_block_is_as_long_as_the_largest_horizon():
+    for model, space, horizon in (
+        (make_pipeline("passthrough", ewma(horizon=3)), {"ewma__alpha": (0.1, 0.9)}, 3),
+        (ewma(horizon=1), {"horizon": [6]}, 6),
+        (ewma(horizon=9), {"horizon": (2, 4)}, 4),
+        (make_pipeline("passthrough", ewma()), {"ewma__horizon": IntDistribution(2, 4)}, 4),
+    ):
+        blocks = tsf.RollingOrigin(origins_per_split=horizon)
+        one, two = (tsf.tune(model, one_series(60), space, cv=cv, **FEW) for cv in (None, blocks))
+        assert list(one.trials["state"]) == ["complete"] * 3
+        columns = [name for name in one.trials if name != "seconds"]
+        pd.testing.assert_frame_equal(one.trials[columns], two.trials[columns])
+
+
+def test_the_smallest_horizon_decides_what_is_refused():
+    short = tsf.RollingOrigin(2, 2)
+    found = tsf.tune(ewma(horizon=5), one_series(), {"horizon": [1, 2]}, cv=short, **FEW)
+    assert found.trials["score"].notna().all()
+    for model, space in ((ewma(horizon=1), {"horizon": [3, 4]}), (ewma(), {"horizon": (3, 4)})):
+        with pytest.raises(DataError, match="with 3 rows behind them"):
+            tsf.tune(model, one_series(), space, cv=short, **FEW)
+
+
+@pytest.mark.parametrize("scoring", [None, "mae"])
+def test_pipelines_are_tuned(scoring: str | None):
+    model = make_pipeline(FunctionTransformer(np.log), ewma())
+    space = {"ewma__alpha": [0.1, 0.9]}
+    found = tsf.tune(model, make_panel(2, 40), space, cv=CV, scoring=scoring, **FEW)
+    plain = tsf.tune(
+        ewma(), np.log(make_panel(2, 40)), {"alpha": [0.1, 0.9]}, cv=CV, scoring=scoring, **FEW
+    )
+    np.testing.assert_allclose(found.trials["score"], plain.trials["score"])
+
+
+@pytest.mark.parametrize("scoring", [None, "mae", tsf.make_scorer("mae", late=True)])
+def test_splits_without_anything_to_score_are_refused_before_the_first_fit(scoring: Any):
+    panel = one_series()
+    panel.iloc[-15:, panel.columns.get_loc("y")] = np.nan
+    with pytest.raises(DataError, match="a split has nothing to score.*no known target"):
+        tsf.tune(ewma(), panel, {"alpha": (0.1, 0.9)}, cv=tsf.RollingOrigin(1, 10), scoring=scoring)
 
 
 def test_the_seed_decides_what_is_tried(calls: list):
@@ -235,7 +281,8 @@ def test_scores_that_are_no_numbers_are_failures(value: float, calls: list):
 @pytest.mark.parametrize(
     "space, message",
     [
-        ({}, "'space': expected a parameter at least"),
+        ({}, "'space': expected a dict, with a parameter at least, found {}"),
+        ([("alpha", [0.5])], "'space': expected a dict, with a parameter at least, found .."),
         ({"alpha": []}, r"'space': expected for 'alpha' a list of choices"),
         ({"alpha": (2, 1)}, r"expected for 'alpha' a list .*\(low, high\).*found \(2, 1\)"),
         ({"alpha": (1, 2, 3)}, "expected for 'alpha'"),
@@ -243,7 +290,7 @@ def test_scores_that_are_no_numbers_are_failures(value: float, calls: list):
         ({"alhpa": [0.5]}, "Invalid parameter 'alhpa'"),
     ],
 )
-def test_a_space_that_cannot_be_searched_is_refused(space: dict, message: str):
+def test_a_space_that_cannot_be_searched_is_refused(space: Any, message: str):
     with pytest.raises(ValueError, match=message):
         tsf.tune(ewma(), one_series(), space, cv=CV, n_trials=2)
 
@@ -254,12 +301,34 @@ def test_other_parameters_are_checked():
         ("pruner", "best", "'pruner': expected 'median', None or an Optuna pruner"),
         ("scoring", 3, "'scoring': expected a metric, a scorer"),
         ("scoring", "r2", "'metric': expected one of"),
+        ("scoring", get_scorer("r2"), "'scoring': expected a scorer of forecasts.*make_scorer.r2"),
         ("storage", 3, "'storage': expected a path, a URL"),
         ("random_state", -1, "'random_state': expected a whole number of at least 0"),
         ("cv", KFold(3), "a split tears a series apart.*KFold"),
     ):
         with pytest.raises(ValueError, match=message):
             tsf.tune(ewma(), one_series(), {"alpha": [0.5]}, **{"cv": CV, name: value})
+
+
+@pytest.mark.parametrize(
+    "model", [Ridge(), make_pipeline("passthrough", Ridge()), tsf.RecurrentRegressor()]
+)
+def test_estimators_on_arrays_are_refused(model: Any):
+    space = {name: [1.0] for name in model.get_params() if name.endswith(("alpha", "dropout"))}
+    with pytest.raises(ValueError, match="'estimator': expected a forecaster.*GridSearchCV"):
+        tsf.tune(model, one_series(), space, cv=CV)
+
+
+def test_storage_that_cannot_be_opened_says_why(tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("Not a database, and long enough to be seen as such. " * 99)
+    for storage, message in (
+        (tmp_path / "no" / "s.db", r"a folder that is there.*no/s.db'. .* unable to open database"),
+        (tmp_path / "notes.txt", "a file of SQLite.* file is not a database"),
+        ("nothing://me:secret@host/db", r"found 'nothing://...'. It cannot be opened: "),
+    ):
+        with pytest.raises(ValueError, match=message) as caught:
+            tsf.tune(ewma(), one_series(), {"alpha": [0.5]}, cv=CV, storage=storage)
+        assert "secret" not in str(caught.value)
 
 
 def test_without_optuna_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
@@ -488,6 +557,137 @@ def test_another_search_of_the_same_name_is_refused_with_what_differs(tmp_path: 
     )
     with pytest.raises(ValueError, match="another search named 'mine'"):
         tsf.tune(**arguments | {"name": "mine"})
+
+
+def scaled(factor: float) -> Any:
+    return lambda model, panel: factor * model.value
+
+
+def last(model: Any, panel: Any, share: float = 0.5) -> float:
+    return share
+
+
+class Nameless:
+    """Known by its address alone."""
+
+    def __call__(self, model: Any, panel: Any) -> float:
+        return 0.0
+
+    def method(self, model: Any, panel: Any) -> float:
+        return 0.0
+
+
+def test_functions_are_known_by_what_they_do(tmp_path: Path, calls: list):
+    """As arguments, and within others: every pair that differs is told apart."""
+    arguments: dict[str, Any] = {"cv": CV, "storage": tmp_path / "s.db", **FEW}
+    space = {"value": (0.0, 1.0)}
+
+    def different(what: str, one: dict[str, Any], *others: dict[str, Any]) -> None:
+        common = arguments | {"name": str(time.monotonic_ns())}
+        known = {"estimator": Recorder(), "panel": one_series(), "space": space}
+        tsf.tune(**known | common | one)
+        tsf.tune(**known | common | one)
+        for other in others:
+            with pytest.raises(ValueError, match=f"another search .* found other {what}. Give"):
+                tsf.tune(**known | common | other)
+
+    different(
+        "scoring",
+        {"scoring": lambda model, panel: model.value},
+        {"scoring": lambda model, panel: -model.value},
+        {"scoring": lambda model, panel: model.other or 0.5},
+        {"scoring": lambda model, panel: model.value + 1},
+        {"scoring": lambda model, panel: sum(model.value for _ in panel)},
+        {"scoring": scaled(1.0)},
+    )
+    different("scoring", {"scoring": scaled(1.0)}, {"scoring": scaled(2.0)})
+    different("scoring", {"scoring": last}, {"scoring": partial(last, share=0.1)})
+    different(
+        "scoring",
+        {"scoring": partial(last, share=0.2)},
+        {"scoring": partial(last, share=0.1)},
+        {"scoring": lambda model, panel, share=0.2: share},
+    )
+    one, two = (FunctionTransformer(lambda x, k=k: x * k) for k in (1, 2))
+    different(
+        "estimator's other__func", *({"estimator": Recorder(other=each)} for each in (one, two))
+    )
+    different("space of other", *({"space": space | {"other": [each]}} for each in (one, two)))
+    long = np.arange(2000.0)  # the repr leaves out the middle
+    other = np.where(long == 1000, 0.0, long)
+    for kind in (np.asarray, pd.Series, lambda values: pd.DataFrame({"x": values})):
+        different(
+            "estimator's other", *({"estimator": Recorder(other=kind(v))} for v in (long, other))
+        )
+    for what, changed in (
+        ("scoring", {"scoring": Nameless()}),
+        ("scoring", {"scoring": Nameless().method}),
+        ("estimator's other", {"estimator": Recorder(other=Nameless())}),
+        ("space of other", {"space": {"other": [Nameless()]}}),
+    ):
+        known = {"estimator": Recorder(), "panel": one_series(), "space": space}
+        message = (
+            f'"?{what}"?.: expected an object that can be known again.*Give its class a __repr__'
+        )
+        with pytest.raises(ValueError, match=message):
+            tsf.tune(**known | arguments | changed)
+        tsf.tune(**known | arguments | changed | {"storage": None})
+
+
+def test_a_function_is_known_again_in_another_process(tmp_path: Path):
+    script = tmp_path / "search.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import sys
+            import numpy as np, pandas as pd
+            import tsforecast as tsf
+
+            def made(kinds):
+                def scorer(model, panel):  # encloses itself, and sets in an order of the process
+                    return float(len(kinds)) if "x" in {"x", "y", "z"} else scorer(model, panel)
+                return scorer
+
+            panel = pd.DataFrame({"y": np.arange(30.0) % 7})
+            found = tsf.tune(tsf.EWMA(), panel, {"alpha": (0.1, 0.9)}, cv=tsf.RollingOrigin(2, 4),
+                             scoring=made({"a", "b", "c"}), n_trials=int(sys.argv[2]),
+                             storage=sys.argv[1])
+            print(found.n_trials)
+            """
+        )
+    )
+    for n_trials in ("1", "2"):
+        environment = {**os.environ, "PYTHONPATH": os.getcwd(), "PYTHONHASHSEED": n_trials}
+        command = [sys.executable, str(script), str(tmp_path / "s.db"), n_trials]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == n_trials
+
+
+def test_verbose_is_no_part_of_a_search(tmp_path: Path):
+    arguments: dict[str, Any] = {"cv": CV, "storage": tmp_path / "s.db", **FEW}
+    space = {"lookback": (3, 5)}
+    pipe = make_pipeline("passthrough", network())
+    tsf.tune(pipe, one_series(), {"recurrentforecaster__lookback": (3, 5)}, name="b", **arguments)
+    pipe.set_params(verbose=True, recurrentforecaster__verbose=1)
+    tsf.tune(pipe, one_series(), {"recurrentforecaster__lookback": (3, 5)}, name="b", **arguments)
+    tsf.tune(network(), one_series(), space, **arguments)
+    loud = network(verbose=1)
+    assert tsf.tune(loud, one_series(), space, refit=False, **arguments).n_trials == 3
+    with pytest.raises(ValueError, match="found other estimator's training__patience"):
+        tsf.tune(network(patience=3), one_series(), space, **arguments)
+
+
+def test_splits_that_are_drawn_anew_cannot_be_kept(tmp_path: Path):
+    arguments: dict[str, Any] = {"storage": tmp_path / "s.db", "space": {"alpha": [0.5]}, **FEW}
+    panel = make_panel(8, 20)
+    for seed in (None, np.random.RandomState(0)):
+        cv = tsf.SeriesSplit(2, random_state=seed)
+        message = "'cv': expected the same splits in every call.*a whole number as random_state="
+        with pytest.raises(ValueError, match=message):
+            tsf.tune(ewma(), panel, cv=cv, **arguments)
+        tsf.tune(ewma(), panel, cv=cv, **arguments | {"storage": None})
+    cv = tsf.SeriesSplit(2, random_state=0)
+    assert tsf.tune(ewma(), panel, cv=cv, **arguments).n_trials == 3
 
 
 def test_the_storage_holds_neither_rows_nor_names(tmp_path: Path):

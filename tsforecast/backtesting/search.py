@@ -87,7 +87,8 @@ def make_scorer(
     callable
         ``scorer(estimator, panel, y=None) -> float``, for ``scoring=`` of a search, alone or in a
         dict of several. The estimator has `predict` (or `forecast_origins`), `target`, `horizon`
-        and `cutoff_`.
+        and `cutoff_`; or it is a pipeline or a search that ends in one, which is judged in the
+        unit of the panel that reaches it.
 
     Raises
     ------
@@ -639,8 +640,7 @@ def _check_splits(
     scorer: Any,
 ) -> None:
     scorers = known_scorers(scorer, estimator)
-    *_, forecaster = within(estimator)
-    layout, targets = layout_of(panel), target_values(panel, forecaster)
+    layout, targets = layout_of(panel), target_values(panel, estimator)
     for number, (train, test) in enumerate(splits):
         place = f"{splitter_name(splitter)}, split {number + 1}"
         check_split(

@@ -637,8 +637,14 @@ def naive_errors(values: Floats, origins: Ints, horizon: int, *, column: Hashabl
 
 
 def target_values(panel: pd.DataFrame, estimator: Any) -> dict[Hashable, Floats] | None:
-    """Values of a forecaster's targets, (N,) each; None where the panel does not show them."""
-    target = getattr(estimator, "target", None)
+    """Values of a forecaster's targets, (N,) each; None where the panel does not show them.
+
+    What other steps of a pipeline make of a panel is not known before they are fitted.
+    """
+    *around, forecaster = within(estimator)
+    if any(len(getattr(one, "steps", ())) > 1 for one in around):
+        return None
+    target = getattr(forecaster, "target", None)
     if target is None and len(panel.columns) == 1:
         target = panel.columns[0]
     names = list(target) if isinstance(target, list | tuple) else [target]

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tsforecast._checks import DataError, callers_level
+from tsforecast._checks import callers_level
 from tsforecast.data.panel import Ints, as_panel, layout_of, pandas_frame
 from tsforecast.data.splits import check_split, horizons_of, splitter_name, target_values, within
 
@@ -47,8 +47,8 @@ def refuse_foreign_split(estimator: Any) -> None:
     if _passed is not None and _passed[0]() is call.routed and _passed[1]() is call.cv:
         return
     try:
-        _check(call, estimator)
-    except (DataError, ValueError) as error:
+        _check(call)
+    except ValueError as error:
         if call.swallows:
             warnings.warn(str(error), stacklevel=callers_level())
         raise
@@ -72,13 +72,13 @@ class _Call:
 _passed: tuple[weakref.ref[Any], weakref.ref[Any]] | None = None
 
 
-def _check(call: _Call, estimator: Any) -> None:
+def _check(call: _Call) -> None:
     from tsforecast.backtesting.search import known_scorers  # loads more of scikit-learn
 
     scorers = known_scorers(call.scoring, call.searched)
     horizon = min(horizons_of(call.searched))
     panel, order, sorts = _rows(call.X)
-    layout, targets = layout_of(panel), target_values(panel, estimator)
+    layout, targets = layout_of(panel), target_values(panel, call.searched)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the search splits again
         # a copy, as a random splitter may hold a generator
@@ -116,11 +116,12 @@ def _search_around(estimator: Any) -> _Call | None:
         known = dict(frame.f_locals)
         search = known.get("self") if hasattr(known.get("self"), "estimator") else None
         cv = known.get("cv", getattr(search, "_checked_cv_orig", None))
-        if not ({"X", "routed_params"} <= set(known) and hasattr(cv, "split")):
+        searched = known.get("estimator") if search is None else search
+        complete = {"X", "routed_params"} <= set(known) and searched is not None
+        if not (complete and hasattr(cv, "split")):
             named = frame.f_code.co_name
             hidden |= "X" in known and (named in _TOOLS or (named == "fit" and _is_search(search)))
             continue
-        searched = known.get("estimator") if search is None else search
         cloned = (one for each in (searched, known.get("base_estimator")) for one in within(each))
         if not any(estimator is one for one in cloned):
             return None  # another one is cloned on the way of a fit
@@ -132,7 +133,7 @@ def _search_around(estimator: Any) -> _Call | None:
             cv=cv,
             routed=known["routed_params"],
             searched=searched,
-            scoring=known.get("scoring", getattr(search, "scoring", None)),
+            scoring=known.get("scoring", getattr(search, "scoring", [])),  # a prediction has none
             swallows=lost,
         )
     if hidden:
