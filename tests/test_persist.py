@@ -396,6 +396,76 @@ def test_nothing_but_a_model_is_replaced(model, tmp_path):
     assert isinstance(tsf.load(tmp_path / "empty"), tsf.RecurrentForecaster)
 
 
+def test_folders_of_others_beside_the_model_stay(model, tmp_path):
+    for end in ("part", "before"):
+        other = tmp_path / f".model.tsforecast-{end}"
+        other.mkdir()
+        (other / "thesis.txt").write_text("mine")
+        with pytest.raises(FileExistsError, match="left by an earlier save"):
+            tsf.save(model, tmp_path / "model")
+        assert (other / "thesis.txt").read_text() == "mine"
+        shutil.rmtree(other)
+    names = tmp_path / "names"
+    for name in FILES:  # folders of the names of our files
+        (names / name).mkdir(parents=True)
+    with pytest.raises(FileExistsError, match="absent, empty or a saved model"):
+        tsf.save(model, names)
+
+
+def test_the_folder_that_the_process_works_in_is_refused(model, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for path in (".", "", "..", tmp_path / "here", "/"):
+        with pytest.raises(FileExistsError, match="a folder of its own"):
+            tsf.save(model, path)
+    tsf.save(model, "model/")
+    assert_equal(tsf.load("model").predict(PANEL), model.predict(PANEL))
+
+
+def test_permissions_of_a_folder_stay(model, tmp_path):
+    (tmp_path / "model").mkdir(mode=0o700)
+    for _ in range(2):
+        tsf.save(model, tmp_path / "model")
+        assert (tmp_path / "model").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_lock_that_is_held_is_waited_for_and_named(model, tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    monkeypatch.setattr("tsforecast.serving._folder._PATIENCE", 0.1)
+    lock = tmp_path / ".model.tsforecast-lock"
+    with open(lock, "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(TimeoutError, match="tsforecast-lock held by another process"):
+            tsf.save(model, tmp_path / "model")
+    tsf.save(model, tmp_path / "model")  # left by a process that was killed
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize(
+    "data", [b'"' + b'\\"' * 500_000, b'["a' * 300_000, b'"' * 999_999, b"\\" * 10**6]
+)
+def test_text_without_an_end_is_refused_in_no_time(data, folder):
+    (folder / MANIFEST).write_bytes(data)
+    start = time.perf_counter()
+    with pytest.raises(tsf.DataError, match=r"manifest.json cannot be read"):
+        tsf.load(folder)
+    assert time.perf_counter() - start < 5
+
+
+def test_names_of_pandas_string_dtype_come_back(tmp_path):
+    index = PANEL.index.set_levels(pd.Index(["a", "b", "c"], dtype="string"), level=0)
+    fitted = make_model(max_epochs=1).fit(PANEL.set_index(index))
+    again = round_trip(fitted, tmp_path, tail=True)
+    assert_equal(again.predict(), fitted.predict())
+
+
+def test_an_offset_that_forgets_the_hour_is_named(tmp_path):
+    step = pd.DateOffset(days=1, normalize=True)
+    panel = one_series()[["y"]].set_axis(pd.date_range("2024-01-01", periods=40, freq=step))
+    with pytest.raises(TypeError, match="a calendar of one's own"):
+        tsf.save(tsf.Naive().fit(panel), tmp_path / "model")
+
+
 def test_a_link_to_a_folder_is_followed_where_the_user_gives_it(model, tmp_path):
     tsf.save(tsf.Naive(), tmp_path / "one")
     (tmp_path / "latest").symlink_to("one")
@@ -588,6 +658,9 @@ FORGERIES = {
     "rows of another kind": {"state": lambda tree: tree["learned"].update(_tail=[1, 2])},
     "a scale of zero": {
         "state": lambda tree: _scaler(tree)["learned"]["_scale"].update(values=[0.0] * 4)
+    },
+    "a zone that is a folder": {
+        "state": lambda tree: tree["learned"]["_time_type"].update(zone="America")
     },
     "weights cut short": {"arrays": lambda data: data[:-4]},
     "a header of another length": {"arrays": lambda data: b"\xff" * 8 + data[8:]},
@@ -877,8 +950,8 @@ def test_a_model_that_is_loaded_while_it_is_replaced_is_one_or_the_other(tmp_pat
 def test_a_move_that_was_cut_off_is_seen_through(model, tmp_path):
     """Between its two renames a save has put the old folder aside."""
     tsf.save(model, tmp_path / "model")
-    (tmp_path / "model").rename(tmp_path / ".model.before")
-    (tmp_path / ".model.part").mkdir()
+    (tmp_path / "model").rename(tmp_path / ".model.tsforecast-before")
+    (tmp_path / ".model.tsforecast-part").mkdir()
     assert_equal(tsf.load(tmp_path / "model").predict(PANEL), model.predict(PANEL))
     tsf.save(tsf.Naive(), tmp_path / "model")
     assert isinstance(tsf.load(tmp_path / "model"), tsf.Naive)
@@ -889,7 +962,7 @@ def test_a_move_that_was_cut_off_is_seen_through(model, tmp_path):
 def test_a_save_that_fails_anywhere_leaves_the_old_model(stops_at, model, tmp_path, monkeypatch):
     """Even where the save before it was killed between its two renames."""
     tsf.save(model, tmp_path / "model")
-    (tmp_path / "model").rename(tmp_path / ".model.before")
+    (tmp_path / "model").rename(tmp_path / ".model.tsforecast-before")
     calls = []
 
     def stopping(name):

@@ -43,7 +43,10 @@ _DTYPES = (
     *("uint8", "uint16", "uint32", "uint64"),
 )
 _CALENDAR = ("years", "months", "weeks", "days", "hours", "minutes", "seconds")
+_NAMES = ("str", "string", "object")
 _UNITS = ("s", "ms", "us", "ns")
+# one that is not closed goes on to the end: to look for its end again from every quote takes ages
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 _ZONE = re.compile(r"(?!dateutil)[A-Za-z][A-Za-z0-9_+\-]*(/[A-Za-z0-9_+\-]+)*(:\d\d)?")
 _WIDTH = re.compile(r"<U[1-9]\d{0,2}")  # of an array of text
 _OFFSET = re.compile(r"[A-Za-z0-9\-]{1,32}")
@@ -114,7 +117,7 @@ def loads(data: bytes, name: str) -> Json:
 
 def _depth(text: str) -> int:
     """How deep brackets are nested, outside of strings."""
-    bare = re.sub(r'"(?:[^"\\]|\\.)*"', "", text)
+    bare = _STRING.sub("", text)
     brackets = np.frombuffer(re.sub(r"[^\[\]{}]", "", bare).encode(), dtype=np.uint8)
     opening = np.isin(brackets, np.frombuffer(b"[{", dtype=np.uint8))
     return int(np.where(opening, 1, -1).cumsum().max(initial=0))
@@ -238,7 +241,7 @@ class Encoder:
             index = index.astype(index.dtype.numpy_dtype)
         if numbers and str(index.dtype) in _DTYPES:
             return {**about, "kind": "numbers", "values": self._array(index.to_numpy(), path)}
-        if kind in ("string", "empty", "integer") and str(index.dtype) in ("str", "object"):
+        if kind in ("string", "empty", "integer") and str(index.dtype) in _NAMES:
             values = self(index.tolist(), path)
             return {**about, "kind": "names", "dtype": str(index.dtype), "values": values}
         raise UnsaveableError(
@@ -247,7 +250,8 @@ class Encoder:
         )
 
     def _offset(self, value: pd.offsets.BaseOffset, path: str) -> Json:
-        if type(value) is pd.DateOffset and value.kwds.keys() <= set(_CALENDAR):
+        plain = type(value) is pd.DateOffset and not getattr(value, "normalize", False)
+        if plain and value.kwds.keys() <= set(_CALENDAR):
             return {"$": "days", "n": value.n, "parts": {**value.kwds}}
         name = value.freqstr
         try:
@@ -394,7 +398,7 @@ class Decoder:
         hash(name)
         if tree["kind"] == "names":
             values = self(_list(tree["values"]))
-            if tree["dtype"] not in ("str", "object") or not all(
+            if tree["dtype"] not in _NAMES or not all(
                 isinstance(value, str | int) for value in values
             ):
                 raise ValueError("an index of other names")

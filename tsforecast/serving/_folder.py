@@ -19,7 +19,9 @@ __all__ = ["MANIFEST", "read_folder", "write_folder"]
 
 MANIFEST = "manifest.json"
 MOST_OF_TEXT = 2**25  # bytes of a file of JSON: read, it takes many times that
+MOST_OF_A_MANIFEST = 2**22
 _TRIES = 100  # at a folder that is being replaced
+_PATIENCE = 60.0  # seconds, with others who save at the same place
 _MOST = 2**63
 
 
@@ -43,7 +45,12 @@ def write_folder(path: Path, about: Mapping[str, Any], files: Mapping[str, bytes
     FileExistsError
         If there is something else at `path`.
     """
-    path = Path(os.path.realpath(path))
+    path, here = Path(os.path.realpath(path)), Path(os.getcwd())
+    if path in (here, *here.parents):
+        raise FileExistsError(
+            f"expected a folder of its own for the model, found the one that this process works "
+            f"in, {path}. Give it a name there."
+        )
     if not path.parent.is_dir():
         raise FileNotFoundError(f"expected a folder {path.parent}, found none. Make it first.")
     sums = {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in files.items()}
@@ -51,9 +58,16 @@ def write_folder(path: Path, about: Mapping[str, Any], files: Mapping[str, bytes
     manifest["sha256"] = _sha256(dumps(manifest))
     part, before = _beside(path, "part"), _beside(path, "before")
     with _alone(_beside(path, "lock")):
+        names = {MANIFEST, *files}
+        for stale in (part, before):
+            if stale.exists() and not _is_ours(stale, names):
+                raise FileExistsError(
+                    f"expected {stale} to be absent or left by an earlier save, found other files. "
+                    "Move it away, or choose another name."
+                )
         if not path.exists() and before.is_dir():  # a save was killed between its two renames
             os.rename(before, path)
-        if path.exists() and not _may_be_replaced(path, {MANIFEST, *files}):
+        if path.exists() and not _may_be_replaced(path, names):
             raise FileExistsError(
                 f"expected {path} to be absent, empty or a saved model and nothing else, found "
                 "other files. Choose another name."
@@ -62,6 +76,8 @@ def write_folder(path: Path, about: Mapping[str, Any], files: Mapping[str, bytes
             shutil.rmtree(stale, ignore_errors=True)
         try:
             part.mkdir()
+            if path.exists():
+                os.chmod(part, stat.S_IMODE(path.stat().st_mode))
             for name, data in {**files, MANIFEST: dumps(manifest, indent=1)}.items():
                 with open(part / name, "wb") as file:
                     file.write(data)
@@ -73,7 +89,7 @@ def write_folder(path: Path, about: Mapping[str, Any], files: Mapping[str, bytes
             try:
                 os.rename(part, path)
             except BaseException:
-                if before.is_dir():
+                if before.is_dir() and not path.exists():
                     os.rename(before, path)
                 raise
             _sync(path.parent)
@@ -115,21 +131,32 @@ def read_folder(
 
 
 def _beside(path: Path, what: str) -> Path:
-    return path.with_name(f".{path.name}.{what}")
+    return path.with_name(f".{path.name}.tsforecast-{what}")
 
 
 def _may_be_replaced(path: Path, names: Collection[str]) -> bool:
     """Whether a folder is empty, or holds a saved model, whole or not, and nothing else."""
-    if not path.is_dir():
+    if not _is_ours(path, names):
         return False
     there = {entry.name for entry in path.iterdir()}
     if there in (set(), set(names)):
         return True
     try:
-        about = loads((path / MANIFEST).read_bytes(), MANIFEST)
-    except (OSError, DataError):
+        with _opened(path) as folder:
+            about = loads(_bytes(folder, MANIFEST, MOST_OF_A_MANIFEST), MANIFEST)
+    except DataError:
         return False
-    return there <= set(names) and isinstance(about, dict) and {"class", "files"} <= set(about)
+    return isinstance(about, dict) and {"class", "files"} <= set(about)
+
+
+def _is_ours(path: Path, names: Collection[str]) -> bool:
+    """Whether there is a folder with plain files of these names alone, or with none."""
+    if not path.is_dir() or path.is_symlink():
+        return False
+    return all(
+        entry.name in names and entry.is_file() and not entry.is_symlink()
+        for entry in path.iterdir()
+    )
 
 
 # ---------------------------------------------------------------------------------------- reading
@@ -192,7 +219,7 @@ def _read(
     most_bytes: int,
     check: Callable[[dict[str, Any]], None],
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
-    manifest = loads(_bytes(folder, MANIFEST, MOST_OF_TEXT), MANIFEST)
+    manifest = loads(_bytes(folder, MANIFEST, MOST_OF_A_MANIFEST), MANIFEST)
     expected = "a manifest as tsforecast.save writes it"
     if not isinstance(manifest, dict):
         raise refused("manifest.json holds something else", expected=expected, found="no object")
@@ -287,22 +314,54 @@ def _sync(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process; the file goes with it."""
+    """Hold a lock that ends with the process; the file goes with it.
+
+    Raises
+    ------
+    TimeoutError
+        If somebody else has held it all the time.
+    """
     try:
         import fcntl
     except ImportError:  # Windows: a folder in use cannot be renamed there
         yield
         return
+    limit = time.monotonic() + _PATIENCE
     while True:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        with contextlib.suppress(FileNotFoundError):
-            if os.fstat(handle).st_ino == os.stat(lock).st_ino:
-                break
-        os.close(handle)  # whoever held it before has taken the file away
+        # a file object, which is closed whatever happens, and the lock with it
+        flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(lock, flags, 0o644), "rb") as file:
+            if _is_held(fcntl, file.fileno()) and _is_same(file.fileno(), lock):
+                try:
+                    yield
+                finally:
+                    with contextlib.suppress(OSError):
+                        os.unlink(lock)
+                return
+        if time.monotonic() > limit:
+            raise TimeoutError(
+                f"expected to save within {_PATIENCE:g} s, found {lock} held by another process. "
+                "Try again, or end that process."
+            )
+        time.sleep(0.005)
+
+
+def _is_held(fcntl: Any, handle: int) -> bool:
+    """Take the lock, if nobody has it; some file systems have none."""
     try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(lock)
-        os.close(handle)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _is_same(handle: int, path: Path) -> bool:
+    """Whether an open file is still the one of its name: who held the lock takes it away."""
+    try:
+        about = os.stat(path)
+    except FileNotFoundError:
+        return False
+    held = os.fstat(handle)
+    return (held.st_dev, held.st_ino) == (about.st_dev, about.st_ino)

@@ -284,6 +284,12 @@ def of_regression(model: Any, tail: bool) -> Fields:
     regressors = getattr(model, "regressors_", None)
     if regressors is None:
         return {}
+    for each in regressors:
+        if class_name(each) not in (*REGRESSORS, "HistGradientBoostingRegressor", "BoostedTrees"):
+            raise UnsaveableError(
+                f"cannot save LagRegressor.estimator: expected {', '.join(REGRESSORS)} or "
+                f"HistGradientBoostingRegressor, found {type(each).__name__}."
+            )
     trees = [class_name(each) == "HistGradientBoostingRegressor" for each in regressors]
     try:
         kept = [BoostedTrees.of(one) if tree else one for one, tree in zip(regressors, trees)]
@@ -308,7 +314,12 @@ def restore_regression(model: Any, parts: Fields) -> None:
         class_name(each) in (*REGRESSORS, "BoostedTrees") for each in regressors
     ):
         raise ValueError("regressors of another kind")
-    rows = np.zeros((1, len(model._location)))
+    width = len(model._location)
+    if any(getattr(each, "n_features_in_", width) != width for each in regressors) or any(
+        getattr(each, "n_features", width) != width for each in regressors
+    ):
+        raise ValueError("regressors of other columns")
+    rows = np.zeros((1, width))
     shape = {1: [(1, model.horizon)]}.get(len(regressors), [(1,)] * model.horizon)
     found = [np.shape(each.predict(rows)) for each in regressors]
     if found != shape and not (model.horizon == 1 and found in ([(1,)], [(1, 1)])):
@@ -338,6 +349,8 @@ def make_stream(parts: Fields) -> Any:
 
     stream = Stream(parts["model"], None)
     ids, carried, wanted = parts["ids"], parts["carried"], stream._carried
+    if not isinstance(carried, dict) or carried.keys() != wanted.keys():
+        raise ValueError("rows of another kind")
     n = len(ids) if ids is not None else len(next(iter(carried.values())))
     sound = (
         (ids is None) == (stream._ids is None)
@@ -345,7 +358,6 @@ def make_stream(parts: Fields) -> Any:
         and EMPTY_INDEX(parts["time"], None)
         and type(parts["time"]) is type(stream._time)
         and class_name(parts["step"]) == "TimeStep"
-        and carried.keys() == wanted.keys()
         and all(
             part.dtype == wanted[name].dtype and part.shape == (n, *wanted[name].shape[1:])
             for name, part in carried.items()

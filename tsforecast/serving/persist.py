@@ -20,7 +20,13 @@ from tsforecast.serving._codec import (
     loads,
     refused,
 )
-from tsforecast.serving._folder import MANIFEST, MOST_OF_TEXT, read_folder, write_folder
+from tsforecast.serving._folder import (
+    MANIFEST,
+    MOST_OF_A_MANIFEST,
+    MOST_OF_TEXT,
+    read_folder,
+    write_folder,
+)
 from tsforecast.serving._recipes import Recipes
 
 __all__ = ["load", "save"]
@@ -28,19 +34,6 @@ __all__ = ["load", "save"]
 FORMAT = 1
 _STATE, _ARRAYS = "state.json", "weights.safetensors"
 _LIBRARIES = ("numpy", "pandas", "scikit-learn", "torch", "tsforecast")
-# what reading a tree that is not as it was written may raise
-_MALFORMED = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    RecursionError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 def save(model: Any, folder: str | os.PathLike[str], *, tail: bool = False) -> None:
@@ -72,7 +65,11 @@ def save(model: Any, folder: str | os.PathLike[str], *, tail: bool = False) -> N
         of one's own; the message names it. Pickle or joblib can: load such files only from those
         whom you would let run a program.
     FileExistsError, FileNotFoundError
-        If there is something else at `folder`, or nowhere to put it.
+        If there is something else at `folder` (or the process works in it), or nowhere to put it.
+    TimeoutError
+        If somebody else saves there all the time.
+    OSError
+        Where the file system refuses.
 
     Notes
     -----
@@ -81,10 +78,11 @@ def save(model: Any, folder: str | os.PathLike[str], *, tail: bool = False) -> N
     all names that there may be can find out which are among them. What transforms and baselines
     have learned of a series (a mean, a spread, quantiles of errors) is written; a median, a
     minimum or a maximum, as of ``SeriesScaler("robust")`` or scikit-learn's ``MinMaxScaler``, may
-    be one of its values. What scalers of scikit-learn need to transform is kept, not what
-    ``partial_fit`` would go on from.
+    be one of its values, and so may the mean of one value alone. What scalers of scikit-learn need
+    to transform is kept, not what ``partial_fit`` would go on from.
 
-    A loaded model forecasts the same, bit for bit, but for ``context="history"`` without `tail`:
+    A loaded model forecasts the same, bit for bit (names of series of a nullable type come back as
+    plain ones), but for ``context="history"`` without `tail`:
     there a forecast from rows that begin with those of `fit` goes on from the state that `fit` has
     left, which a loaded model has not, and agrees to rounding.
 
@@ -129,11 +127,11 @@ def save(model: Any, folder: str | os.PathLike[str], *, tail: bool = False) -> N
     try:
         # what cannot be loaded again is not saved
         _decoded(about["class"], about["parameters"], loads(files[_STATE], _STATE), encoder.arrays)
-    except _MALFORMED as error:
+    except Exception as error:
         raise TypeError(
             f"cannot save {name}: {type(error).__name__}: {str(error)[:200]} {_WAY_OUT}"
         ) from None
-    if len(files[_STATE]) > MOST_OF_TEXT:
+    if len(files[_STATE]) > MOST_OF_TEXT or len(dumps(about)) > MOST_OF_A_MANIFEST // 2:
         raise TypeError(f"cannot save {name}: more than {MOST_OF_TEXT} bytes of text. {_WAY_OUT}")
     write_folder(Path(folder), about, files)
 
@@ -164,8 +162,9 @@ def load(folder: str | os.PathLike[str], *, max_bytes: int = 2**32) -> Any:
         If there is no such folder.
     DataError
         If the folder is not one that `save` has written, byte by byte, or of a newer format.
+    OSError
+        Where the file system refuses.
     """
-    from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
 
     if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1:
@@ -176,13 +175,13 @@ def load(folder: str | os.PathLike[str], *, max_bytes: int = 2**32) -> Any:
     state = loads(files[_STATE], _STATE)
     try:
         arrays = from_bytes(files[_ARRAYS])
-    except (SafetensorError, *_MALFORMED) as error:
+    except Exception as error:
         raise refused(
             f"{_ARRAYS} cannot be read", expected="safetensors", found=type(error).__name__
         ) from None
     try:
         return _decoded(manifest.get("class"), manifest.get("parameters"), state, arrays)
-    except _MALFORMED as error:
+    except Exception as error:  # whatever parts that do not fit may raise in pandas or torch
         raise refused(
             "the model cannot be put together",
             expected="parts that fit its class and parameters",
@@ -191,7 +190,7 @@ def load(folder: str | os.PathLike[str], *, max_bytes: int = 2**32) -> Any:
 
 
 def _decoded(name: Any, parameters: Any, state: Any, arrays: Arrays) -> Any:
-    """Put an object together; raises one of `_MALFORMED` where the parts do not fit."""
+    """Put an object together; raises any error where the parts do not fit."""
     if not isinstance(state, dict):
         raise TypeError("no fields where they are expected")
     decoder = Decoder(Recipes().decode, arrays)
@@ -204,8 +203,8 @@ def _decoded(name: Any, parameters: Any, state: Any, arrays: Arrays) -> Any:
 
 
 _WAY_OUT = (
-    "Leave it out (e.g. set_params(...=None)), or use pickle or joblib, and load such files only "
-    "from those whom you would let run a program."
+    "Leave a parameter out (set_params(...=None)), convert names before fit, or use pickle or "
+    "joblib, and load such files only from those whom you would let run a program."
 )
 
 
