@@ -75,14 +75,15 @@ def write_folder(path: Path, about: Mapping[str, Any], files: Mapping[str, bytes
         for stale in (part, before):
             shutil.rmtree(stale, ignore_errors=True)
         try:
-            part.mkdir()
-            if path.exists():
-                os.chmod(part, stat.S_IMODE(path.stat().st_mode))
+            mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+            part.mkdir(mode=0o777 if mode is None else 0o700)
             for name, data in {**files, MANIFEST: dumps(manifest, indent=1)}.items():
                 with open(part / name, "wb") as file:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
+            if mode is not None:
+                os.chmod(part, mode)
             _sync(part)
             if path.exists():
                 os.rename(path, before)
