@@ -305,6 +305,22 @@ def test_logarithms_of_probabilities_are_those_of_the_probabilities(kind):
     np.testing.assert_array_equal(model.predict_log_proba(X), np.log(model.predict_proba(X)))
 
 
+@pytest.mark.parametrize("kind", ["two", "three", "labels"])
+def test_the_decision_function_is_what_the_probabilities_are_made_of(kind):
+    X, y = samples(60)
+    targets = {"two": y > 0, "three": np.digitize(y, [-0.7, 0.7])}
+    targets["labels"] = np.column_stack([y > 0, y > 0.5])
+    model = make(RecurrentClassifier).fit(X, targets[kind])
+    decision, probability = model.decision_function(X), model.predict_proba(X)
+    if kind == "three":
+        share = np.exp(decision - decision.max(axis=1, keepdims=True))
+        np.testing.assert_allclose(share / share.sum(axis=1, keepdims=True), probability)
+        return
+    odds = probability[:, 1] if kind == "two" else probability
+    np.testing.assert_allclose(1 / (1 + np.exp(-decision)), odds)
+    assert decision.shape == odds.shape
+
+
 def test_the_logarithm_of_a_probability_that_is_zero_is_minus_infinity_without_a_word():
     X, y = samples()
     model = make(RecurrentClassifier).fit(X, y > 0)

@@ -696,6 +696,26 @@ interrupted_
         result: Floats = probability[:, :, 1] if self._multilabel else probability[:, 0]
         return result
 
+    def decision_function(self, X: Any) -> Floats:
+        """Give what comes before the sigmoid or the softmax.
+
+        Parameters
+        ----------
+        X : array-like or table
+            Windows as in `fit`.
+
+        Returns
+        -------
+        ndarray, shape (n,), (n, n_classes) or (n, n_labels)
+            Of two classes the log-odds of the second one, of more the logits in the order of
+            `classes_`; of labels the log-odds of each.
+        """
+        raw, head = self._raw(X), self.network_.head
+        assert isinstance(head, Classes)
+        logits = head.logits(raw, self.network_.start)[:, :, 0].numpy()  # (n, K, size)
+        result: Floats = logits[:, :, 0] if self._multilabel else logits[:, 0]
+        return result if self._multilabel or head.size > 1 else result[:, 0]
+
     def predict_log_proba(self, X: Any) -> Floats:
         """Predict logarithms of probabilities.
 

@@ -709,10 +709,14 @@ class Classes:
         log_probability = F.log_softmax(logits, dim=-1)
         return -log_probability.gather(-1, z[..., None].long())[..., 0]
 
+    def logits(self, raw: Tensor, start: Tensor) -> Tensor:
+        """Give what comes before sigmoid or softmax (..., H, size): float64, on the CPU."""
+        raw, start = _exact(raw, start)
+        return raw + start
+
     def probabilities(self, raw: Tensor, start: Tensor) -> Tensor:
         """Give those of all classes (..., H, n_classes): float64, on the CPU, no gradient."""
-        raw, start = _exact(raw, start)
-        logits = raw + start
+        logits = self.logits(raw, start)
         if self.size == 1:  # each tail from its own side: 1 - p would lose small ones
             return torch.sigmoid(torch.cat([-logits, logits], dim=-1))
         return torch.softmax(logits, dim=-1)
