@@ -18,15 +18,8 @@ from sklearn.pipeline import make_pipeline
 
 from tsforecast._checks import DataError
 from tsforecast.data.panel import as_panel, layout_of
-from tsforecast.data.splits import (
-    RollingOrigin,
-    SeriesSplit,
-    check_split,
-    horizons_of,
-    naive_errors,
-    scored_origins,
-    validation_start,
-)
+from tsforecast.data.scored import check_split, horizons_of, naive_errors, scored_origins
+from tsforecast.data.splits import RollingOrigin, SeriesSplit, validation_start
 from tsforecast.estimators.baselines import Naive
 from tsforecast.estimators.regression import LagRegressor
 

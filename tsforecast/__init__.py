@@ -47,7 +47,7 @@ _HOME = {
     "backtest": "tsforecast.backtesting.rolling",
     "evaluate": "tsforecast.metrics",
     "Tuning": "tsforecast.backtesting.search",
-    "make_scorer": "tsforecast.backtesting.search",
+    "make_scorer": "tsforecast.backtesting.scorers",
     "tune": "tsforecast.backtesting.search",
     "skill": "tsforecast.backtesting.skill",
     "LookaheadError": "tsforecast.backtesting.lookahead",
@@ -80,8 +80,8 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.backtesting.lookahead import check_no_lookahead as check_no_lookahead
     from tsforecast.backtesting.rolling import Backtest as Backtest
     from tsforecast.backtesting.rolling import backtest as backtest
+    from tsforecast.backtesting.scorers import make_scorer as make_scorer
     from tsforecast.backtesting.search import Tuning as Tuning
-    from tsforecast.backtesting.search import make_scorer as make_scorer
     from tsforecast.backtesting.search import tune as tune
     from tsforecast.backtesting.skill import skill as skill
     from tsforecast.data.asof import align_asof as align_asof

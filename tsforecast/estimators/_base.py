@@ -23,7 +23,7 @@ from tsforecast.data.panel import (
     layout_of,
     time_from_ints,
 )
-from tsforecast.data.splits import Bools, naive_errors, scored_origins, short_origins_unsaid
+from tsforecast.data.scored import Bools, naive_errors, scored_origins, short_origins_unsaid
 from tsforecast.estimators._searched import refuse_foreign_split
 from tsforecast.metrics import quantile_column
 

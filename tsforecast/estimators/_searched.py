@@ -21,7 +21,7 @@ import pandas as pd
 
 from tsforecast._checks import callers_level
 from tsforecast.data.panel import Ints, as_panel, layout_of, pandas_frame
-from tsforecast.data.splits import check_split, horizons_of, splitter_name, target_values, within
+from tsforecast.data.scored import check_split, horizons_of, splitter_name, target_values, within
 
 __all__ = ["refuse_foreign_split"]
 
@@ -73,7 +73,7 @@ _passed: tuple[weakref.ref[Any], weakref.ref[Any]] | None = None
 
 
 def _check(call: _Call) -> None:
-    from tsforecast.backtesting.search import known_scorers  # loads more of scikit-learn
+    from tsforecast.backtesting.scorers import known_scorers  # loads more of scikit-learn
 
     scorers = known_scorers(call.scoring, call.searched)
     horizon = min(horizons_of(call.searched))

@@ -27,12 +27,7 @@ from tsforecast.data.panel import (
 )
 from tsforecast.data.pipeline import steps
 from tsforecast.data.running import RunningScale
-from tsforecast.data.splits import (
-    held_out_series,
-    spread_evenly,
-    validation_start,
-    warn_of_groups,
-)
+from tsforecast.data.splits import held_out_series, spread_evenly, validation_start, warn_of_groups
 from tsforecast.data.transforms import SeriesScaler
 from tsforecast.data.windows import (
     Origins,
