@@ -912,3 +912,18 @@ def test_windows_of_a_panel_are_learned_from():
     forecast = pd.Series(model.predict(X), index)
     assert forecast.index.names == ["ticker", "day"]
     assert model.score(X, y) > 0.8
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_the_newest_step_reaches_every_output(cell):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 6, 2))
+    model = RecurrentRegressor(cell=cell, hidden_sizes=(5, 4), random_state=0)
+    model.set_params(training__max_epochs=3).fit(X, rng.normal(size=(80, 3)))
+    before = model.predict(X)
+    X[:, -1] += 0.1
+    moved = model.predict(X) != before
+    assert moved.all()
+    X[:, -1] -= 0.1
+    X[:, 0] += 0.1  # and so does the oldest one
+    assert (model.predict(X) != before).mean() > 0.9

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,17 @@ def test_a_loaded_model_can_be_fitted_copied_and_go_on(saved, model):
     assert_equal(clone(again).fit(PANEL).predict(), clone(model).fit(PANEL).predict())
     warm = [clone(model).fit(PANEL, init_from=start).predict() for start in (model, again)]
     assert_equal(*warm)
+
+
+def test_saving_and_loading_leave_random_states_and_threads_alone(model, tmp_path):
+    def world():
+        state = np.random.get_state()
+        return torch.get_rng_state().tolist(), state[1].tolist(), torch.get_num_threads()
+
+    before, warned = world(), list(warnings.filters)
+    round_trip(model, tmp_path)
+    assert world() == before
+    assert list(warnings.filters) == warned
 
 
 def test_without_the_tail_a_panel_is_wanted(saved, model, tmp_path):
