@@ -823,8 +823,10 @@ def previous_rows(layout: Layout) -> Ints:
     )
 
 
-def gap_hours(max_gap: Any, layout: Layout) -> float | None:
+def gap_hours(max_gap: Any, layout: Layout, *, name: str = "max_gap") -> float | None:
     """Give `max_gap`, a span of time, in hours; a number of steps where time is a whole number.
+
+    `name` is what the errors call it.
 
     Raises
     ------
@@ -844,7 +846,7 @@ def gap_hours(max_gap: Any, layout: Layout) -> float | None:
         return float(gap)
     except (TypeError, ValueError):
         raise bad_parameter(
-            "max_gap",
+            name,
             expected="a time span such as '2h'" if clock else "a number of steps above 0",
             found=max_gap,
         ) from None
