@@ -1009,7 +1009,7 @@ def test_a_terminal_shows_a_bar_if_verbose_and_nothing_if_not(tmp_path):
         ("origins", "many", "a whole number of at least 1, found 'many'"),
         ("schedule", "step", r"one of \['cosine', None\], found 'step'"),
         ("init", "zeros", r"one of .*'keras'.*, found 'zeros'"),
-        ("validation", "rows", r"one of \['time', 'series', None\], found 'rows'"),
+        ("validation", "rows", r"one of \['auto', 'time', 'series', None\], found 'rows'"),
         ("accelerator", "tpu", r"one of .*'cpu'.*, found 'tpu'"),
         ("learning_rate", 0, "a number above 0, found 0"),
         ("learning_rate", float("nan"), "a number above 0, found nan"),

@@ -40,7 +40,7 @@ class TargetTransform:
     known : DataFrame
         Training rows, the targets in the first columns.
     n_targets : int
-        K.
+        K; of 0 targets, transforms take all columns where they are told none.
 
     Raises
     ------
@@ -61,7 +61,7 @@ class TargetTransform:
                 advice="For example transform=tsf.Log().",
             )
         self._set(None if transform is None else clone(transform), list(known.columns), n_targets)
-        frame, targets = known, known.iloc[:, :n_targets]
+        frame, targets = known, known.iloc[:, :n_targets] if n_targets else None
         for step in self._steps:
             step.fit(frame, targets)
             has_state = _streams(step) and not _is_row_local(step)

@@ -198,7 +198,7 @@ class _RecurrentArrays(RecordParameters):
         if not isinstance(training, Training):
             raise bad_parameter("training", expected="a Training(...) or None", found=training)
         training.check()
-        return training
+        return training.resolved("time")
 
     # ------------------------------------------------------------------------------------- data
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from tsforecast.data.panel import Ints
 from tsforecast.data.windows import Rows, Shape
 from tsforecast.nn.cells import LayerState, State, layer_parts
-from tsforecast.nn.network import ForecastNetwork
+from tsforecast.nn.network import Encoder
 from tsforecast.nn.threads import FEW, at_once, in_order
 
 __all__ = ["Found", "Known", "remembered", "remembered_at_ends"]
@@ -60,14 +60,14 @@ class Known:
     weights: tuple[float, ...]
 
     @classmethod
-    def of(cls, networks: Sequence[ForecastNetwork], rows: Rows) -> Known:
+    def of(cls, networks: Sequence[Encoder], rows: Rows) -> Known:
         """Run over all rows."""
         counts = np.diff(rows.layout.offsets)
         states = remembered_at_ends(networks, rows)
         marks = _check_sums(rows, counts)
         return cls(rows.layout.ids, counts, marks, states, _sums_of_weights(networks))
 
-    def found(self, networks: Sequence[ForecastNetwork], rows: Rows) -> Found:
+    def found(self, networks: Sequence[Encoder], rows: Rows) -> Found:
         """Look for the series of `rows` that begin with rows known here, to the same networks."""
         if _sums_of_weights(networks) != self.weights:
             return Found(self, np.full(rows.layout.n_series, -1))
@@ -114,7 +114,7 @@ class Found:
 
 
 def remembered(
-    networks: Sequence[ForecastNetwork],
+    networks: Sequence[Encoder],
     rows: Rows,
     origins: Ints,
     shape: Shape,
@@ -124,7 +124,7 @@ def remembered(
 
     Parameters
     ----------
-    networks : sequence of ForecastNetwork
+    networks : sequence of Encoder
     rows : Rows
         Where they have `ends`, origins are the last known rows of their series.
     origins : ndarray of int64, shape (n,)
@@ -140,10 +140,9 @@ def remembered(
     """
     if rows.ends is not None:
         series = torch.from_numpy(rows.series_of(origins))
-        return [_top(state)[0, series] for state in rows.ends]
+        return [network.told(state)[series] for network, state in zip(networks, rows.ends)]
     device = next(networks[0].parameters()).device
-    widths = [network.cells.hidden_sizes[-1] for network in networks]
-    results = [torch.empty(len(origins), width, device=device) for width in widths]
+    results = [torch.empty(len(origins), network.width, device=device) for network in networks]
 
     if shape.context == "window":
         size = max(1, _ROWS // shape.lookback)
@@ -167,8 +166,8 @@ def remembered(
         place, new = found.at(rows, origins)
         known = found.known
         at_end = np.flatnonzero((place >= 0) & (origins == new - 1))
-        for result, state in zip(results, known.states):
-            result[torch.from_numpy(at_end)] = _top(state)[0, torch.from_numpy(place[at_end])]
+        for result, network, state in zip(results, networks, known.states):
+            result[torch.from_numpy(at_end)] = network.told(state)[torch.from_numpy(place[at_end])]
         for batch in _batches(new, origins, np.flatnonzero((place >= 0) & (origins >= new))):
             begun = torch.from_numpy(place[batch.origin[batch.any_origin()]])
             starts = [tuple(_of_layer(layer, begun) for layer in state) for state in known.states]
@@ -189,7 +188,7 @@ def remembered(
     return results
 
 
-def remembered_at_ends(networks: Sequence[ForecastNetwork], rows: Rows) -> tuple[State, ...]:
+def remembered_at_ends(networks: Sequence[Encoder], rows: Rows) -> tuple[State, ...]:
     """State of each network after the last row of each series, S side by side.
 
     Zeros for a series of which nothing is left behind its warm-up rows.
@@ -197,7 +196,7 @@ def remembered_at_ends(networks: Sequence[ForecastNetwork], rows: Rows) -> tuple
     ends = rows.layout.stops - 1
     some = np.flatnonzero(rows.first[ends] <= ends)
     ends = ends[some]
-    states = [_zeros(network, rows.layout.n_series) for network in networks]
+    states = [network.no_state(rows.layout.n_series) for network in networks]
 
     def sweep(batch: _Batch) -> None:
         with torch.inference_mode():
@@ -271,7 +270,7 @@ def _batches(first: Ints, origins: Ints, which: Ints) -> list[_Batch]:
 
 
 def _sweep(
-    network: ForecastNetwork,
+    network: Encoder,
     rows: Rows,
     batch: _Batch,
     result: Tensor | None,
@@ -321,18 +320,6 @@ def _sweep(
                     target[:, where] = values[:, stretch[done]]
 
 
-def _zeros(network: ForecastNetwork, n: int) -> State:
-    cells = network.cells
-    device = network.location.device
-
-    def zeros(size: int) -> Tensor:
-        return torch.zeros(1, n, size, device=device)
-
-    if cells.cell == "lstm":
-        return tuple((zeros(size), zeros(size)) for size in cells.hidden_sizes)
-    return tuple(zeros(size) for size in cells.hidden_sizes)
-
-
 def _of_layer(layer: LayerState, which: Any) -> LayerState:
     if isinstance(layer, tuple):
         return layer[0][:, which].contiguous(), layer[1][:, which].contiguous()
@@ -367,7 +354,7 @@ def _check_sums(rows: Rows, counts: Ints) -> npt.NDArray[np.uint64]:
     return np.asarray(totals)
 
 
-def _sums_of_weights(networks: Sequence[ForecastNetwork]) -> tuple[float, ...]:
+def _sums_of_weights(networks: Sequence[Encoder]) -> tuple[float, ...]:
     with torch.inference_mode():
         return tuple(float(w.sum()) for network in networks for w in network.parameters())
 
@@ -378,8 +365,3 @@ def _factors(n: int) -> npt.NDArray[np.uint64]:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return np.asarray((z ^ (z >> np.uint64(31))) | np.uint64(1))
-
-
-def _top(state: State) -> Tensor:
-    """Hidden state of the top layer, (1, S, hidden)."""
-    return layer_parts(state[-1])[0]

@@ -1,5 +1,6 @@
-"""The forecasting network: features -> cell stack -> dense decoder at the origins.
+"""Networks of a panel's rows: features -> cell stack, and the forecasts decoded from it.
 
+`Encoder` is what all of them begin with; `ForecastNetwork` decodes forecasts from its states.
 Torch only; whatever is needed to forecast from feature rows (location and gain of the features,
 spread of the baseline's errors, start of the head) is a buffer, so that weights alone are the
 model.
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -18,10 +19,10 @@ from torch import Tensor, nn
 from tsforecast.data.features import ArrayFeatures, Features
 from tsforecast.data.panel import Floats
 from tsforecast.data.windows import Origins, Windows
-from tsforecast.nn.cells import Cell, CellStack, Init, State
+from tsforecast.nn.cells import Cell, CellStack, Init, State, layer_parts
 from tsforecast.nn.heads import Head
 
-__all__ = ["ForecastNetwork", "InputScale", "Noise", "input_scale"]
+__all__ = ["Encoder", "ForecastNetwork", "InputScale", "Noise", "input_scale"]
 
 Noise: TypeAlias = tuple[Tensor, ...]
 
@@ -48,20 +49,13 @@ def input_scale(features: Tensor) -> InputScale:
     return InputScale(location, np.where(alive, 1.0 / np.where(alive, spread, 1.0), 0.0))
 
 
-class ForecastNetwork(nn.Module):
-    """Stacked recurrent cells and a decoder that starts at zero over the baseline.
+class Encoder(nn.Module):
+    """Feature rows and constants of a series, run through stacked recurrent cells.
 
     Features are standardised and squashed by asinh: linear in the middle, logarithmic in the
     tails, so that a level or a crash beyond the training range stays in reach.  (Those of arrays
     are standardised alone.)  At its first row a window knows of no row before: hours and changes
     since then are 0 there.
-
-    What is decoded at an origin with state s, for all targets and steps at once:
-
-        raw = W s  (+ V tanh(A s + B_h + G f_h), where columns are known ahead; f_h at step h)
-
-    and, with a season of L rows, a line of its own from the last season's values to the location
-    of every step.  W, V and that line start at zero.
 
     Parameters
     ----------
@@ -73,10 +67,114 @@ class ForecastNetwork(nn.Module):
         Of the D static numbers.
     n_codes : sequence of int
         Known values of each static category, without the code 0 for unknown ones.
-    season : int
-        L, 0 without the seasonal line.
     cell, hidden_sizes, dropout, layer_norm, init, max_steps
         See `CellStack`.
+    """
+
+    features: Any
+    location: Tensor
+    gain: Tensor
+    static_location: Tensor
+    static_gain: Tensor
+
+    def __init__(
+        self,
+        *,
+        features: Features | ArrayFeatures,
+        scale: InputScale,
+        static: InputScale,
+        n_codes: Sequence[int],
+        cell: Cell,
+        hidden_sizes: Sequence[int],
+        dropout: float,
+        layer_norm: bool,
+        init: Init,
+        max_steps: int,
+    ) -> None:
+        super().__init__()
+        self.features = features
+        for name, values in {
+            "location": scale.location,
+            "gain": scale.gain,
+            "static_location": static.location,
+            "static_gain": static.gain,
+        }.items():
+            self.register_buffer(name, torch.from_numpy(values).float())
+        self.embeddings = nn.ModuleList(_embedding(n) for n in n_codes)
+        n_static = len(static.location) + sum(e.embedding_dim for e in self.embeddings)  # type: ignore[misc]
+        self.cells = CellStack(
+            features.size + n_static,
+            hidden_sizes,
+            cell=cell,
+            dropout=dropout,
+            layer_norm=layer_norm,
+            init=init,
+            max_steps=max_steps,
+        )
+
+    def encode(
+        self,
+        x: Tensor,
+        static: Tensor,
+        codes: Tensor,
+        state: State | None = None,
+        noise: Noise = (),
+    ) -> tuple[Tensor, State]:
+        """Run the cells over feature rows (B, T, F), from `state` on, or from none.
+
+        Returns
+        -------
+        states : Tensor, shape (B, T, hidden)
+            What a decoder reads of each row.
+        state : State
+            After the last row; see `CellStack`.
+        """
+        x = (x - self.location) * self.gain
+        if state is None:
+            x[:, 0, self.features.from_row_before] = 0.0
+        parts = [torch.asinh((static - self.static_location) * self.static_gain)]
+        parts += [embed(codes[:, j]) for j, embed in enumerate(self.embeddings)]  # (B, ...) each
+        beside = torch.cat(parts, dim=-1)[:, None].expand(-1, x.shape[1], -1)
+        shown = torch.asinh(x) if self.features.squashed else x
+        states, state = self.cells(torch.cat([shown, beside], dim=-1), state, noise)
+        return states, state
+
+    @property
+    def width(self) -> int:
+        """Numbers that a decoder reads of a row."""
+        return self.cells.hidden_sizes[-1]
+
+    def no_state(self, n: int) -> State:
+        """State of `n` sequences before their first row."""
+
+        def zeros(size: int) -> Tensor:
+            return torch.zeros(1, n, size, device=self.location.device)
+
+        if self.cells.cell == "lstm":
+            return tuple((zeros(size), zeros(size)) for size in self.cells.hidden_sizes)
+        return tuple(zeros(size) for size in self.cells.hidden_sizes)
+
+    def told(self, state: State) -> Tensor:
+        """What a decoder reads of the rows after which the state of n sequences is: (n, width)."""
+        return layer_parts(state[-1])[0][0]
+
+
+class ForecastNetwork(Encoder):
+    """Stacked recurrent cells and a decoder that starts at zero over the baseline.
+
+    What is decoded at an origin with state s, for all targets and steps at once:
+
+        raw = W s  (+ V tanh(A s + B_h + G f_h), where columns are known ahead; f_h at step h)
+
+    and, with a season of L rows, a line of its own from the last season's values to the location
+    of every step.  W, V and that line start at zero.
+
+    Parameters
+    ----------
+    features, scale, static, n_codes, cell, hidden_sizes, dropout, layer_norm, init, max_steps
+        See `Encoder`.
+    season : int
+        L, 0 without the seasonal line.
     head : Head
         Meaning of the Q numbers per step.
     error_scale : ndarray, shape (K, H)
@@ -86,10 +184,6 @@ class ForecastNetwork(nn.Module):
         ``head.start`` of the training errors.
     """
 
-    location: Tensor
-    gain: Tensor
-    static_location: Tensor
-    static_gain: Tensor
     error_scale: Tensor
     start: Tensor
 
@@ -111,31 +205,23 @@ class ForecastNetwork(nn.Module):
         error_scale: Floats,
         start: Tensor,
     ) -> None:
-        super().__init__()
-        self.features = features
-        self.head = head
-        n_targets, self.horizon = error_scale.shape
-        for name, values in {
-            "location": scale.location,
-            "gain": scale.gain,
-            "static_location": static.location,
-            "static_gain": static.gain,
-            "error_scale": error_scale,
-        }.items():
-            self.register_buffer(name, torch.from_numpy(values).float())
-        self.register_buffer("start", start)
-        self.embeddings = nn.ModuleList(_embedding(n) for n in n_codes)
-        n_static = len(static.location) + sum(e.embedding_dim for e in self.embeddings)  # type: ignore[misc]
-        self.cells = CellStack(
-            features.size + n_static,
-            hidden_sizes,
+        super().__init__(
+            features=features,
+            scale=scale,
+            static=static,
+            n_codes=n_codes,
             cell=cell,
+            hidden_sizes=hidden_sizes,
             dropout=dropout,
             layer_norm=layer_norm,
             init=init,
             max_steps=max_steps,
         )
-        width = self.cells.hidden_sizes[-1]
+        self.head = head
+        n_targets, self.horizon = error_scale.shape
+        self.register_buffer("error_scale", torch.from_numpy(error_scale).float())
+        self.register_buffer("start", start)
+        width = self.width
         self.decoder = _zero(nn.Linear(width, n_targets * self.horizon * head.size))
         self.ahead: _Ahead | None = None
         if features.n_future:
@@ -150,33 +236,6 @@ class ForecastNetwork(nn.Module):
         at = windows.at[:, None] + torch.arange(windows.origins.unit.shape[1], device=states.device)
         picked = states.gather(1, at[:, :, None].expand(-1, -1, states.shape[2]))
         return self.decode(picked, windows.origins)
-
-    def encode(
-        self,
-        x: Tensor,
-        static: Tensor,
-        codes: Tensor,
-        state: State | None = None,
-        noise: Noise = (),
-    ) -> tuple[Tensor, State]:
-        """Run the cells over feature rows (B, T, F), from `state` on, or from none.
-
-        Returns
-        -------
-        states : Tensor, shape (B, T, hidden)
-            What the decoder reads of each row.
-        state : State
-            After the last row; see `CellStack`.
-        """
-        x = (x - self.location) * self.gain
-        if state is None:
-            x[:, 0, self.features.from_row_before] = 0.0
-        parts = [torch.asinh((static - self.static_location) * self.static_gain)]
-        parts += [embed(codes[:, j]) for j, embed in enumerate(self.embeddings)]  # (B, ...) each
-        beside = torch.cat(parts, dim=-1)[:, None].expand(-1, x.shape[1], -1)
-        shown = torch.asinh(x) if self.features.squashed else x
-        states, state = self.cells(torch.cat([shown, beside], dim=-1), state, noise)
-        return states, state
 
     def decode(self, states: Tensor, origins: Origins) -> Tensor:
         """Give the raw numbers at origins whose states are (B, O, hidden): (B, O, K, H, Q)."""

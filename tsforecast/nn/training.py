@@ -60,10 +60,11 @@ class Training(BaseEstimator):
         Origins per training window; 1 is the classical window.
     init : {"keras", "torch", "chrono"}
         Where the weights start (see `CellStack`).
-    validation : {"time", "series", None}
+    validation : {"auto", "time", "series", None}
         "time" holds out the last `validation_size` of the rows for early stopping; the rows
         trained on end before. "series" holds out whole series, drawn at random (all series of a
-        group together, see `group` of the estimator). None trains `max_epochs` on all rows.
+        group together, see `group` of the estimator). "auto" is "series" for event classifiers,
+        whose series are stays, else "time". None trains `max_epochs` on all rows.
     validation_size : float
         Share of the rows, or of the series, in (0, 1).
     patience : int
@@ -91,7 +92,7 @@ class Training(BaseEstimator):
         averaging: float | None = None,
         origins: int | Literal["auto"] = "auto",
         init: Literal["keras", "torch", "chrono"] = "keras",
-        validation: Literal["time", "series"] | None = "time",
+        validation: Literal["auto", "time", "series"] | None = "auto",
         validation_size: float = 0.2,
         patience: int = 10,
         accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto",
@@ -120,7 +121,7 @@ class Training(BaseEstimator):
             positive_int("origins", self.origins)
         choice("schedule", self.schedule, ("cosine", None))
         choice("init", self.init, INITS)
-        choice("validation", self.validation, ("time", "series", None))
+        choice("validation", self.validation, ("auto", "time", "series", None))
         choice("accelerator", self.accelerator, ("auto", "cpu", "cuda", "mps"))
         self._check("learning_rate", "a number above 0", lambda value: value > 0)
         self._check("weight_decay", "0 or more", lambda value: value >= 0)
@@ -145,6 +146,12 @@ class Training(BaseEstimator):
         value = getattr(self, name)
         if not isinstance(value, numbers.Real) or not fits(float(value)):
             raise bad_parameter(name, expected=expected, found=value)
+
+    def resolved(self, auto: Literal["time", "series"]) -> Training:
+        """Give it with the validation that "auto" stands for."""
+        if self.validation != "auto":
+            return self
+        return Training(**{**self.get_params(deep=False), "validation": auto})
 
     def device(self) -> torch.device:
         """Device that training runs on."""
