@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
+from sklearn.tree import DecisionTreeClassifier
 
 import tsforecast as tsf
 from tsforecast.metrics import quantile_levels
@@ -105,7 +106,56 @@ TRANSFORMS = {
     "robust scaler": tsf.SeriesScaler("robust", by="all"),
     "clip": tsf.Clip(0.5, 1.5),
     "bounded": tsf.Bounded(0.0, 1e3),
+    "plausible range": tsf.PlausibleRange({"y": (0.5, 1.5)}),
+    "forward fill": tsf.ForwardFill(24.0),
+    "fill normal": tsf.FillNormal(),
+    "log of the skewed": tsf.LogSkewed(),
+    "missingness": tsf.Missingness(),
+    "causal features": tsf.CausalFeatures(["y", "x"], window="10D"),
     "chain": make_pipeline(tsf.Clip(0.01), tsf.Log(), tsf.SeriesScaler()),
+}
+
+
+CRISIS = {"event": "crisis", "label": "recurrent", "horizon": H}
+EVENTS = {
+    "tree on features": tsf.FeatureClassifier(
+        DecisionTreeClassifier(max_depth=3, random_state=0),
+        **CRISIS,
+        features=tsf.CausalFeatures(["y", "x"], window="10D", static=["size"]),
+        group="firm",
+    ),
+    "boosted trees": tsf.BoostedBaseline(**CRISIS, max_iter=5, random_state=0),
+    "logistic regression": tsf.LogisticBaseline(**CRISIS, max_rows=100, random_state=0),
+    "last values": tsf.LastValue(["y", "x"], **CRISIS),
+    "news2": tsf.NEWS2(**CRISIS, names={"resp_rate": "n"}),
+    "recurrent": tsf.EventClassifier(
+        **CRISIS,
+        past=["y", "x"],
+        static=["size"],
+        group="firm",
+        transform=make_pipeline(tsf.Clip(0.01), tsf.LogSkewed()),
+        hidden_sizes=(4, 3),
+        dropout=0.2,
+        input_decay=True,
+        vitals_weight=0.5,
+        training=tsf.Training(max_epochs=1, validation_size=0.5),
+        random_state=0,
+    ),
+    "recurrent beside": tsf.EventClassifier(
+        **CRISIS,
+        past=["y", "x"],
+        hidden_sizes=(4,),
+        beside=tsf.LastValue(["y", "x"], event=None),
+        blend="correct",
+        training=tsf.Training(max_epochs=1, validation_size=0.5),
+        random_state=0,
+    ),
+    "calibrated": tsf.CalibratedEvents(
+        tsf.LastValue(["y", "x"], **CRISIS), size=0.5, random_state=0
+    ),
+    "calibrated across folds": tsf.CalibratedEvents(
+        tsf.LastValue(["y", "x"], **CRISIS, group="firm"), method="isotonic", cv=2, random_state=0
+    ),
 }
 
 
@@ -156,8 +206,16 @@ def forecast(model, panel=None):
     return model.predict(panel, **ahead_of(model, panel))
 
 
+def make_crises(lengths=(60, 52, 45, 40), missing=0.0, seed=0):
+    """The same with an event that comes again and again."""
+    panel = make_panel(lengths, missing, seed)
+    return panel.assign(crisis=(panel["x"].fillna(0.0) > 1.5).astype(float))
+
+
 PANEL = make_panel()
+CRISES = make_crises()
 every_estimator = pytest.mark.parametrize("name", ESTIMATORS)
+every_event_estimator = pytest.mark.parametrize("name", EVENTS)
 quietly = pytest.mark.filterwarnings("ignore")
 some_panels = given(
     lengths=st.lists(st.integers(36, 60), min_size=2, max_size=4),
@@ -183,7 +241,8 @@ def test_every_public_estimator_and_transform_is_listed_here():
         for name in tsf.__all__
         if inspect.isclass(cls := getattr(tsf, name)) and issubclass(cls, BaseEstimator)
     } - {tsf.Training}
-    subjects = (*ESTIMATORS.values(), *TRANSFORMS.values(), *ON_WINDOWS.values())
+    tables = (ESTIMATORS, TRANSFORMS, ON_WINDOWS, EVENTS)
+    subjects = [subject for table in tables for subject in table.values()]
     listed = {type(subject) for subject in subjects}
     assert public <= listed
 
@@ -224,6 +283,49 @@ def test_estimators_on_the_windows_of_a_panel_do_not_look_ahead(name, lengths, m
 @few
 def test_transform_does_not_look_ahead(name, lengths, missing, seed):
     tsf.check_no_lookahead(TRANSFORMS[name], make_panel(lengths, missing, seed)[["y", "x"]])
+
+
+@quietly
+@every_event_estimator
+@some_panels
+@few
+def test_event_estimator_does_not_look_ahead(name, lengths, missing, seed):
+    more = 5 if name.startswith(("calibrated", "recurrent")) else 1  # patients to hold out
+    tsf.check_no_lookahead(EVENTS[name], make_crises(more * list(lengths), missing, seed))
+
+
+@quietly
+@every_event_estimator
+def test_event_estimator_keeps_the_order_of_rows_and_the_panel_as_it_is(name):
+    panel = CRISES.copy()
+    model = clone(EVENTS[name]).fit(panel)
+    risk = model.predict_risk(panel)
+    assert risk.index.equals(panel.index)
+    steps = [column for column in risk if column != "risk"]
+    assert steps in ([], [f"risk_{k}" for k in range(1, H + 1)])
+    assert (risk["risk"] == risk[steps[-1] if steps else "risk"]).all()
+    assert (np.diff(risk[steps], axis=1) >= 0).all()
+    assert risk.ge(0).all(axis=None)
+    assert risk.le(1).all(axis=None)
+    turned = panel.sort_index(level="day", kind="stable")
+    other = clone(EVENTS[name]).fit(turned).predict_risk(turned[panel.columns[::-1]])
+    assert other.index.equals(turned.index)
+    pd.testing.assert_frame_equal(other.loc[panel.index], risk)
+    alone = model.predict_risk(panel.loc[["s1"]].drop(columns="crisis"))
+    pd.testing.assert_frame_equal(alone, risk.loc[["s1"]], atol=1e-6)
+    again = pickle.loads(pickle.dumps(model)).predict_risk(panel)
+    pd.testing.assert_frame_equal(again, risk, check_exact=True)
+    pd.testing.assert_frame_equal(panel, CRISES)
+
+
+@every_event_estimator
+def test_parameters_of_event_estimators_come_back_as_they_were_given(name):
+    model = EVENTS[name]
+    parameters = model.get_params(deep=False)
+    twin = type(model)(**parameters)
+    assert all(twin.get_params(deep=False)[key] is value for key, value in parameters.items())
+    assert set(parameters) == set(inspect.signature(type(model).__init__).parameters) - {"self"}
+    assert not [key for key in vars(twin) if key.endswith("_") or key.startswith("_")]
 
 
 @quietly

@@ -1070,7 +1070,8 @@ def test_the_score_of_several_targets_is_the_mean_of_their_scores():
 
 def test_a_target_not_known_yet_is_nan_and_the_other_is_forecast(panel):
     model = make_model(**BOTH).fit(panel)
-    with pytest.warns(UserWarning, match="no known target yet"):
+    said = r"1 origins of 1 series have no known value yet of some targets \(x; first series: 's0'"
+    with pytest.warns(UserWarning, match=said):
         frame = model.predict(panel.loc[["s0"]].assign(x=np.nan))
     assert np.isfinite(numbers(rows_of(frame, "y"))).all()
     assert np.isnan(numbers(rows_of(frame, "x"))).all()
@@ -1596,6 +1597,36 @@ def test_a_flexible_baseline_does_not_narrow_the_intervals():
     assert inside.mean() > 0.6
 
 
+@pytest.mark.parametrize("group", [None, "ward"])
+def test_errors_of_a_flexible_baseline_of_stays_come_from_fits_on_other_stays(monkeypatch, group):
+    """All stays begin at hour 0: there is no time before in which others could teach."""
+    from sklearn.tree import DecisionTreeRegressor
+
+    stays = pd.MultiIndex.from_product([[f"s{i:02d}" for i in range(14)], range(12)])
+    panel = pd.DataFrame({"y": np.random.default_rng(1).normal(size=len(stays))}, index=stays)
+    panel = panel.rename_axis(["stay", "hour"]).assign(ward=np.arange(len(stays)) // 24)
+    trees = tsf.LagRegressor(
+        target="y", horizon=1, lags=2, levels=(), estimator=DecisionTreeRegressor(random_state=0)
+    )
+    learnable, seen = RecurrentForecaster._learnable, []
+    monkeypatch.setattr(
+        RecurrentForecaster,
+        "_learnable",
+        lambda self, rows: seen.append(rows) or learnable(self, rows),
+    )
+    settings = {"past": None, "horizon": 1, "lookback": 2, "validation": "series", "group": group}
+    untrained(baseline=trees, **settings).fit(panel)
+    (rows,) = seen
+    taught = panel.loc[rows.layout.names()]
+    assert len(taught) == rows.layout.n_rows < len(panel)
+    names = taught["ward"] if group else taught.index.get_level_values("stay")
+    part = np.unique(names, return_inverse=True)[1] % 5
+    for fold in range(5):
+        plain = clone(trees).fit(taught[part != fold])
+        said = plain.forecast_origins(taught[part == fold])["forecast"]
+        np.testing.assert_array_equal(rows.base[part == fold, 0, 0], said)
+
+
 @pytest.mark.parametrize("transform", [tsf.Log(), tsf.Bounded(0.0, 100.0)])
 def test_a_baseline_beyond_the_domain_of_the_transform_is_taken_to_its_edge(transform):
     falling = pd.DataFrame({"y": np.linspace(60.0, 0.5, 40) + 0.1 * np.sin(np.arange(40))})
@@ -1617,7 +1648,7 @@ def test_a_target_never_seen_in_a_series_leaves_the_others_alone(panel):
     bare = panel.copy()
     bare.loc["s0", "x"] = np.nan
     model = make_model(target=["y", "x"], past=None).fit(bare)
-    with pytest.warns(UserWarning, match="no known target yet"):
+    with pytest.warns(UserWarning, match="no known value yet of some targets"):
         frame = model.predict(bare)
     y = rows_of(frame, "y").loc["s0"]
     assert (y["forecast"] != panel.loc["s0", "y"].iloc[-1]).any()  # no mere baseline

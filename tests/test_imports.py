@@ -10,6 +10,7 @@ import tsforecast as tsf
 HEAVY = ("torch", "pandas", "sklearn", "numpy", "pytorch_lightning", "statsmodels", "scipy")
 NEED_TORCH = {
     "CellStack",
+    "EventClassifier",
     "Gaussian",
     "NegativeBinomial",
     "Point",

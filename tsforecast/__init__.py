@@ -15,7 +15,12 @@ _HOME = {
     "DataError": "tsforecast._checks",
     "align_asof": "tsforecast.data.asof",
     "calendar_features": "tsforecast.data.calendars",
+    "from_meds": "tsforecast.data.charted",
+    "from_mimic": "tsforecast.data.charted",
+    "long_to_panel": "tsforecast.data.charted",
     "describe_panel": "tsforecast.data.describe",
+    "fetch_physionet2012": "tsforecast.data.download",
+    "fetch_physionet2019": "tsforecast.data.download",
     "as_panel": "tsforecast.data.panel",
     "load_etth1": "tsforecast.data.datasets",
     "load_exchange_rate": "tsforecast.data.datasets",
@@ -26,6 +31,13 @@ _HOME = {
     "load_sp500_rv": "tsforecast.data.datasets",
     "make_prices": "tsforecast.data.datasets",
     "make_vitals": "tsforecast.data.datasets",
+    "load_physionet2012": "tsforecast.data.physionet",
+    "load_physionet2019": "tsforecast.data.physionet",
+    "Event": "tsforecast.data.event_rules",
+    "event_within": "tsforecast.data.labels",
+    "mark_events": "tsforecast.data.labels",
+    "news2": "tsforecast.data.early_warning",
+    "news2_points": "tsforecast.data.early_warning",
     "RunningScale": "tsforecast.data.running",
     "make_windows": "tsforecast.data.samples",
     "RollingOrigin": "tsforecast.data.splits",
@@ -35,6 +47,14 @@ _HOME = {
     "Log": "tsforecast.data.transforms",
     "LogReturn": "tsforecast.data.transforms",
     "SeriesScaler": "tsforecast.data.transforms",
+    "FillNormal": "tsforecast.data.vital_transforms",
+    "ForwardFill": "tsforecast.data.vital_transforms",
+    "LogSkewed": "tsforecast.data.vital_transforms",
+    "Missingness": "tsforecast.data.vital_transforms",
+    "PlausibleRange": "tsforecast.data.vital_transforms",
+    "VITALS": "tsforecast.data.vitals",
+    "cleaning_report": "tsforecast.data.vitals",
+    "plausible": "tsforecast.data.vitals",
     "CellStack": "tsforecast.nn.cells",
     "Gaussian": "tsforecast.nn.heads",
     "NegativeBinomial": "tsforecast.nn.heads",
@@ -46,6 +66,24 @@ _HOME = {
     "Backtest": "tsforecast.backtesting.rolling",
     "backtest": "tsforecast.backtesting.rolling",
     "evaluate": "tsforecast.metrics",
+    "AlarmPolicy": "tsforecast.backtesting.alarms",
+    "alarm_report": "tsforecast.backtesting.alarms",
+    "recall_curve": "tsforecast.backtesting.alarms",
+    "by_subgroup": "tsforecast.backtesting.events",
+    "compare_events": "tsforecast.backtesting.events",
+    "event_metrics": "tsforecast.backtesting.events",
+    "nuisance_report": "tsforecast.backtesting.nuisance",
+    "EventBacktest": "tsforecast.backtesting.patients",
+    "backtest_events": "tsforecast.backtesting.patients",
+    "event_frame": "tsforecast.backtesting.patients",
+    "net_benefit": "tsforecast.backtesting.utility",
+    "score_2012": "tsforecast.backtesting.utility",
+    "utility_2019": "tsforecast.backtesting.utility",
+    "utility_threshold": "tsforecast.backtesting.utility",
+    "calibration_summary": "tsforecast.backtesting.reliability",
+    "cross_calibrate": "tsforecast.backtesting.reliability",
+    "local_patients_curve": "tsforecast.backtesting.reliability",
+    "reliability": "tsforecast.backtesting.reliability",
     "Tuning": "tsforecast.backtesting.search",
     "make_scorer": "tsforecast.backtesting.scorers",
     "tune": "tsforecast.backtesting.search",
@@ -60,6 +98,15 @@ _HOME = {
     "Naive": "tsforecast.estimators.baselines",
     "RandomWalk": "tsforecast.estimators.baselines",
     "SeasonalNaive": "tsforecast.estimators.baselines",
+    "CalibratedEvents": "tsforecast.estimators.calibration",
+    "recalibrate": "tsforecast.estimators.calibration",
+    "EventClassifier": "tsforecast.estimators.event",
+    "BoostedBaseline": "tsforecast.estimators.event_baselines",
+    "FeatureClassifier": "tsforecast.estimators.event_baselines",
+    "LastValue": "tsforecast.estimators.event_baselines",
+    "LogisticBaseline": "tsforecast.estimators.event_baselines",
+    "NEWS2": "tsforecast.estimators.event_baselines",
+    "CausalFeatures": "tsforecast.estimators.features",
     "LagRegressor": "tsforecast.estimators.regression",
     "HAR": "tsforecast.estimators.volatility",
     "garman_klass": "tsforecast.estimators.volatility",
@@ -76,16 +123,37 @@ __all__ = ["__version__", *sorted(_HOME)]
 
 if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast._checks import DataError as DataError
+    from tsforecast.backtesting.alarms import AlarmPolicy as AlarmPolicy
+    from tsforecast.backtesting.alarms import alarm_report as alarm_report
+    from tsforecast.backtesting.alarms import recall_curve as recall_curve
+    from tsforecast.backtesting.events import by_subgroup as by_subgroup
+    from tsforecast.backtesting.events import compare_events as compare_events
+    from tsforecast.backtesting.events import event_metrics as event_metrics
     from tsforecast.backtesting.lookahead import LookaheadError as LookaheadError
     from tsforecast.backtesting.lookahead import check_no_lookahead as check_no_lookahead
+    from tsforecast.backtesting.nuisance import nuisance_report as nuisance_report
+    from tsforecast.backtesting.patients import EventBacktest as EventBacktest
+    from tsforecast.backtesting.patients import backtest_events as backtest_events
+    from tsforecast.backtesting.patients import event_frame as event_frame
+    from tsforecast.backtesting.reliability import calibration_summary as calibration_summary
+    from tsforecast.backtesting.reliability import cross_calibrate as cross_calibrate
+    from tsforecast.backtesting.reliability import local_patients_curve as local_patients_curve
+    from tsforecast.backtesting.reliability import reliability as reliability
     from tsforecast.backtesting.rolling import Backtest as Backtest
     from tsforecast.backtesting.rolling import backtest as backtest
     from tsforecast.backtesting.scorers import make_scorer as make_scorer
     from tsforecast.backtesting.search import Tuning as Tuning
     from tsforecast.backtesting.search import tune as tune
     from tsforecast.backtesting.skill import skill as skill
+    from tsforecast.backtesting.utility import net_benefit as net_benefit
+    from tsforecast.backtesting.utility import score_2012 as score_2012
+    from tsforecast.backtesting.utility import utility_2019 as utility_2019
+    from tsforecast.backtesting.utility import utility_threshold as utility_threshold
     from tsforecast.data.asof import align_asof as align_asof
     from tsforecast.data.calendars import calendar_features as calendar_features
+    from tsforecast.data.charted import from_meds as from_meds
+    from tsforecast.data.charted import from_mimic as from_mimic
+    from tsforecast.data.charted import long_to_panel as long_to_panel
     from tsforecast.data.datasets import load_etth1 as load_etth1
     from tsforecast.data.datasets import load_exchange_rate as load_exchange_rate
     from tsforecast.data.datasets import load_m4 as load_m4
@@ -96,7 +164,16 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.data.datasets import make_prices as make_prices
     from tsforecast.data.datasets import make_vitals as make_vitals
     from tsforecast.data.describe import describe_panel as describe_panel
+    from tsforecast.data.download import fetch_physionet2012 as fetch_physionet2012
+    from tsforecast.data.download import fetch_physionet2019 as fetch_physionet2019
+    from tsforecast.data.early_warning import news2 as news2
+    from tsforecast.data.early_warning import news2_points as news2_points
+    from tsforecast.data.event_rules import Event as Event
+    from tsforecast.data.labels import event_within as event_within
+    from tsforecast.data.labels import mark_events as mark_events
     from tsforecast.data.panel import as_panel as as_panel
+    from tsforecast.data.physionet import load_physionet2012 as load_physionet2012
+    from tsforecast.data.physionet import load_physionet2019 as load_physionet2019
     from tsforecast.data.running import RunningScale as RunningScale
     from tsforecast.data.samples import make_windows as make_windows
     from tsforecast.data.splits import RollingOrigin as RollingOrigin
@@ -106,6 +183,14 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.data.transforms import Log as Log
     from tsforecast.data.transforms import LogReturn as LogReturn
     from tsforecast.data.transforms import SeriesScaler as SeriesScaler
+    from tsforecast.data.vital_transforms import FillNormal as FillNormal
+    from tsforecast.data.vital_transforms import ForwardFill as ForwardFill
+    from tsforecast.data.vital_transforms import LogSkewed as LogSkewed
+    from tsforecast.data.vital_transforms import Missingness as Missingness
+    from tsforecast.data.vital_transforms import PlausibleRange as PlausibleRange
+    from tsforecast.data.vitals import VITALS as VITALS
+    from tsforecast.data.vitals import cleaning_report as cleaning_report
+    from tsforecast.data.vitals import plausible as plausible
     from tsforecast.estimators.arrays import RecurrentClassifier as RecurrentClassifier
     from tsforecast.estimators.arrays import RecurrentRegressor as RecurrentRegressor
     from tsforecast.estimators.baselines import EWMA as EWMA
@@ -113,6 +198,15 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.estimators.baselines import Naive as Naive
     from tsforecast.estimators.baselines import RandomWalk as RandomWalk
     from tsforecast.estimators.baselines import SeasonalNaive as SeasonalNaive
+    from tsforecast.estimators.calibration import CalibratedEvents as CalibratedEvents
+    from tsforecast.estimators.calibration import recalibrate as recalibrate
+    from tsforecast.estimators.event import EventClassifier as EventClassifier
+    from tsforecast.estimators.event_baselines import NEWS2 as NEWS2
+    from tsforecast.estimators.event_baselines import BoostedBaseline as BoostedBaseline
+    from tsforecast.estimators.event_baselines import FeatureClassifier as FeatureClassifier
+    from tsforecast.estimators.event_baselines import LastValue as LastValue
+    from tsforecast.estimators.event_baselines import LogisticBaseline as LogisticBaseline
+    from tsforecast.estimators.features import CausalFeatures as CausalFeatures
     from tsforecast.estimators.forecaster import RecurrentForecaster as RecurrentForecaster
     from tsforecast.estimators.regression import LagRegressor as LagRegressor
     from tsforecast.estimators.volatility import HAR as HAR

@@ -70,10 +70,11 @@ def check_no_lookahead(
     subject : estimator, transformer or function
         An estimator (``fit``, ``predict`` and, to be tested in full, ``forecast_origins``) is
         cloned, fitted on the rows up to the cutoff, and must give the same forecasts for several
-        cutoffs up to this one. A transformer (``fit``, ``transform``) likewise, and must give the
-        same rows. A function takes a panel and gives a frame, with a column `cutoff` or indexed
-        by time: a whole evaluation, such as ``lambda p: backtest(model, p, splitter).frame``, or
-        features.
+        cutoffs up to this one. An event estimator (``predict_risk``) likewise, and must give the
+        same risks in every row up to the cutoff. A transformer (``fit``, ``transform``) likewise,
+        and must give the same rows. A function takes a panel and gives a frame, with a column
+        `cutoff` or indexed by time: a whole evaluation, such as
+        ``lambda p: backtest(model, p, splitter).frame``, or features.
     panel : DataFrame
         A panel, or anything that `as_panel` takes without further names. With `available`, any
         frame of facts.
@@ -271,6 +272,8 @@ def _prepare(subject: Any, panel: pd.DataFrame, cutoff: Any) -> tuple[str, Any, 
         # networks that have kept to their baseline say nothing of their inputs: let them train
         trained = clone(subject).set_params(training__validation=None, training__max_epochs=1)
         fitted = trained.fit(panel[time <= cutoff])
+    if hasattr(fitted, "predict_risk"):
+        return "estimator", None, fitted.predict_risk
     if not hasattr(fitted, "forecast_origins") and not hasattr(fitted, "predict"):
         return "transformer", None, lambda p: _as_frame(fitted.transform(p), p)
     stamps = time[time <= cutoff].unique().sort_values()

@@ -282,7 +282,9 @@ def short_origins_unsaid() -> Iterator[None]:
     A score counts them in every split and for every candidate, and they are the same each time.
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"\d+ origins of \d+ series have fewer than")
+        warnings.filterwarnings(
+            "ignore", r"\d+ origins of \d+ series have (fewer than|no known value)"
+        )
         yield
 
 

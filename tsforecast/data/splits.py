@@ -540,12 +540,21 @@ def validation_start(panel: pd.DataFrame, size: float) -> int:
 
 
 def held_out_series(
-    groups: Ints, size: float, seed: int, *, kept: npt.NDArray[np.bool_] | None = None
+    groups: Ints,
+    size: float,
+    seed: int,
+    *,
+    kept: npt.NDArray[np.bool_] | None = None,
+    stratify: Ints | None = None,
 ) -> npt.NDArray[np.bool_]:
     """Draw whole groups of series until about `size` of the series are validation, (S,) -> (S,).
 
     At least one group is held out, and one is not; none with a series among the `kept` (S,), even
     if that leaves none at all.
+
+    With `stratify` (S,), numbers from 0 on such as an outcome, groups of each value give their
+    share; a group has the largest value among its series. A value of one group alone is trained
+    on.
 
     Raises
     ------
@@ -563,10 +572,35 @@ def held_out_series(
             advice="Use Training(validation='time').",
         )
     order = np.random.default_rng(seed).permutation(n_groups)
+    sizes = np.bincount(groups, minlength=n_groups)
+    if stratify is not None:
+        return np.isin(groups, _shares(order, drawn, sizes, _largest(stratify, groups), size))
     order = order[drawn[order]]
-    taken = np.cumsum(np.bincount(groups, minlength=n_groups)[order]) / len(groups)
+    taken = np.cumsum(sizes[order]) / len(groups)
     n_held = int(np.clip(np.searchsorted(taken, size) + 1, 1, n_groups - 1))
     return np.isin(groups, order[:n_held])
+
+
+def _largest(values: Ints, groups: Ints) -> Ints:
+    """Largest value among the series of each group."""
+    largest = np.full(int(groups.max()) + 1, np.iinfo(np.int64).min)
+    np.maximum.at(largest, groups, values)
+    return largest
+
+
+def _shares(order: Ints, drawn: Bools, sizes: Ints, stratum: Ints, size: float) -> Ints:
+    """Groups to hold out, in the order drawn: of each stratum until `size` of its series are."""
+    held = []
+    for value in np.unique(stratum):
+        own = order[stratum[order] == value]
+        free = own[drawn[own]]
+        if len(own) < 2:
+            continue
+        taken = np.cumsum(sizes[free]) / sizes[own].sum()
+        held.append(free[: int(np.clip(np.searchsorted(taken, size) + 1, 1, len(own) - 1))])
+    if not held:  # every value is that of one group
+        held.append(order[drawn[order]][:1])
+    return np.concatenate(held)
 
 
 def spread_evenly(stamps: Ints, most: int) -> Ints:

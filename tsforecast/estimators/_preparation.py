@@ -229,11 +229,14 @@ class Preparation:
             codes=torch.from_numpy(codes),
         )
 
-    def honest(self, rows: Rows, known: pd.DataFrame) -> Rows:
+    def honest(self, rows: Rows, known: pd.DataFrame, groups: Ints | None = None) -> Rows:
         """Replace what a flexible baseline says of its own training rows: it has learned them.
 
         The time of the training rows is cut in five; the baseline's forecasts in each part come
         from a fit on the parts before. In the first part there are none: nothing is learned there.
+        With `groups` the series are cut in five, and what is said of each part comes from a fit on
+        the four others: as the baseline meets series that it has not seen, and stays that begin at
+        hour 0 have no time in which others were before.
 
         Parameters
         ----------
@@ -241,10 +244,14 @@ class Preparation:
             The training rows, prepared.
         known : DataFrame
             The same rows, raw.
+        groups : ndarray of int64, shape (S,), optional
+            Series with the same number stay together; at least two numbers.
         """
         if self.baseline_ is None or getattr(self.baseline_, "few_parameters", False):
             return rows
         known = known[self.inputs]
+        if groups is not None:
+            return replace(rows, base=self._crossed(rows, known, groups))
         when = rows.layout.when()
         edges = np.quantile(np.unique(when), np.arange(1, _FOLDS) / _FOLDS, method="lower")
         base = np.full_like(rows.base, np.nan)
@@ -254,6 +261,16 @@ class Preparation:
             said = self._said(before, known[upto], layout_of(known[upto]))
             base[upto & (when > edge)] = said[when[upto] > edge]
         return replace(rows, base=base)
+
+    def _crossed(self, rows: Rows, known: pd.DataFrame, groups: Ints) -> Floats:
+        """What fits on the other series say of each fifth of them, (N, K, H)."""
+        number = np.unique(groups, return_inverse=True)[1]
+        part = (number % min(_FOLDS, number.max() + 1))[rows.layout.codes()]  # (N,)
+        base = np.full_like(rows.base, np.nan)
+        for mine in (part == fold for fold in range(part.max() + 1)):
+            others = clone(self.baseline_).fit(known[~mine])
+            base[mine] = self._said(others, known[mine], layout_of(known[mine]))
+        return base
 
     def with_ahead(self, rows: Rows, before: pd.DataFrame, ahead: pd.DataFrame) -> Rows:
         """Add the next `horizon` rows of every series, of which future-known columns are known.

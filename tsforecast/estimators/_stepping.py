@@ -34,11 +34,11 @@ Carried: TypeAlias = dict[str, npt.NDArray[Any]]
 
 
 class Stepper:
-    """Take rows of many series one by one through a fitted forecaster.
+    """Take rows of many series one by one through a fitted forecaster, or event classifier.
 
     Parameters
     ----------
-    model : RecurrentForecaster
+    model : RecurrentForecaster or EventClassifier
         Fitted.
 
     Raises
@@ -62,6 +62,7 @@ class Stepper:
         self.baseline = baseline
         self.networks = model.networks_
         self.features = preparation.features
+        self._no_states = [network.no_state(0) for network in self.networks]
         self.history = model.context == "history"
         self.lag, self.seasons = preparation.lag, preparation.seasons
         self.depth = max(model._memory, self.lag + 1, *(season + 1 for season in self.seasons))
@@ -262,12 +263,15 @@ class Stepper:
         """Names and widths of what the networks remember: none in windows."""
         if not self.history:
             return {}
-        kinds = ("hidden", "cell") if self.model.cell == "lstm" else ("hidden",)
+        n_layers = len(self.model.hidden_sizes)
         return {
-            f"{kind} of layer {layer} of member {member}": size
-            for member in range(len(self.networks))
-            for layer, size in enumerate(self.model.hidden_sizes)
-            for kind in kinds
+            # an event network also keeps the sum of its top states, and their number
+            f"{kind} of layer {layer} of member {member}"
+            if layer < n_layers
+            else f"{mean} of member {member}": part.shape[-1]
+            for member, state in enumerate(self._no_states)
+            for layer, parts in enumerate(state)
+            for kind, mean, part in zip(("hidden", "cell"), ("sum", "count"), layer_parts(parts))
         }
 
     def _keep_memory(self, carried: Carried, states: tuple[State, ...]) -> None:
@@ -278,13 +282,12 @@ class Stepper:
     def memory(self, carried: Carried) -> tuple[State, ...]:
         """States of the networks, n series side by side."""
         parts = iter([torch.from_numpy(carried[name])[None] for name in self._memory_sizes()])
-        is_pair = self.model.cell == "lstm"
         return tuple(
             tuple(
-                (next(parts), next(parts)) if is_pair else next(parts)
-                for _ in self.model.hidden_sizes
+                (next(parts), next(parts)) if isinstance(layer, tuple) else next(parts)
+                for layer in state
             )
-            for _ in self.networks
+            for state in self._no_states
         )
 
     def _remember(

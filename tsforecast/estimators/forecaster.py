@@ -454,7 +454,7 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
         training = Training() if self.training is None else self.training
         if not isinstance(training, Training):
             raise bad_parameter("training", expected="a Training(...) or None", found=training)
-        return training
+        return training.resolved("time")
 
     @property
     def _least_history(self) -> int:
@@ -587,7 +587,11 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
         self.baseline_ = self._preparation.baseline_
 
         rows = self._prepare(panel, layout)
-        known = self._preparation.honest(rows.head(counts), panel.iloc[kept])
+        taught = groups[counts > 0]
+        crossed = training.validation == "series" and len(np.unique(taught)) > 1
+        known = self._preparation.honest(
+            rows.head(counts), panel.iloc[kept], taught if crossed else None
+        )
         warm_up = int((_first_of_series(rows) - layout.starts).max())
         weights = self._loss_weights(rows)
         may_learn = self._learnable(known)
@@ -902,9 +906,11 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
 
     def _forecast(self, rows: Rows, origins: Ints) -> tuple[Floats, Floats]:
         ready = self._members.ready(rows, origins)
-        ready &= np.isfinite(rows.base[origins]).all(axis=(1, 2))  # of every target
+        partly = ready & ~np.isfinite(rows.base[origins]).all(axis=(1, 2))
         if not ready.all():
             self._warn_short(rows.layout, origins[~ready])
+        if partly.any():
+            self._warn_partly(rows, origins[partly])
         forecast, quantiles = self._members.forecast(rows, origins)
         if self.future:  # a step of which nothing is known ahead has no forecast
             stop = np.repeat(rows.layout.stops, np.diff(rows.layout.offsets))[origins]
@@ -936,6 +942,17 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
             f"{len(origins)} origins of {len(which)} series have fewer than {what}="
             f"{self._least_history} rows, or no known target yet (first series: "
             f"{names[which[0]]!r}): their forecast is the baseline, NaN where there is none.",
+            stacklevel=callers_level(),
+        )
+
+    def _warn_partly(self, rows: Rows, origins: Ints) -> None:
+        unknown = np.flatnonzero(~np.isfinite(rows.base[origins]).all(axis=(0, 2)))
+        columns = [self.targets_[k] for k in unknown]
+        series = np.unique(rows.series_of(origins))
+        warnings.warn(
+            f"{len(origins)} origins of {len(series)} series have no known value yet of some "
+            f"targets ({first(columns)}; first series: {rows.layout.names()[series[0]]!r}): these "
+            "are NaN there, the others are forecast.",
             stacklevel=callers_level(),
         )
 

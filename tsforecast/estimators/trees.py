@@ -7,16 +7,19 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 
 from tsforecast._checks import bad_parameter
 from tsforecast.data.panel import Floats, Ints
 
 __all__ = ["BoostedTrees"]
 
+_LINKS = {"IdentityLink": "identity", "LogLink": "log", "LogitLink": "logit"}
+
 
 @dataclass(frozen=True, eq=False)
 class BoostedTrees:
-    """A sum of regression trees over numbers, as a fitted `HistGradientBoostingRegressor` has it.
+    """A sum of trees over numbers, as `HistGradientBoostingRegressor` and `...Classifier` have it.
 
     Node i of a tree sends a row left where its `feature` is at most `threshold` (where it is
     missing, as `missing_left` says); children stand behind their parent, so that every way ends
@@ -26,8 +29,9 @@ class BoostedTrees:
     ----------
     baseline : float
         What the trees are added to.
-    link : {"identity", "log"}
-        Of the loss; with "log" the prediction is the exponential of the sum.
+    link : {"identity", "log", "logit"}
+        Of the loss; with "log" the prediction is the exponential of the sum, with "logit" the
+        probability whose log odds it is.
     n_features : int
     offsets : ndarray of int64, shape (n_trees + 1,)
         Tree t has nodes ``offsets[t]:offsets[t + 1]``.
@@ -43,7 +47,7 @@ class BoostedTrees:
     """
 
     baseline: float
-    link: Literal["identity", "log"]
+    link: Literal["identity", "log", "logit"]
     n_features: int
     offsets: Ints
     value: Floats
@@ -58,7 +62,7 @@ class BoostedTrees:
         n = int(self.offsets[-1]) if len(self.offsets) else -1
         nodes = (self.value, self.threshold, self.feature, self.left, self.right, self.missing_left)
         sound = (
-            self.link in ("identity", "log")
+            self.link in _LINKS.values()
             and all(part.shape == (n,) for part in nodes)
             and self.offsets[0] == 0
             and bool((sizes > 0).all())
@@ -78,16 +82,20 @@ class BoostedTrees:
 
     @classmethod
     def of(cls, model: Any) -> BoostedTrees:
-        """Read a fitted `sklearn.ensemble.HistGradientBoostingRegressor`.
+        """Read a fitted `HistGradientBoostingRegressor`, or a `...Classifier` of two classes.
 
         Raises
         ------
         ValueError
             If it splits on categories, or has another link.
         """
+        link = _LINKS.get(type(model._loss.link).__name__)
+        if any(len(trees) != 1 for trees in model._predictors):
+            raise bad_parameter(
+                "estimator", expected="two classes", found=f"{len(model.classes_)} of them"
+            )
         trees = [tree.nodes for (tree,) in model._predictors]
         nodes = np.concatenate(trees)
-        link = {"IdentityLink": "identity", "LogLink": "log"}.get(type(model._loss.link).__name__)
         if nodes["is_categorical"].any() or link is None or model._preprocessor is not None:
             raise bad_parameter(
                 "estimator", expected="boosted trees over numbers", found="splits on categories"
@@ -125,4 +133,11 @@ class BoostedTrees:
                 at[on] = np.where(goes_left, left[at[on]], right[at[on]])
                 on = on[left[at[on]] > 0]
             total += self.value[start:stop][at]
+        if self.link == "logit":
+            return np.asarray(expit(total))
         return np.exp(total) if self.link == "log" else total
+
+    def predict_proba(self, X: Floats) -> Floats:
+        """Probabilities of the two classes, where the link is "logit": (n, 2)."""
+        second = self.predict(X)
+        return np.stack([1.0 - second, second], axis=1)

@@ -426,7 +426,9 @@ class Decoder:
     def _frame(self, tree: dict[str, Json]) -> pd.DataFrame:
         columns = [_list(pair, 2) for pair in _list(tree["columns"])]
         index = self._index(tree["index"])
-        return pd.DataFrame({self(n): self._array(values) for n, values in columns}, index=index)
+        kinds = {"array": self._array, "labels": self._labels}
+        made = {self(name): kinds[_text(values["$"])](values) for name, values in columns}
+        return pd.DataFrame(made, index=index)
 
     def _offset(self, tree: dict[str, Json]) -> Any:
         name = _text(tree["name"])

@@ -11,28 +11,49 @@ from sklearn.utils.validation import check_is_fitted
 
 from tsforecast.serving._classes import class_name
 from tsforecast.serving._codec import UnsaveableError, is_tensor
-from tsforecast.serving._sound import EMPTY_INDEX, NAMES, WHOLE, Fields, array, list_of
+from tsforecast.serving._sound import (
+    EMPTY_INDEX,
+    NAMES,
+    NUMBER,
+    WHOLE,
+    Fields,
+    array,
+    list_of,
+    of_the_same_kind,
+)
 
 __all__ = [
     "REGRESSORS",
     "check_baseline",
     "check_pipeline",
     "make_chain",
+    "make_rule",
     "make_stream",
     "of_arrays",
     "of_boosting",
+    "of_calibrated",
     "of_chain",
+    "of_classifier",
     "of_forecaster",
+    "of_imputer",
     "of_pipeline",
     "of_regression",
+    "of_rule",
     "of_stream",
+    "of_table",
     "restore_arrays",
+    "restore_calibrated",
+    "restore_classifier",
     "restore_forecaster",
+    "restore_imputer",
     "restore_regression",
+    "restore_table",
     "try_scaler",
 ]
 
 REGRESSORS = ("Ridge", "LinearRegression", "Lasso", "ElasticNet")
+_CLASSIFIERS = ("BoostedTrees", "LogisticRegression", "Pipeline", "_Logistic", "_Rising")
+_LONGEST_RULE = 1000  # letters
 
 
 def check_baseline(model: Any, parts: Fields) -> None:
@@ -274,7 +295,7 @@ def check_pipeline(chain: Any, parts: Fields) -> None:
 
 def of_boosting(model: Any, tail: bool) -> Fields:
     if hasattr(model, "_predictors"):
-        raise UnsaveableError("cannot save a fitted HistGradientBoostingRegressor by itself.")
+        raise UnsaveableError(f"cannot save a fitted {type(model).__name__} by itself.")
     return {}
 
 
@@ -327,6 +348,196 @@ def restore_regression(model: Any, parts: Fields) -> None:
     model.regressors_ = regressors
 
 
+def of_rule(event: Any, tail: bool) -> Fields:
+    return {"rule": event.rule, "for_": event.for_, "max_age": event.max_age}
+
+
+def make_rule(parts: Fields) -> Any:
+    from tsforecast.data.event_rules import Event
+
+    if not isinstance(parts["rule"], str) or len(parts["rule"]) > _LONGEST_RULE:
+        raise ValueError("a rule of another kind")
+    return Event(parts["rule"], parts["for_"], max_age=parts["max_age"])
+
+
+def of_imputer(imputer: Any, tail: bool) -> Fields:
+    if not hasattr(imputer, "statistics_"):
+        return {}
+    if imputer.add_indicator or imputer.statistics_.dtype.kind != "f":
+        raise UnsaveableError("cannot save a fitted SimpleImputer with indicators, or of text.")
+    names = getattr(imputer, "feature_names_in_", None)
+    return {"statistics": imputer.statistics_.astype(np.float64), "names": names}
+
+
+def restore_imputer(imputer: Any, parts: Fields) -> None:
+    if not parts:
+        return
+    if imputer.add_indicator or not array(None, finite=False)(parts["statistics"], None):
+        raise ValueError("an imputer of another kind")
+    # of one row its statistics are that row
+    row = parts["statistics"][None]
+    names = parts["names"]
+    imputer.fit(row if names is None else pd.DataFrame(row, columns=names))
+
+
+def _is_fitted_event(model: Any) -> bool:
+    return "_span" in vars(model)
+
+
+def of_table(model: Any, tail: bool) -> Fields:
+    from tsforecast.estimators.trees import BoostedTrees
+
+    if not _is_fitted_event(model):
+        return {}
+    classifier = model.classifier_
+    name = class_name(classifier)
+    if name == "HistGradientBoostingClassifier":
+        try:
+            classifier = BoostedTrees.of(classifier)
+        except ValueError as error:
+            raise UnsaveableError(f"cannot save {type(model).__name__}: {error}") from None
+    elif name not in _CLASSIFIERS:
+        raise UnsaveableError(
+            f"cannot save {type(model).__name__}.estimator: expected LogisticRegression, "
+            "HistGradientBoostingClassifier, or a Pipeline of scalers, SimpleImputer and "
+            f"LogisticRegression, found {type(classifier).__name__}."
+        )
+    return {"classifier": classifier}
+
+
+def restore_table(model: Any, parts: Fields) -> None:
+    if not _is_fitted_event(model):
+        return
+    classifier, kept = parts["classifier"], model._kept
+    features: Any = getattr(model, "features_", None)
+    width = {"LastValue": len(model.inputs_), "NEWS2": 1}.get(type(model).__name__)
+    if class_name(features) == "CausalFeatures":
+        width = len(features.get_feature_names_out())
+    sound = (
+        class_name(classifier) in _CLASSIFIERS
+        and getattr(classifier, "link", "logit") == "logit"
+        and getattr(classifier, "n_features", len(kept)) == len(kept) > 0
+        and kept[0] >= 0
+        and bool((np.diff(kept) > 0).all())
+        and (width is None or kept[-1] < width)
+    )
+    if not sound:
+        raise ValueError("a classifier of other features")
+    said = classifier.predict_proba(np.zeros((1, len(kept)), dtype=np.float32))
+    if np.shape(said) != (1, 2) or not np.isfinite(said).all():
+        raise ValueError("a classifier without two probabilities")
+    model.classifier_ = classifier
+
+
+def of_calibrated(model: Any, tail: bool) -> Fields:
+    if not _is_fitted_event(model):
+        return {}
+    return {"estimator": None if model._frozen else model.estimator_}
+
+
+def restore_calibrated(model: Any, parts: Fields) -> None:
+    if not _is_fitted_event(model):
+        return
+    fitted = model.estimator if model._frozen else parts["estimator"]
+    if not hasattr(fitted, "predict_risk") or not hasattr(model.estimator, "predict_risk"):
+        raise ValueError("no event estimator")
+    check_is_fitted(fitted)
+    if fitted.inputs_ != model.inputs_ or fitted.n_steps_ != model.n_steps_:
+        raise ValueError("an estimator of another event")
+    if not model._frozen and type(fitted) is not type(model.estimator):
+        raise ValueError("another estimator than the parameter")
+    model.estimator_ = fitted
+
+
+def of_classifier(model: Any, tail: bool) -> Fields:
+    if not _is_fitted_event(model):
+        return {}
+    made, beside = model._preparation, model._beside
+    return {
+        "chain": made.chain,
+        "fill": made.fill,
+        "static": made._static,
+        "weight": float(model.networks_[0].head.weight),
+        "share": None if beside is None else float(beside.share),
+        "beside": None if beside is None else beside.fitted,
+        "networks": [dict(network.state_dict()) for network in model.networks_],
+    }
+
+
+def restore_classifier(model: Any, parts: Fields) -> None:
+    if not _is_fitted_event(model):
+        return
+    model._check_parameters()
+    chain, fill, table = parts["chain"], parts["fill"], parts["static"]
+    if class_name(chain) != "TargetTransform" or class_name(table) != "StaticTable":
+        raise ValueError("parts of another kind")
+    static = list(model.static or ())
+    past = [name for name in model.inputs_ if name not in static and name in chain.columns]
+    sound = (
+        chain.n_targets == 0
+        and chain.columns == past
+        and array(len(past))(fill, None)
+        and sorted([*table.numbers, *table.categories], key=str) == sorted(static, key=str)
+        and set(static) <= set(model.inputs_)
+        and NUMBER(parts["weight"], None)
+        and parts["weight"] > 0
+        and 1 <= len(parts["networks"]) == len(model.best_epochs_) <= model.n_members
+    )
+    if not sound:
+        raise ValueError("parts that do not fit the parameters")
+    made = model._preparation = model._new_preparation(past)
+    made.chain, made.fill, made._static = chain, fill, table
+    made.prior, made.baseline_ = np.ones(0), None
+    model.transform_ = chain.fitted
+    model._beside = _blended(model, parts["beside"], parts["share"])
+    model.networks_ = [
+        _event_network(model, tensors, parts["weight"]) for tensors in parts["networks"]
+    ]
+    model._stop = model._panel = None
+
+
+def _blended(model: Any, fitted: Any, share: Any) -> Any:
+    """The classifier beside the networks."""
+    from tsforecast.estimators._beside import Beside
+
+    if model.beside is None and fitted is None and share is None:
+        return None
+    beside = Beside.like(model.beside, model)
+    if class_name(fitted) != class_name(beside.model) or not NUMBER(share, None):
+        raise ValueError("another classifier beside than the parameter")
+    check_is_fitted(fitted)
+    known = set(fitted.inputs_) <= set(model.inputs_)
+    if not (known and fitted.n_steps_ == model.n_steps_ and 0 <= share <= 1):
+        raise ValueError("a classifier beside of another event")
+    beside.share, beside.fitted = share, fitted
+    return beside
+
+
+def _event_network(model: Any, tensors: Any, weight: float) -> Any:
+    from tsforecast.nn.hazard import Hazards
+    from tsforecast.nn.network import InputScale
+
+    size, numbers = model._preparation.features.size, len(model._preparation._static.numbers)
+    n_causes = 1 if model.competing is None else 2
+    head = Hazards(model.n_steps_, n_causes, weight, float(model.smoothing))
+    return _laid_out(
+        model,
+        tensors,
+        lambda: model._network(
+            InputScale(_doubles(tensors, "location"), _doubles(tensors, "gain")),
+            InputScale(_doubles(tensors, "static_location"), _doubles(tensors, "static_gain")),
+            head,
+            tensors["start"],
+            "torch",
+        ),
+        {
+            **dict.fromkeys(("location", "gain"), (size,)),
+            **dict.fromkeys(("static_location", "static_gain"), (numbers,)),
+            "start": (model.n_steps_, n_causes),
+        },
+    )
+
+
 def of_stream(stream: Any, tail: bool) -> Fields:
     if stream._ids is not None and not all(
         isinstance(name, str | int) for name in stream._ids.tolist()
@@ -335,20 +546,28 @@ def of_stream(stream: Any, tail: bool) -> Fields:
             "cannot save the stream: expected names of series that are text or whole numbers, "
             f"found {type(stream._ids[0]).__name__}. Rename them before the stream begins."
         )
+    carried = dict(stream._carried)
+    frames = carried.pop("rows", ())
+    rows = pd.concat(list(frames)) if len(frames) else None
+    watch = stream._watch
     return {
         "model": stream.model,
         "ids": stream._ids,
         "time": stream._time,
         "step": stream._step,
-        "carried": stream._carried,
+        "carried": carried,
+        **({} if watch is None else {"policy": watch.policy, "rows": rows}),
     }
 
 
 def make_stream(parts: Fields) -> Any:
     from tsforecast.serving.stream import Stream
 
-    stream = Stream(parts["model"], None)
+    stream = Stream(parts["model"], None, policy=parts.get("policy"))
     ids, carried, wanted = parts["ids"], parts["carried"], stream._carried
+    watch = stream._watch
+    if watch is not None and watch.keeps_rows and isinstance(carried, dict):
+        carried = {**carried, "rows": _stays(watch, parts["rows"], carried["total"])}
     if not isinstance(carried, dict) or carried.keys() != wanted.keys():
         raise ValueError("rows of another kind")
     n = len(ids) if ids is not None else len(next(iter(carried.values())))
@@ -357,10 +576,16 @@ def make_stream(parts: Fields) -> Any:
         and (ids is None or ids.is_unique)
         and EMPTY_INDEX(parts["time"], None)
         and type(parts["time"]) is type(stream._time)
-        and class_name(parts["step"]) == "TimeStep"
+        and (parts["step"] is None) == (stream._step is None)
+        and class_name(parts["step"]) in (None, "TimeStep")
         and all(
             part.dtype == wanted[name].dtype and part.shape == (n, *wanted[name].shape[1:])
             for name, part in carried.items()
+        )
+        and all(
+            class_name(state) == "AlarmState"
+            and all(of_the_same_kind(at, stream._network) for at in state.times)
+            for state in carried.get("alarm state", ())
         )
     )
     if not sound:
@@ -368,3 +593,23 @@ def make_stream(parts: Fields) -> Any:
     stream._ids, stream._time, stream._step = ids, parts["time"], parts["step"]
     stream._carried = {name: part.copy() for name, part in carried.items()}
     return stream
+
+
+def _stays(watch: Any, rows: Any, counts: Any) -> Any:
+    """Cut the rows of all stays into frames, (n,)."""
+    stays = np.empty(len(counts), dtype=object)
+    if rows is None and len(stays) == 0:
+        return stays
+    sizes = array(None, dtype="int64")(counts, None) and bool((counts > 0).all())
+    if not (sizes and isinstance(rows, pd.DataFrame) and len(rows) == counts.sum()):
+        raise ValueError("rows of another number")
+    network = watch.network
+    if list(rows.columns) != network.inputs_ or type(rows.index) is not type(network._time_type):
+        raise ValueError("rows of another kind")
+    plain = [name for name in network.inputs_ if name not in network._categories]
+    if any(rows[name].dtype != np.float64 for name in plain):
+        raise ValueError("rows of another kind")
+    ends = np.cumsum(counts)
+    for number, (start, stop) in enumerate(zip(ends - counts, ends)):
+        stays[number] = rows.iloc[start:stop].copy()
+    return stays

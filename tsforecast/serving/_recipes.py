@@ -81,6 +81,9 @@ def _n_features(model: Any) -> int:
 
 
 _TRANSFORM = {"columns_": is_a(list), "feature_names_in_": LABELS}
+_LIMITS: Check = lambda value, model: (  # noqa: E731
+    array(_n_columns, finite=False)(value, model) and not np.isnan(value).any()
+)
 _THEIRS = {
     "n_features_in_": WHOLE,
     "feature_names_in_": LABELS,
@@ -171,6 +174,33 @@ _SAMPLES = {
     "best_epoch_": WHOLE,
     "interrupted_": BOOL,
 }
+_EVENTS = {
+    "inputs_": NAMES,
+    "n_steps_": lambda value, model: type(value) is int and 1 <= value <= 10**6,
+    "classes_": array(2, dtype="int64"),
+    "_categories": is_a(list),
+    **{name: check for name, check in _PANEL.items() if name not in ("targets_", "_span")},
+    "_span": is_a(dict),
+}
+_TABLE = {
+    **_EVENTS,
+    "_kept": array(None, dtype="int64"),
+    "_odds": lambda value, model: NUMBER(value, model) and value > 0,
+}
+
+
+def _on_table(**learned: Check) -> _Recipe:
+    """Give the recipe of an event estimator that is a classifier on a table."""
+    return _Recipe({**_TABLE, **learned}, parts=_parts.of_table, restore=_parts.restore_table)
+
+
+_ON_FEATURES = _on_table(features_=named("CausalFeatures", "Pipeline"))
+_CLASSIFIER = {
+    **_EVENTS,
+    "history_": is_a(pd.DataFrame),
+    "best_epochs_": list_of(int, at_least=1),
+    "interrupted_": BOOL,
+}
 _RECIPES: dict[str, _Recipe] = {
     # transforms
     "Log": _Recipe(_TRANSFORM),
@@ -185,6 +215,17 @@ _RECIPES: dict[str, _Recipe] = {
             "_scale": positive(_table_rows, _n_columns),
         },
     ),
+    "PlausibleRange": _Recipe({**_TRANSFORM, "_low": _LIMITS, "_high": _LIMITS}),
+    "ForwardFill": _Recipe(_TRANSFORM),
+    "FillNormal": _Recipe({**_TRANSFORM, "_usual": array(_n_columns, finite=False)}),
+    "LogSkewed": _Recipe(
+        {
+            **_TRANSFORM,
+            "skewed_": is_a(list),
+            "_floor": positive(lambda transform: len(transform.skewed_)),
+        },
+    ),
+    "Missingness": _Recipe(_TRANSFORM),
     "StandardScaler": _scaler(
         "mean_", "var_", "scale_", n_samples_seen_=is_a(int, float, np.ndarray)
     ),
@@ -203,6 +244,10 @@ _RECIPES: dict[str, _Recipe] = {
     "Poisson": _Recipe(),
     "NegativeBinomial": _Recipe(),
     "Training": _Recipe(),
+    "Event": _Recipe(parts=_parts.of_rule, make=_parts.make_rule),
+    "AlarmPolicy": _Recipe(),
+    "AlarmState": _Recipe(restore=_sound.check_alarm_state),
+    "RiskMap": _Recipe(restore=_sound.check_risk_map),
     "Keys": _Recipe(restore=_sound.check_keys),
     "Seen": _Recipe(restore=_sound.check_seen),
     "StaticTable": _Recipe(restore=_sound.check_statics),
@@ -241,6 +286,46 @@ _RECIPES: dict[str, _Recipe] = {
         for name in _parts.REGRESSORS
     },
     "HistGradientBoostingRegressor": _Recipe(parts=_parts.of_boosting),
+    "HistGradientBoostingClassifier": _Recipe(parts=_parts.of_boosting),
+    "LogisticRegression": _Recipe(
+        {**_LINEAR, "classes_": _CLASSES},
+        needed=lambda model: ("coef_", "intercept_", "classes_", "n_features_in_"),
+    ),
+    "SimpleImputer": _Recipe(parts=_parts.of_imputer, restore=_parts.restore_imputer),
+    "CausalFeatures": _Recipe(
+        {
+            "columns_": is_a(list),
+            "_static": is_a(list),
+            "feature_names_in_": LABELS,
+            "n_features_in_": WHOLE,
+        },
+    ),
+    "_Logistic": _Recipe(
+        {
+            "classes_": array(2, dtype="int64"),
+            "n_features_in_": WHOLE,
+            "medians_": array(_n_features),
+            "patterns_": array(None, dtype="int64"),
+            "scaler_": named("StandardScaler"),
+            "regression_": named("LogisticRegression"),
+        },
+    ),
+    "_Rising": _Recipe(
+        {"classes_": array(2, dtype="int64"), "regression_": named("LogisticRegression")}
+    ),
+    "FeatureClassifier": _ON_FEATURES,
+    "BoostedBaseline": _ON_FEATURES,
+    "LogisticBaseline": _ON_FEATURES,
+    "LastValue": _on_table(),
+    "NEWS2": _on_table(_names=is_a(dict), missing_inputs_=list_of(str)),
+    "CalibratedEvents": _Recipe(
+        {**_EVENTS, "map_": named("RiskMap")},
+        parts=_parts.of_calibrated,
+        restore=_parts.restore_calibrated,
+    ),
+    "EventClassifier": _Recipe(
+        _CLASSIFIER, parts=_parts.of_classifier, restore=_parts.restore_classifier
+    ),
     "RecurrentForecaster": _Recipe(
         _FORECASTER,
         parts=_parts.of_forecaster,

@@ -22,11 +22,13 @@ __all__ = [
     "Check",
     "Fields",
     "array",
+    "check_alarm_state",
     "check_beside",
     "check_keys",
     "check_known",
     "check_known_rows",
     "check_layout",
+    "check_risk_map",
     "check_rows",
     "check_seen",
     "check_sessions",
@@ -135,6 +137,26 @@ def check_statics(table: Any, parts: Fields) -> None:
     require(isinstance(table.numbers, list) and type(table.categories) is dict, "constants")
     require(array(len(table.numbers))(table.fill, None), "constants")
     require(all(class_name(keys) == "Keys" for keys in table.categories.values()), "constants")
+
+
+def check_risk_map(found: Any, parts: Fields) -> None:
+    require(found.method in ("platt", "temperature", "isotonic", "intercept"), "a map of risks")
+    line = NUMBER(found.slope, None) and NUMBER(found.intercept, None) and found.slope >= 0
+    require(line and (found.knots is None) == (found.values is None), "a map of risks")
+    require((found.knots is None) == (found.method != "isotonic"), "a map of risks")
+    if found.knots is not None:
+        require(array(None)(found.knots, None) and len(found.knots) > 0, "a map of risks")
+        require(array(len(found.knots))(found.values, None), "a map of risks")
+        rising = (np.diff(found.knots) >= 0).all() and (np.diff(found.values) >= 0).all()
+        within = found.values[0] >= 0 and found.values[-1] <= 1
+        require(bool(rising and within), "a map of risks")
+
+
+def check_alarm_state(state: Any, parts: Fields) -> None:
+    times = isinstance(state.times, tuple) and all(
+        isinstance(at, pd.Timestamp | pd.Timedelta) or type(at) is int for at in state.times
+    )
+    require(times and isinstance(state.low, bool), "alarms")
 
 
 def check_step(step: Any, parts: Fields) -> None:

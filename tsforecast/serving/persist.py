@@ -49,14 +49,16 @@ def save(model: Any, folder: str | os.PathLike[str], *, tail: bool = False) -> N
     ----------
     model : object
         Fitted or not. Of this package any; of scikit-learn ``Pipeline``, ``FrozenEstimator``, the
-        plain scalers, linear regressors, and ``HistGradientBoostingRegressor`` in a
-        `LagRegressor`.
+        plain scalers, ``SimpleImputer``, linear regressors, ``LogisticRegression``,
+        ``HistGradientBoostingRegressor`` in a `LagRegressor` and ``HistGradientBoostingClassifier``
+        in an event estimator.
     folder : str or path
         Replaced as a whole if it is a saved model; anything else there is refused.
     tail : bool
         Whether to keep the rows (or the state after them) that ``predict()`` without a panel goes
         on from. They may be those of patients. Without them a loaded model wants
         ``predict(panel)``. A stream is its rows, and the names of its series: they are kept.
+        Event estimators have no rows of their own.
 
     Raises
     ------
@@ -228,13 +230,16 @@ def _schema(model: Any) -> dict[str, Any] | None:
     model = getattr(model, "model", model)  # of a stream
     if not hasattr(model, "_time_type"):
         return None
+    wanted = (
+        {"targets": model.targets_} if hasattr(model, "targets_") else {"inputs": model.inputs_}
+    )
     roles = {}
     for role in ("past", "future", "static", "columns"):
         names = getattr(model, role, None)
         roles[role] = [] if names is None else sorted(names, key=str)
     series = None if model._series_type is None else model._series_type.name
     return {
-        "targets": model.targets_,
+        **wanted,
         **{role: names for role, names in roles.items() if names},
         "series": series,
         "time": model._time_type.name,

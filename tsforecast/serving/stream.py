@@ -11,40 +11,49 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from tsforecast._checks import bad_parameter, choice, fail, first
-from tsforecast.data.calendars import infer_time_step
+from tsforecast.backtesting.alarms import AlarmPolicy
+from tsforecast.data.calendars import TimeStep, infer_time_step
 from tsforecast.data.frames import forecast_frame
 from tsforecast.data.keys import kind_of
 from tsforecast.data.panel import Ints, Layout, layout_of, time_from_ints
 from tsforecast.data.transforms import RowNames
 from tsforecast.estimators._base import rows_after
 from tsforecast.estimators._stepping import Carried, Stepper
+from tsforecast.estimators.calibration import CalibratedEvents
+from tsforecast.estimators.event import EventClassifier
 from tsforecast.estimators.forecaster import RecurrentForecaster
+from tsforecast.serving._watch import Watch, network_of
 
 __all__ = ["Stream"]
 
 
 class Stream:
-    """Forecast many series live: feed rows as they come, ask for forecasts when they are wanted.
+    """Follow many series live: feed rows as they come, ask for forecasts, or for risks.
 
     What a stream keeps of a series does not grow: with ``context="history"`` the state of the
     network, with ``context="window"`` the last `lookback` rows of features, and what transform,
     running scale, seasons and baseline look back on.  Its forecasts are those of
-    ``model.predict`` on all rows so far.
+    ``model.predict`` on all rows so far, its risks those of ``model.predict_risk``.  Only where an
+    event classifier has another one beside it (``beside=``) are the rows of a stay kept, too:
+    `drop` the stays that have ended.
 
     Parameters
     ----------
-    model : RecurrentForecaster
+    model : RecurrentForecaster, EventClassifier or CalibratedEvents of one
         Fitted. Its transform must be able to go on row by row (all of this package's are, and the
         plain scalers of scikit-learn; see `tsforecast.data.transforms` for one's own), and its
         baseline "last", "seasonal", None, or one of this package's baselines but for
         `LagRegressor`.
     panel : DataFrame or None
         Rows so far. None: no row, not even those of `fit`; every series is yet to come.
+    policy : AlarmPolicy, optional
+        Turns the risks of an event classifier into alarms, row after row; with a threshold.
 
     Raises
     ------
     ValueError
-        If the transform or the baseline cannot go on row by row; it is named.
+        If the transform or the baseline cannot go on row by row; it is named. If there is a
+        policy without a threshold, or without an event classifier.
 
     Notes
     -----
@@ -56,6 +65,10 @@ class Stream:
     time zone and spacing are those of the forecasts, as with `predict`; a stream that began with
     nothing goes by those of `fit`. `tsforecast.save` writes it with its model, and
     `tsforecast.load` goes on.
+
+    Events are not told to a stream: to its policy every row is one at risk. Its alarms are those
+    of ``policy.apply`` up to the first row in an event; behind it they are those of a patient in
+    it, who is for the ward to take out (`drop`).
 
     Examples
     --------
@@ -72,30 +85,49 @@ class Stream:
     True
     """
 
-    def __init__(self, model: RecurrentForecaster, panel: pd.DataFrame | None) -> None:
-        if not isinstance(model, RecurrentForecaster):
+    def __init__(
+        self,
+        model: RecurrentForecaster | EventClassifier | CalibratedEvents,
+        panel: pd.DataFrame | None,
+        *,
+        policy: AlarmPolicy | None = None,
+    ) -> None:
+        network = network_of(model)
+        if not isinstance(network, RecurrentForecaster | EventClassifier):
             raise bad_parameter(
                 "model",
-                expected="a fitted RecurrentForecaster",
+                expected="a fitted RecurrentForecaster or EventClassifier",
                 found=model,
-                advice="Use predict(panel) of other forecasters.",
+                advice="Use predict(panel) of other forecasters, and predict_risk(panel) of other "
+                "event estimators.",
             )
         check_is_fitted(model)
         self.model = model
-        self._stepper = Stepper(model)
-        self._ids: pd.Index | None = model._series_type
-        self._time = model._time_type
-        self._step = model._time_step
+        self._network = network
+        self._watch: Watch | None = None
+        if isinstance(network, EventClassifier):
+            self._watch = Watch(model, policy)
+        elif policy is not None:
+            raise bad_parameter(
+                "policy", expected="None, as a forecaster gives no risks", found=policy
+            )
+        self._stepper = Stepper(network)
+        self._ids: pd.Index | None = network._series_type
+        self._time = network._time_type
+        self._step: TimeStep | None = getattr(network, "_time_step", None)
         if panel is None:
-            self._carried = self._stepper.nothing(*model._preparation.no_statics())
+            self._carried = self._stepper.nothing(*network._preparation.no_statics())
+            if self._watch is not None:
+                self._carried |= self._watch.nothing(0)
             return
-        _, layout = model._checked(panel)
+        _, layout = network._checked(panel)
         if isinstance(self._time, pd.DatetimeIndex):  # in the panel's zone, as of `predict`
             self._time = cast(pd.DatetimeIndex, layout.labels[:0]).as_unit(self._time.unit)
         panel, layout = self._checked(panel)
-        self._step = infer_time_step(layout, learned=model._time_step)
+        if self._step is not None:
+            self._step = infer_time_step(layout, learned=self._step)
         self._ids, self._time = layout.ids, layout.labels[:0]
-        self._carried = self._stepper.after(panel, layout)
+        self._carried = self._after(panel, layout)
 
     # --------------------------------------------------------------------------------------- rows
 
@@ -158,7 +190,7 @@ class Stream:
         if new.any():  # a sweep over their rows, as in the beginning
             part = panel[new[layout.codes()]]
             own = layout_of(part)
-            begun = self._stepper.after(part, own), own.ids
+            begun = self._after(part, own), own.ids
         if not new.all():
             part = panel if not new.any() else panel[~new[layout.codes()]]
             moved = self._moved(series[~new], part, layout_of(part))
@@ -194,7 +226,8 @@ class Stream:
 
     def future_index(self, series: Sequence[Hashable] | None = None) -> pd.Index:
         """Name the next `horizon` rows after the newest one of each series, for `future`."""
-        return rows_after(self._layout(series)[0], self._step, self.model.horizon)
+        model, step = self._forecaster()
+        return rows_after(self._layout(series)[0], step, model.horizon)
 
     def forecast(
         self, series: Sequence[Hashable] | None = None, future: pd.DataFrame | None = None
@@ -218,9 +251,11 @@ class Stream:
         ------
         DataError
             If there is no row yet, or a series is not known.
+        ValueError
+            If the model is an event classifier.
         """
+        (model, step), stepper = self._forecaster(), self._stepper
         layout, order = self._layout(series)
-        model, stepper = self.model, self._stepper
         carried = {name: part[order] for name, part in self._carried.items()}
         rows = stepper.rows(carried, layout)
         origins = rows.layout.stops - 1
@@ -238,17 +273,77 @@ class Stream:
             forecast=forecast,
             quantiles=quantiles,
             levels=model._levels,
-            time_step=self._step,
+            time_step=step,
         )
+
+    def risk(self, series: Sequence[Hashable] | None = None) -> pd.DataFrame:
+        """Give the probability of the event at the newest row of each stay.
+
+        Parameters
+        ----------
+        series : sequence, optional
+            Names of some stays; the risks stand in the order of the names. Default: all.
+
+        Returns
+        -------
+        DataFrame
+            Index ``(series, time)`` of the newest rows; columns as from ``model.predict_risk``
+            and, with a policy, ``alarm``: whether that row raises one. Of several rows of a stay
+            in one `update` only the newest is told.
+
+        Raises
+        ------
+        DataError
+            If there is no row yet, or a series is not known.
+        ValueError
+            If the model is a forecaster.
+
+        Examples
+        --------
+        >>> import tsforecast as tsf
+        >>> stays = tsf.make_vitals(20, random_state=0)
+        >>> model = tsf.EventClassifier(
+        ...     event="deterioration", horizon="6h", step="1h", hidden_sizes=(4,),
+        ...     training=tsf.Training(max_epochs=1, validation=None), random_state=0).fit(stays)
+        >>> live = tsf.Stream(model, stays, policy=tsf.AlarmPolicy(0.5, silence="4h"))
+        >>> live.risk(["P003"]).columns.tolist()
+        ['risk', 'risk_1', 'risk_2', 'risk_3', 'risk_4', 'risk_5', 'risk_6', 'alarm']
+        """
+        if self._watch is None:
+            raise bad_parameter(
+                "model",
+                expected="an EventClassifier, to give risks",
+                found=type(self.model).__name__,
+                advice="Ask a forecaster for forecast().",
+            )
+        layout, order = self._layout(series)
+        carried = {name: self._carried[name][order] for name in self._watch.nothing(0)}
+        return self._watch.frame(carried, layout)
 
     # ------------------------------------------------------------------------------------ within
 
+    def _forecaster(self) -> tuple[RecurrentForecaster, TimeStep]:
+        if not isinstance(self.model, RecurrentForecaster) or self._step is None:
+            raise bad_parameter(
+                "model",
+                expected="a RecurrentForecaster, to forecast",
+                found=type(self.model).__name__,
+                advice="Ask an event classifier for risk().",
+            )
+        return self.model, self._step
+
+    def _after(self, panel: pd.DataFrame, layout: Layout) -> Carried:
+        """What is carried after the last row of each series of a panel."""
+        carried = self._stepper.after(panel, layout)
+        return carried if self._watch is None else carried | self._watch.after(panel, layout)
+
     def _checked(self, data: pd.DataFrame) -> tuple[pd.DataFrame, Layout]:
         """Rows as the model wants them, in its unit of time."""
-        needed = self.model._columns()
+        model = self._network
+        needed = model._columns()
         if isinstance(data, pd.DataFrame) and set(needed) < set(data.columns):
             data = data[needed]
-        panel, layout = self.model._checked(data)
+        panel, layout = model._checked(data)
         if (layout.ids is None) != (self._ids is None):
             both = ["one series without a name", "an index (series, time)"]
             raise fail(
@@ -257,8 +352,8 @@ class Stream:
                 found=both[layout.ids is not None],
                 advice="Give the rows the index of the panel that the model was fitted on.",
             )
-        if self.model._series is not None and layout.ids is not None:
-            kinds = [self.model._series.kind, kind_of(layout.ids)]
+        if model._series is not None and layout.ids is not None:
+            kinds = [model._series.kind, kind_of(layout.ids)]
             if kinds[0] != kinds[1]:
                 raise fail(
                     "series names are of another type than in fit",
@@ -281,8 +376,9 @@ class Stream:
                 labels = panel.index.set_levels(cast(Any, labels), level=1)
             panel = panel.set_axis(labels)
             layout = layout_of(panel)
-        self.model._check_counts(panel)
-        self.model._preparation.check_missing(panel, layout)
+        if isinstance(model, RecurrentForecaster):
+            model._check_counts(panel)
+        model._preparation.check_missing(panel, layout)
         return panel, layout
 
     def _places(self, layout: Layout) -> Ints:
@@ -328,9 +424,9 @@ class Stream:
     def _check_static(self, panel: pd.DataFrame, layout: Layout, series: Ints) -> None:
         """Raise if a constant of a series that is known is another one now."""
         known = np.flatnonzero(series >= 0)
-        if not self.model.static or len(known) == 0:
+        if not self._network.static or len(known) == 0:
             return
-        numbers, codes = self.model._preparation.static_arrays(panel, layout)
+        numbers, codes = self._network._preparation.static_arrays(panel, layout)
         before = self._carried["static"][series[known]], self._carried["codes"][series[known]]
         same = (before[0] == numbers[known].astype(np.float32)).all(axis=1)
         same &= (before[1] == codes[known]).all(axis=1)
@@ -345,20 +441,31 @@ class Stream:
 
     def _moved(self, series: Ints, panel: pd.DataFrame, layout: Layout) -> Carried:
         """What is carried of some series after the rows of a panel: new arrays."""
-        values = self.model._preparation.raw(panel)
+        values = self._network._preparation.raw(panel)
         when, counts = layout.when(), np.diff(layout.offsets)
         mine: dict[str, npt.NDArray[Any]] = {
             name: part[series] for name, part in self._carried.items()
         }
+        own = None
+        if self._watch is not None:
+            kept, own = self._watch.with_rows(mine, panel, layout)
+            mine |= kept
         for number in range(int(counts.max())):
             which = np.flatnonzero(counts > number)
             at = layout.starts[which] + number
             names = RowNames(layout.ids, which, layout.time.take(at))
-            if len(which) == len(counts):
-                mine = self._stepper.step(mine, values[at], when[at], names)
+            all_of_them = len(which) == len(counts)
+            some = mine if all_of_them else {name: part[which] for name, part in mine.items()}
+            some = self._stepper.step(some, values[at], when[at], names)
+            if self._watch is not None:
+                ids = None if layout.ids is None else layout.ids.take(which)
+                one = Layout(ids, names.time, np.arange(len(which) + 1))
+                rows = self._stepper.rows(some, one)
+                some |= self._watch.step(some, rows, None if own is None else own[at])
+            if all_of_them:
+                mine = some
                 continue
-            some = {name: part[which] for name, part in mine.items()}
-            for name, part in self._stepper.step(some, values[at], when[at], names).items():
+            for name, part in some.items():
                 mine[name][which] = part
         return mine
 
