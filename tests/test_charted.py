@@ -171,6 +171,14 @@ def test_old_value_that_becomes_known_after_a_newer_one_is_left_out() -> None:
     np.testing.assert_array_equal(summed["K"], [4, 8])
 
 
+def test_value_that_cannot_be_true_does_not_stand_for_an_older_one() -> None:
+    table = chart(("a", 2, "HR", 0, 5), ("a", 1, "HR", 80, 6))
+    panel = panel_of(table, available="known", clean=True)
+    np.testing.assert_array_equal(panel["HR"], [NAN, 80])
+    assert notes(panel)["values older than one known before, left out"] == 0
+    assert cleaning_report(panel).loc["HR", "below"] == 1
+
+
 def test_of_values_that_became_known_together_the_newest_counts() -> None:
     panel = panel_of(chart(("a", 3, "K", 5, 9), ("a", 2, "K", 4, 9)), available="known")
     assert panel["K"].tolist() == [5]

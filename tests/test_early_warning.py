@@ -115,6 +115,8 @@ def test_consciousness_is_altered_below_15_points_or_beyond_alert():
     words = pd.Categorical(["A", "C", "V", "P", "U", "Alert", None])
     found = tsf.news2_points(rows(ACVPU=words, HR=[80.0] * 7))
     assert found["consciousness"].tolist() == [0, 3, 3, 3, 3, 0, 0]
+    words = pd.Categorical(["a", "Alert, oriented", "A&O x3", "Agitated", "Altered"])
+    assert tsf.news2(rows(ACVPU=words, HR=[80.0] * 5)).tolist() == [0, 0, 0, 3, 3]
     assert tsf.news2(rows(AVPU=[0.0, 1.0, NAN])).tolist() == [0, 3, 3]
     both = tsf.news2(rows(GCS=[15.0, NAN], avpu=pd.Categorical(["V", "A"])))
     assert both.tolist() == [3, 0]

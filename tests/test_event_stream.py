@@ -161,13 +161,24 @@ def test_every_row_of_one_update_counts_for_the_policy(fitted):
 
 
 def test_a_calibrated_classifier_streams_too(fitted):
-    calibrated = tsf.recalibrate(fitted("plain"), make_stays(16, seed=2), "platt")
+    with pytest.warns(UserWarning, match="names of some"):
+        calibrated = tsf.recalibrate(fitted("plain"), make_stays(16, seed=2), "platt")
     again = tsf.CalibratedEvents(FrozenEstimator(calibrated), method="intercept")
     with pytest.warns(UserWarning, match="names of some"):
         again.fit(make_stays(16, seed=3))
     found = live_risks(tsf.Stream(again, None), OTHERS)
     pd.testing.assert_frame_equal(found, again.predict_risk(OTHERS), rtol=0, atol=1e-6)
     assert (found["risk"] - fitted("plain").predict_risk(OTHERS)["risk"]).abs().max() > 1e-3
+
+
+def test_a_correction_leaves_rows_before_the_transform_is_ready_to_what_it_corrects():
+    untouched = tsf.Training(max_epochs=1, learning_rate=1e-30, validation=None)
+    model = model_of(**MODELS["corrects"] | {"training": untouched}).fit(STAYS)
+    live = live_risks(tsf.Stream(model, None), OTHERS)
+    own = model.beside_.predict_risk(OTHERS)
+    first = OTHERS.groupby(level=0).cumcount() == 0
+    assert OTHERS.loc[first, "map"].notna().any()  # of which no return is known
+    pd.testing.assert_frame_equal(live[first], own[first], rtol=0, atol=1e-5)
 
 
 def test_one_nameless_stay_streams_too(fitted):

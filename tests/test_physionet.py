@@ -298,6 +298,11 @@ def test_record_that_occurs_twice_is_refused(tmp_path: Path) -> None:
             tar.addfile(info, io.BytesIO(FIRST.encode()))
     with pytest.raises(tsf.DataError, match="several for 132539"):
         load_physionet2012(archive)
+    for name in ("set-a", "set-a-copy"):
+        (tmp_path / "both" / name).mkdir(parents=True)
+        (tmp_path / "both" / name / "132539.txt").write_text(FIRST)
+    with pytest.raises(tsf.DataError, match="records occur more than once.*several for 132539"):
+        load_physionet2012(tmp_path / "both")
 
 
 @pytest.mark.parametrize("grid", ["soon", "-1h", 1, "0h"])

@@ -360,6 +360,38 @@ def test_models_are_calibrated_each_by_itself_with_all_their_steps():
         cross_calibrate(both.drop(columns="risk_2"))
 
 
+def test_models_of_other_numbers_of_steps_are_calibrated_side_by_side():
+    one = stays(200)
+    parts = {}
+    for name, n_steps in {"six": 6, "three": 3, "none": 0}.items():
+        parts[name] = one.assign(model=name)
+        for k in range(1, n_steps + 1):
+            parts[name][f"risk_{k}"] = 1 - (1 - one["risk"]) ** (k / n_steps)
+    both = pd.concat(parts.values(), ignore_index=True)
+    result = cross_calibrate(both)
+    for name, part in parts.items():
+        found = result[result["model"] == name].dropna(axis=1, how="all")
+        expected = cross_calibrate(part).dropna(axis=1, how="all")
+        pd.testing.assert_frame_equal(found.reset_index(drop=True), expected)
+    both.loc[3, "risk_2"] = np.nan
+    with pytest.raises(DataError, match="risk is missing.*risk_1 to risk_6 .*'six', found 1 rows"):
+        cross_calibrate(both)
+
+
+def test_the_map_across_folds_belongs_to_the_rows_that_are_asked_for():
+    frame = stays(600, seed=1)
+    odds = logit(frame["risk"])
+    frame["risk"] = expit(np.where(frame["time"] == 8, odds / 2, 2 * odds))  # another one at 8
+    everywhere = calibration_summary(cross_calibrate(frame), at=8, n_boot=10).iloc[0]
+    there = cross_calibrate(frame, at=8)
+    found = calibration_summary(there, at=8, n_boot=10).iloc[0]
+    assert abs(everywhere["slope"] - 1) > 1 and 0.8 < found["slope"] < 1.2
+    alone = cross_calibrate(frame[frame["time"] == 8])
+    np.testing.assert_allclose(there.loc[alone.index, "risk"], alone["risk"])
+    with pytest.raises(ValueError, match="'at': expected 'every', 'last' or a time"):
+        cross_calibrate(frame, at="peak")
+
+
 def test_a_patient_in_two_folds_is_refused_and_named():
     frame = stays(100)
     with pytest.raises(DataError, match="patients stand in several folds.* 99 of them .* 0, 1, "):

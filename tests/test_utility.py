@@ -125,6 +125,11 @@ def test_the_utility_refuses_what_does_not_fit():
     with pytest.raises(DataError, match="rows are not in order"):
         utility_2019(pd.Series([0, 1, 1], index=torn), pd.Series([0, 1, 1], index=torn))
     index = pd.MultiIndex.from_tuples([("a", 0), ("a", 1)])
+    backwards = pd.Series([1, 0], index=index[::-1])
+    with pytest.raises(DataError, match="rows are not in order.*1 rows before the one above"):
+        utility_2019(backwards, backwards)
+    with pytest.raises(DataError, match="rows are not in order.*an index that falls"):
+        utility_2019(backwards.droplevel(0), backwards.droplevel(0))
     with pytest.raises(DataError, match="do not fit together"):
         utility_2019(pd.Series([0, 1], index=index), pd.Series([0, 1], index=index[::-1]))
 

@@ -355,6 +355,8 @@ class Selection:
     event : ndarray, shape (n,)
     patient : ndarray of int64, shape (n,)
         Numbers from 0 to P - 1, of the patients with such rows.
+    row : ndarray of int64, shape (n,)
+        Which of the N rows each is; of a peak the last of its stay.
     excluded : dict of str to int
         How many rows, stays or patients are out, by reason.
     """
@@ -363,6 +365,7 @@ class Selection:
     risk: Floats
     event: Floats
     patient: Ints
+    row: Ints
     excluded: dict[str, int]
 
     @property
@@ -418,7 +421,7 @@ def select(rows: EventRows, at: At = "every") -> Selection:
     )
     _require_both(event, words)
     patient = pd.factorize(rows.patient[chosen])[0].astype(np.int64)
-    return Selection(words, risk, event, patient, excluded)
+    return Selection(words, risk, event, patient, chosen, excluded)
 
 
 def _landmark(rows: EventRows, at: At) -> tuple[str, Ints, dict[str, int]]:

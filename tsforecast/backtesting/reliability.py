@@ -218,7 +218,7 @@ def calibration_summary(
 
 
 def cross_calibrate(
-    frame: pd.DataFrame, method: str = "platt", *, folds: Hashable = "fold"
+    frame: pd.DataFrame, method: str = "platt", *, folds: Hashable = "fold", at: At = "every"
 ) -> pd.DataFrame:
     """Calibrate the risks of every fold by those of the other ones.
 
@@ -233,6 +233,9 @@ def cross_calibrate(
         See `CalibratedEvents`.
     folds : hashable
         The column that says in which fold a row was tested.
+    at : "every", "last" or a time
+        Rows that the maps are fitted on, as of `reliability`: those that will be judged. Risks at
+        48 h are not calibrated by a map of all hours.
 
     Returns
     -------
@@ -265,6 +268,7 @@ def cross_calibrate(
             advice="backtest_events gives one, 'fold'.",
         )
     columns = risk_columns(frame)
+    _refuse_peak(at)
     rows = event_rows(_completed(frame))
     number, names = pd.factorize(frame[folds].iloc[rows.place[0]])
     if (number < 0).any() or len(names) < 2:
@@ -284,17 +288,25 @@ def cross_calibrate(
             found=f"{len(torn)} of them in more than one, with the stays {first(stays)}",
             advice="Split by patient, SeriesSplit(group=...), and calibrate one run at a time.",
         )
-    table = frame[columns].to_numpy(dtype=np.float64)
-    mapped = table.copy()
-    for risk, place in zip(rows.risk, rows.place):
-        for fold in range(len(names)):
-            others = rows.eligible & (number != fold)
-            found = fit_map(method, risk[others], rows.event[others])
-            here = place[number == fold]
-            mapped[here] = found(table[here])
+    learned = select(rows, at).row
     result = frame.copy()
-    result[columns] = mapped
-    result["risk"] = mapped[:, -1]
+    for name, risk, place in zip(rows.models, rows.risk, rows.place):
+        # models may stand side by side that have fewer steps, or only the one
+        own = [column for column in columns if frame[column].iloc[place].notna().any()] or ["risk"]
+        table = frame[own].to_numpy(dtype=np.float64)[place]
+        if bad := int(np.isnan(table).any(axis=1).sum()):
+            raise fail(
+                "a risk is missing",
+                expected=f"{own[0]} to {own[-1]} in every row of model {name!r}",
+                found=f"{bad} rows without",
+                advice="Drop the columns of steps, or mend the model.",
+            )
+        for fold in range(len(names)):
+            others = learned[number[learned] != fold]
+            here = number == fold
+            table[here] = fit_map(method, risk[others], rows.event[others])(table[here])
+        result.iloc[place, result.columns.get_indexer(own)] = table
+        result.iloc[place, result.columns.get_loc("risk")] = table[:, -1]
     return result
 
 
@@ -458,6 +470,14 @@ class _Judged:
 
 def _judged(frame: pd.DataFrame, at: At) -> tuple[list[_Judged], list[str], Selection]:
     """Choose the rows that count; the models' names, and what is out."""
+    _refuse_peak(at)
+    rows = event_rows(_completed(frame))
+    chosen = select(rows, at)
+    parts = [_Judged(risk, chosen.event, chosen.patient, chosen.n_patients) for risk in chosen.risk]
+    return parts, rows.models, chosen
+
+
+def _refuse_peak(at: At) -> None:
     if isinstance(at, str) and at == "peak":
         raise bad_parameter(
             "at",
@@ -465,10 +485,6 @@ def _judged(frame: pd.DataFrame, at: At) -> tuple[list[_Judged], list[str], Sele
             found=at,
             advice="The highest of many risks is no probability of the event.",
         )
-    rows = event_rows(_completed(frame))
-    chosen = select(rows, at)
-    parts = [_Judged(risk, chosen.event, chosen.patient, chosen.n_patients) for risk in chosen.risk]
-    return parts, rows.models, chosen
 
 
 def _completed(frame: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tsforecast._checks import bad_parameter, fail, first
+from tsforecast._checks import DataError, bad_parameter, fail, first
 from tsforecast.backtesting.eventframe import At, Bools, EventTable, event_rows, select
 from tsforecast.data.panel import Floats, Ints
 
@@ -109,7 +109,8 @@ def utility_2019(labels: Any, predictions: Any) -> float:
     Raises
     ------
     DataError
-        If the two do not fit together, hold other values, or no patient has the label.
+        If the two do not fit together, hold other values, are not in order of time, or no patient
+        has the label.
 
     See Also
     --------
@@ -217,17 +218,27 @@ def _begins(labels: Any) -> Ints:
     """First row of each patient."""
     index = getattr(labels, "index", None)
     if not isinstance(index, pd.MultiIndex):
+        if index is not None and not index.is_monotonic_increasing:
+            raise _disordered("an index that falls")
         return np.zeros(1, dtype=np.int64)
     code = pd.factorize(index.get_level_values(0))[0]
     begins = np.flatnonzero(np.diff(code, prepend=-1))
     if len(begins) != code.max() + 1 or not index.is_unique:
-        raise fail(
-            "rows are not in order",
-            expected="the rows of each patient together, in order of time, each once",
-            found=f"{len(begins)} runs of rows of {code.max() + 1} patients",
-            advice="Sort them: labels.sort_index().",
-        )
+        raise _disordered(f"{len(begins)} runs of rows of {code.max() + 1} patients")
+    time: Any = index.get_level_values(-1)
+    inner = np.diff(code) == 0
+    if back := int((np.asarray(time[1:] < time[:-1]) & inner).sum()):
+        raise _disordered(f"{back} rows before the one above them")
     return begins
+
+
+def _disordered(found: str) -> DataError:
+    return fail(
+        "rows are not in order",
+        expected="the rows of each patient together, in order of time, each once",
+        found=found,
+        advice="Sort them: labels.sort_index().",
+    )
 
 
 def _utilities(label: Bools, begins: Ints) -> tuple[Floats, Floats]:

@@ -152,6 +152,12 @@ def long_to_panel(
     long = long.assign(variable=column, patient=codes, value=_numbers(long["value"]))
     words = long.loc[long["value"].isna(), "variable"]
     by_time = np.array([chosen.get(name, "last") == "last" for name in names])
+    long = long[long["value"].notna()].reset_index(drop=True)
+    if long.empty:
+        raise _nothing("no row with a number")
+    counts: dict[Hashable, dict[str, int]] = {}
+    if clean:  # first: what cannot be true does not stand for anything older
+        long, counts = _cleaned(long, names)
     long = _known_when(long, columns, notes, by_time)
     notes["patients without any value"] = ids.delete(np.unique(long["patient"])).tolist()
     begins = long["admission"] if by_column else admission
@@ -169,9 +175,6 @@ def long_to_panel(
             rows=[str(stamp) for stamp in stamps[at[:5]]],
         )
     notes["rows out of order of time"] = int(back.sum())
-    counts: dict[Hashable, dict[str, int]] = {}
-    if clean:
-        long, counts = _cleaned(long, names)
     panel, further = _pivot(long, stamps, ids, names, duplicates)
     panel.index = panel.index.set_names(patient, level=0)
     not_numeric = np.bincount(words, minlength=len(names))
@@ -293,9 +296,6 @@ def _known_when(
     by_time: npt.NDArray[np.bool_],
 ) -> pd.DataFrame:
     """Add `charted`, when measured, and `when`, when known; leave out what came too late."""
-    long = long[long["value"].notna()].reset_index(drop=True)
-    if long.empty:
-        raise _nothing("no row with a number")
     charted: Any = as_time(pd.Index(long["time"]), column=columns["time"])
     if "available" not in columns:
         return long.assign(charted=charted, when=charted)
@@ -328,9 +328,10 @@ def _superseded(long: pd.DataFrame) -> npt.NDArray[np.bool_]:
     charted, when = (time_to_ints(pd.Index(long[name])) for name in ("charted", "when"))
     order = np.lexsort((charted, when))
     key = (long["patient"] * (1 + long["variable"].max()) + long["variable"]).to_numpy()[order]
-    newest = pd.Series(charted[order]).groupby(key).cummax().to_numpy()
+    known = long["value"].notna().to_numpy()[order]
+    newest = pd.Series(np.where(known, charted[order], charted.min())).groupby(key).cummax()
     late = np.zeros(len(long), dtype=bool)
-    late[order] = charted[order] < newest
+    late[order] = charted[order] < newest.to_numpy()
     return late
 
 

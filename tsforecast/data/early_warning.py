@@ -353,7 +353,8 @@ def _altered(column: pd.Series) -> Floats:
     """1 where consciousness is altered, 0 where not, NaN where a column says nothing."""
     if is_category(column):
         words = column.astype(object)
-        altered = ~words.astype(str).str.strip().str.upper().str.startswith("A").to_numpy()
+        # A, Alert, A&O x3; but not Agitated, nor Altered
+        altered = ~words.astype(str).str.strip().str.upper().str.match(r"A(LERT)?\b").to_numpy()
         return np.where(words.isna().to_numpy(), np.nan, altered)
     values = numbers_of(column)
     if vital_of(column.name) is VITALS["gcs"]:

@@ -12,6 +12,7 @@ import os
 import tarfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -125,7 +126,8 @@ def load_physionet2012(
     FileNotFoundError
         If there are no such files.
     DataError
-        If a file is not of the format: the message names record and line.
+        If a file is not of the format: the message names record and line; or a record occurs in
+        several sets.
     ValueError
         If `grid` or `rules` cannot be.
 
@@ -156,6 +158,8 @@ def load_physionet2012(
             tables.append(_read_outcomes(found))
     if not ids:
         raise _no_records(given, "<RecordID>.txt")
+    if twice := sorted(name for name, count in Counter(ids).items() if count > 1):
+        raise _twice(twice)
     records = _whole_numbers(ids)
     panel, constants = _tables_2012(*_lines_2012(texts, records), records)
     if clean:

@@ -112,7 +112,10 @@ class StayWindows:
         start = self._start[which] - phase[which] + number * self.origins
         stop = np.where(whole[which], self._stop[which], start + self.origins)
         start = np.maximum(start, self._start[which])
-        return which, start, np.minimum(stop, self._stop[which])
+        stop = np.minimum(stop, self._stop[which])
+        so_far = np.append(0, np.cumsum(self.learn))
+        some = so_far[stop] > so_far[start]  # a long event leaves runs with nothing to learn from
+        return which[some], start[some], stop[some]
 
     def __iter__(self) -> Iterator[Runs]:
         """Give batches of windows in random order, the longest of each batch first."""

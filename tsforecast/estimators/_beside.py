@@ -12,11 +12,13 @@ from scipy.special import expit
 from sklearn.base import clone
 
 from tsforecast._checks import bad_parameter
+from tsforecast.data.event_rules import Event
 from tsforecast.data.panel import Floats, Ints, Layout
 
-__all__ = ["Beside", "logit", "offsets"]
+__all__ = ["RULE", "Beside", "logit", "offsets"]
 
 Bools = npt.NDArray[np.bool_]
+RULE = "event by rule"  # column that holds what a rule says
 _FOLDS = 5
 _LEAST = 1e-7
 _SHARES = np.linspace(0.0, 1.0, 21)
@@ -34,7 +36,9 @@ class Beside:
     """An event estimator whose risks are blended with those of a network.
 
     With ``blend="average"`` the logits are averaged, with the share of this one that has the
-    smallest log loss on the validation series, which neither has been fitted on.  With
+    smallest log loss on the validation series, which neither has been fitted on; where this one
+    is taught at one row of a stay (``at="48h"``), it is believed at that row alone, and they are
+    weighed there.  With
     ``blend="correct"`` the network adds to its logit, taken as a constant hazard; on training rows
     that comes from fits on other groups of series (`_FOLDS` parts).  In the end it is fitted on
     all series.
@@ -74,6 +78,8 @@ class Beside:
                 advice="For example beside=tsf.BoostedBaseline(event=...).",
             )
         question = {name: getattr(owner, name) for name in _SAME}
+        if isinstance(owner.event, Event):
+            question["event"] = RULE
         if hasattr(given, "predict_risk"):
             model = clone(given)
             own = model.get_params(deep=False)
@@ -89,7 +95,15 @@ class Beside:
             )
         return cls(FeatureClassifier(clone(given), **question), owner.blend)
 
-    def fit(self, panel: pd.DataFrame, layout: Layout, held: Bools, groups: Ints) -> Floats:
+    def fit(
+        self,
+        panel: pd.DataFrame,
+        layout: Layout,
+        held: Bools,
+        groups: Ints,
+        ill: Ints,
+        seed: int,
+    ) -> Floats:
         """Risks at the rows of a panel, from fits that have not seen their groups, (N, K).
 
         Parameters
@@ -98,12 +112,16 @@ class Beside:
         layout : Layout
         held : ndarray of bool, shape (S,)
             Series of the validation part.
-        groups : ndarray of int64, shape (S,)
+        groups, ill : ndarray of int64, shape (S,)
+            Number of the group, and whether the event comes: every fold gets its share.
+        seed : int
+            Of the folds.
 
         Returns
         -------
         ndarray, shape (N, K)
-            NaN where there is none: on training rows of an average.
+            NaN where there is none: on training rows of an average, and where all other folds
+            have one outcome alone.
         """
         codes = layout.codes()
         risk = np.full((layout.n_rows, 1), np.nan)
@@ -111,11 +129,12 @@ class Beside:
         if held.any():
             parts.append((~held, held))
         if self.blend == "correct":
-            number = np.unique(groups, return_inverse=True)[1] % _FOLDS
-            for fold in range(_FOLDS):
-                mine = ~held & (number == fold)
-                if mine.any() and (~held & ~mine).any():
-                    parts.append((~held & ~mine, mine))
+            fold = _folds(groups, ill, seed)
+            for number in range(_FOLDS):
+                mine = ~held & (fold == number)
+                rest = ~held & ~mine
+                if mine.any() and len(set(ill[rest])) == 2:
+                    parts.append((rest, mine))
         for taught, asked in parts:
             model = clone(self.model).fit(panel[taught[codes]])
             rows = asked[codes]
@@ -124,6 +143,12 @@ class Beside:
                 risk = np.full((layout.n_rows, said.shape[1]), np.nan)
             risk[rows] = said
         return risk
+
+    def judged(self, layout: Layout, eligible: Bools) -> Ints:
+        """Rows by which the two are weighed: those that this one is taught at."""
+        from tsforecast.estimators.event_baselines import rows_at
+
+        return rows_at(getattr(self.model, "at", "every"), layout, eligible)
 
     def choose(self, network: Floats, own: Floats, event: Floats, weight: Floats) -> None:
         """Choose the share by the log loss of rows whose outcome is known, (n,) each.
@@ -152,6 +177,18 @@ class Beside:
         """Blend risks (N, K): neither falls along K, so nor does this."""
         blended: Floats = expit((1 - self.share) * logit(network) + self.share * logit(own))
         return blended
+
+
+def _folds(groups: Ints, ill: Ints, seed: int) -> Ints:
+    """Deal shuffled groups to folds, ill ones apart from others, (S,) -> (S,)."""
+    names, number = np.unique(groups, return_inverse=True)
+    worst = np.zeros(len(names), dtype=np.int64)
+    np.maximum.at(worst, number, ill)
+    order = np.random.default_rng(seed).permutation(len(names))
+    order = order[np.argsort(worst[order], kind="stable")]
+    fold = np.empty(len(names), dtype=np.int64)
+    fold[order] = np.arange(len(names)) % _FOLDS
+    return np.asarray(fold[number])
 
 
 def offsets(risk: Floats) -> Floats:

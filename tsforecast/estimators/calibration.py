@@ -20,7 +20,7 @@ from tsforecast.data.panel import Floats, Layout
 from tsforecast.data.scored import Bools
 from tsforecast.estimators._events import PanelClassifier
 from tsforecast.estimators._params import draw_seeds
-from tsforecast.estimators.event_baselines import _rows_at
+from tsforecast.estimators.event_baselines import rows_at
 
 __all__ = ["CalibratedEvents", "recalibrate"]
 
@@ -195,7 +195,7 @@ class CalibratedEvents(PanelClassifier):
         at = self.at
         if at is None:  # of one within another it may be None as well
             at = getattr(self.estimator, "at", None) or "every"
-        rows = _rows_at(at, layout, labels.eligible & ~np.isnan(risk))
+        rows = rows_at(at, layout, labels.eligible & ~np.isnan(risk))
         self.map_ = fit_map(self.method, risk[rows], labels.event[rows])
 
     def _raw(self, estimator: Any, panel: pd.DataFrame) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Iterator, Sequence
+from numbers import Real
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -14,12 +15,13 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from tsforecast._checks import bad_parameter, callers_level, choice, fail, first, positive_int
+from tsforecast.data.event_rules import Event
 from tsforecast.data.labels import Labels
 from tsforecast.data.panel import Floats, Ints, Layout, as_panel, layout_of, previous_rows
 from tsforecast.data.pipeline import steps
 from tsforecast.data.stays import StayWindows
 from tsforecast.data.windows import Rows, Shape
-from tsforecast.estimators._beside import Beside, logit, offsets
+from tsforecast.estimators._beside import RULE, Beside, logit, offsets
 from tsforecast.estimators._events import PanelClassifier
 from tsforecast.estimators._exits import EventBatches, EventValidation, RowExits
 from tsforecast.estimators._params import RecordParameters, draw_seeds
@@ -108,7 +110,8 @@ class EventClassifier(RecordParameters, PanelClassifier):
         How much more the loss counts events; "balanced" as much as there are fewer of them. The
         shift of the odds is taken out of the probabilities again.
     smoothing : float
-        Temporal label smoothing, in steps (see `Hazards`); 0 is none.
+        Temporal label smoothing, in steps (see `Hazards`); 0 is none. It lowers the risks, more so
+        the wider it is: calibrate them afterwards (`CalibratedEvents`). Not for an outcome.
     last_weight : float
         With "outcome": share of a stay's weight that its last row has; the rest is spread evenly.
     vitals_weight : float
@@ -119,7 +122,8 @@ class EventClassifier(RecordParameters, PanelClassifier):
         of scikit-learn for `CausalFeatures`, whose risks are blended with the network's.
     blend : {"average", "correct"}
         "average" averages the logits; the share of `beside` is the one with the smallest log loss
-        on the validation stays, which neither was fitted on. With "correct" the network adds to
+        on the validation stays, which neither was fitted on (a half, without validation), at the
+        rows that `beside` is taught at. With "correct" the network adds to
         the logit of `beside` (as a constant hazard), cross-fitted by group; untrained, it is
         `beside` itself. In the end `beside` is fitted on all stays.
     n_members : int
@@ -336,18 +340,35 @@ class EventClassifier(RecordParameters, PanelClassifier):
         choice("blend", self.blend, ("average", "correct"))
         for name in ("lookback", "n_members"):
             positive_int(name, getattr(self, name))
-        for name, top in (("dropout", 1), ("channel_dropout", 1), ("last_weight", 1.0001)):
+        for name in ("dropout", "channel_dropout"):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or not 0 <= value < top:
+            if not _is_number(value) or not 0 <= value < 1:
                 raise bad_parameter(name, expected="a share in [0, 1)", found=value)
+        if not _is_number(self.last_weight) or not 0 <= self.last_weight <= 1:
+            raise bad_parameter("last_weight", expected="from 0 to 1", found=self.last_weight)
         for name in ("smoothing", "vitals_weight"):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or not value >= 0:
+            if not _is_number(value) or value < 0:
                 raise bad_parameter(name, expected="0 or more", found=value)
+        if self.smoothing and self.label == "outcome":
+            raise bad_parameter(
+                "smoothing", expected="0, as an outcome has no time", found=self.smoothing
+            )
+        for name in ("past", "static"):
+            value = getattr(self, name)
+            if not isinstance(value, list | tuple | set | frozenset | pd.Index | None):
+                raise bad_parameter(name, expected="a list of columns", found=value)
         weight = self.class_weight
-        if not (weight in (None, "balanced") or (isinstance(weight, int | float) and weight > 0)):
+        if not (weight in (None, "balanced") or (_is_number(weight) and weight > 0)):
             raise bad_parameter(
                 "class_weight", expected="'balanced', a number above 0, or None", found=weight
+            )
+        if self._corrects and self.competing is not None:
+            raise bad_parameter(
+                "blend",
+                expected="'average', where exits compete with the event",
+                found=self.blend,
+                advice="A risk is no hazard of one cause that a network could add to.",
             )
         self._training().check()
         if self._training().validation == "time":
@@ -406,7 +427,9 @@ class EventClassifier(RecordParameters, PanelClassifier):
         self._beside = None if self.beside is None else Beside.like(self.beside, self)
         offset, own = np.zeros(layout.n_rows), None
         if self._beside is not None:
-            own = self._beside.fit(self._shown(), layout, held, self._groups(panel, layout))
+            ill = _of_series(labels, layout)
+            groups = self._groups(panel, layout)
+            own = self._beside.fit(self._shown(), layout, held, groups, ill, seeds[0])
             if self._corrects:
                 offset = offsets(own)
                 learn &= np.isfinite(offset)
@@ -452,35 +475,47 @@ class EventClassifier(RecordParameters, PanelClassifier):
         self.interrupted_ = self._stop is not None
         if self._beside is not None:
             if validation is not None and own is not None and not self._corrects:
-                self._choose_share(validation, own, labels)
+                self._choose_share(validation, own, labels, layout)
             self._beside.refit(self._shown())
 
-    def _choose_share(self, validation: EventValidation, own: Floats, labels: Labels) -> None:
-        """Weigh the two by the rows of the validation part whose outcome is known."""
+    def _choose_share(
+        self, validation: EventValidation, own: Floats, labels: Labels, layout: Layout
+    ) -> None:
+        """Weigh the two by rows of the validation part whose outcome is known."""
         assert self._beside is not None
         known = np.isfinite(labels.event[validation.at])
+        if getattr(self._beside.model, "at", "every") != "every":
+            known &= np.isin(validation.at, self._beside.judged(layout, labels.eligible))
+        if not known.any():
+            return
         with torch.inference_mode():
             logits = mean_logits(self.networks_, validation.told(self.networks_), None)
         network = logit(incidence(self.networks_, logits)[known, -1])
         at = validation.at[known]
-        weight = validation.weight[known]
-        self._beside.choose(network, logit(own[at, -1]), labels.event[at], weight)
+        self._beside.choose(network, logit(own[at, -1]), labels.event[at], validation.weight[known])
 
     def _shown(self) -> pd.DataFrame:
         """What a classifier beside the network is fitted on: the inputs, and what labels need."""
         assert self._panel is not None
-        extra = [*self._task().columns(), *([] if self.group is None else [self.group])]
-        return self._panel[list(dict.fromkeys([*self.inputs_, *extra]))]
+        extra = [name for name in (self.competing, self.group) if name is not None]
+        if not isinstance(self.event, Event):
+            return self._panel[list(dict.fromkeys([*self.inputs_, self.event, *extra]))]
+        # a rule's own columns need not be inputs: only what it says is shown
+        shown = self._panel[list(dict.fromkeys([*self.inputs_, *extra]))].copy()
+        shown[RULE] = self.event.on(self._panel)
+        return shown
 
     @property
     def beside_(self) -> Any:
         """The fitted classifier beside the network, None without one."""
-        return None if self._beside is None else self._beside.fitted
+        beside: Beside | None = getattr(self, "_beside", None)
+        return None if beside is None else beside.fitted
 
     @property
     def beside_share_(self) -> float:
         """Its share in the average of the logits, 0 without one."""
-        return 0.0 if self._beside is None or self._corrects else self._beside.share
+        beside: Beside | None = getattr(self, "_beside", None)
+        return 0.0 if beside is None or self._corrects else beside.share
 
     @property
     def _corrects(self) -> bool:
@@ -539,6 +574,13 @@ class EventClassifier(RecordParameters, PanelClassifier):
             until = np.minimum(until, self.n_steps_)
             hits = (exits.cause == 1) & (exits.step <= np.minimum(exits.observed, self.n_steps_))
             events = (exits.weight * hits)[learn].sum()
+            if not events:
+                raise fail(
+                    "no event in the training part",
+                    expected="an event to balance the classes by",
+                    found=f"none behind any of {int(learn.sum())} rows",
+                    advice="Take more stays, or class_weight=None.",
+                )
             weight = float(((exits.weight * until)[learn].sum() - events) / events)
         elif self.class_weight is not None:
             weight = float(self.class_weight)
@@ -607,6 +649,17 @@ def _blocks(layout: Layout) -> Iterator[Ints]:
         stop = max(start + 1, int(np.searchsorted(layout.offsets, most, side="right")) - 1)
         yield np.arange(layout.offsets[start], layout.offsets[stop])
         start = stop
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def _of_series(labels: Labels, layout: Layout) -> Ints:
+    """Whether the event follows an eligible row of each series, (S,)."""
+    ill = np.where(labels.eligible, np.nan_to_num(labels.event), 0.0)
+    result: Ints = np.maximum.reduceat(ill, layout.starts).astype(np.int64)
+    return result
 
 
 def _ready_blocks(rows: Rows) -> Iterator[Ints]:

@@ -24,7 +24,14 @@ from tsforecast.estimators._params import draw_seeds
 from tsforecast.estimators._rows import in_order
 from tsforecast.estimators.features import CausalFeatures
 
-__all__ = ["NEWS2", "BoostedBaseline", "FeatureClassifier", "LastValue", "LogisticBaseline"]
+__all__ = [
+    "NEWS2",
+    "BoostedBaseline",
+    "FeatureClassifier",
+    "LastValue",
+    "LogisticBaseline",
+    "rows_at",
+]
 
 Table = npt.NDArray[np.floating[Any]]  # (n, F), NaN where there is nothing to tell
 
@@ -46,7 +53,7 @@ class _OnTable(PanelClassifier):
         panel = panel[self.inputs_]
         self._learn(panel, layout)
         seed = draw_seeds(self.random_state, 1)[0]
-        rows = _rows_at(self.at, layout, labels.eligible)
+        rows = rows_at(self.at, layout, labels.eligible)
         outcome = labels.event[rows].astype(np.int64)
         if not 0 < outcome.sum() < len(outcome):
             raise fail(
@@ -675,7 +682,7 @@ def _default_features(panel: pd.DataFrame, layout: Layout) -> CausalFeatures:
     return CausalFeatures(static=static, window="6h" if clock else 6)
 
 
-def _rows_at(at: Any, layout: Layout, eligible: npt.NDArray[np.bool_]) -> Ints:
+def rows_at(at: Any, layout: Layout, eligible: npt.NDArray[np.bool_]) -> Ints:
     """Rows to learn from: those eligible, or the newest one of each series up to some time."""
     if isinstance(at, str) and at == "every":
         return np.flatnonzero(eligible)

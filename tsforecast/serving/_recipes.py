@@ -135,7 +135,7 @@ _LINEAR = {
     **_THEIRS,
     "coef_": lambda value, model: (
         isinstance(value, np.ndarray)
-        and value.dtype == np.float64
+        and value.dtype in (np.float64, np.float32)  # as of what it was fitted on
         and value.shape[-1:] == (model.n_features_in_,)
         and bool(np.isfinite(value).all())
     ),
