@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Hashable, Iterator, Sequence
 from numbers import Real
@@ -652,7 +653,7 @@ def _blocks(layout: Layout) -> Iterator[Ints]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(value))
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _of_series(labels: Labels, layout: Layout) -> Ints:
