@@ -50,6 +50,7 @@ __all__ = [
     "Windows",
     "eligible_origins",
     "plan_windows",
+    "windows_per_step",
 ]
 
 _MIN_STEPS = 8  # gradient steps in an epoch, where there is data for them
@@ -354,7 +355,12 @@ def plan_windows(
     """
     per_window = (1 << (min(64, lookback).bit_length() - 1)) if origins == "auto" else origins
     n_windows = -(-n_origins // per_window)
-    return per_window, max(1, min(batch_size, n_windows // _MIN_STEPS))
+    return per_window, windows_per_step(n_windows, batch_size)
+
+
+def windows_per_step(n_windows: int, batch_size: int) -> int:
+    """Give the batch size: smaller than asked for where an epoch would have under eight steps."""
+    return max(1, min(batch_size, n_windows // _MIN_STEPS))
 
 
 class TrainingWindows:

@@ -21,7 +21,7 @@ from tsforecast.data.labels import Labels
 from tsforecast.data.panel import Floats, Ints, Layout, as_panel, layout_of, previous_rows
 from tsforecast.data.pipeline import steps
 from tsforecast.data.stays import StayWindows
-from tsforecast.data.windows import Rows, Shape
+from tsforecast.data.windows import Rows, Shape, windows_per_step
 from tsforecast.estimators._beside import RULE, Beside, logit, offsets
 from tsforecast.estimators._events import PanelClassifier
 from tsforecast.estimators._exits import EventBatches, EventValidation, RowExits
@@ -458,6 +458,7 @@ class EventClassifier(RecordParameters, PanelClassifier):
                 batch_size=training.batch_size,
                 rng=np.random.default_rng(seed),
             )
+            windows.batch_size = windows_per_step(windows.n_windows, training.batch_size)
             n_columns = self._preparation.features.n_columns
             vitals = scale if self.vitals_weight else None
             batches = EventBatches(windows, exits, vitals, n_columns)
