@@ -164,7 +164,7 @@ def report(name, frame, task):
     auroc = by_fold.groupby(["model", "fold"]).apply(lambda f: roc_auc_score(f["event"], f["risk"]))
     say("AUROC by fold", auroc.unstack().assign(mean=auroc.groupby("model").mean()).round(4))
     for method in ("platt", "isotonic"):
-        calibrated = tsf.cross_calibrate(result.frame, method)
+        calibrated = tsf.cross_calibrate(result.frame, method, at=task.at)
         say(f"calibration, {method}", tsf.calibration_summary(calibrated, at=task.at))
     say("calibration, as it came", tsf.calibration_summary(result.frame, at=task.at))
     if name == "2019":
