@@ -66,6 +66,13 @@ def stays(seed: int = 0, lengths=(30, 18, 25), kind: str = "hours") -> pd.DataFr
 # ----------------------------------------------------------------------------- what each one does
 
 
+def test_a_column_in_another_unit_draws_a_warning():
+    panel = pd.DataFrame({"Temp": np.linspace(96, 103, 30), "HR": [0.0] * 14 + [80.0] * 16})
+    with pytest.warns(UserWarning, match="More than half of the values of 'Temp' are out of range"):
+        PlausibleRange().fit(panel)
+    PlausibleRange().fit(tsf.plausible(panel))  # a warning would be an error
+
+
 def test_values_out_of_range_become_missing_and_the_ends_stay():
     panel = pd.DataFrame({"hr": [29.9, 30.0, 75.0, 120.0, 120.1, NAN], "x": [0.0] * 6})
     result = PlausibleRange({"hr": (30, 120)}).fit_transform(panel)

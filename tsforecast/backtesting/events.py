@@ -123,9 +123,9 @@ def event_metrics(
         steps): the newest row of each stay at or before it; stays without one in the 12 h before,
         in or after an event by then, or not eligible there, are out and counted; of an outcome, a
         stay that ended in those 12 h is judged as well, so choose a time that records go beyond.
-        ``"last"``: the
-        last eligible row of each stay, and ``"peak"``: the largest risk of its eligible rows, with
-        the event if any of them has it; both are chosen with hindsight and flatter.
+        ``"last"``: the last eligible row of each stay, and ``"peak"``: the largest risk of its
+        eligible rows, with the event if any of them has it; both are chosen with hindsight and
+        flatter.
     n_boot : int
         Replicates; 0 for none.
     random_state : int

@@ -84,7 +84,9 @@ class EventBacktest:
             Default: ``AlarmPolicy()``.
         alarms_per_patient_day : float, optional
             Budget, where the policy has no threshold: that of each fold is then chosen on the
-            patients of the other folds, and `threshold` in the table is the mean of them.
+            patients of the other folds, and `threshold` in the table is the mean of them. Of folds
+            in order of time (a backtest by `RollingOrigin`) the later ones are among these: fit
+            the policy on earlier patients instead, where the threshold must not know them.
         n_boot, random_state
             As for `alarm_report`.
 

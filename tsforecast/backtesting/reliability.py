@@ -289,7 +289,8 @@ def cross_calibrate(
             advice="Split by patient, SeriesSplit(group=...), and calibrate one run at a time.",
         )
     learned = select(rows, at).row
-    result = frame.copy()
+    wanted = list(dict.fromkeys(["risk", *columns]))
+    mapped = frame[wanted].to_numpy(dtype=np.float64).copy()
     for name, risk, place in zip(rows.models, rows.risk, rows.place):
         # models may stand side by side that have fewer steps, or only the one
         own = [column for column in columns if frame[column].iloc[place].notna().any()] or ["risk"]
@@ -305,8 +306,10 @@ def cross_calibrate(
             others = learned[number[learned] != fold]
             here = number == fold
             table[here] = fit_map(method, risk[others], rows.event[others])(table[here])
-        result.iloc[place, result.columns.get_indexer(own)] = table
-        result.iloc[place, result.columns.get_loc("risk")] = table[:, -1]
+        for column, values in [*zip(own, table.T), ("risk", table[:, -1])]:
+            mapped[place, wanted.index(column)] = values
+    result = frame.copy()
+    result[wanted] = mapped
     return result
 
 

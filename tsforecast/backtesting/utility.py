@@ -216,7 +216,7 @@ def _gains(labels: Any, values: Any) -> tuple[Floats, Floats, Floats]:
 
 def _begins(labels: Any) -> Ints:
     """First row of each patient."""
-    index = getattr(labels, "index", None)
+    index = labels.index if isinstance(labels, pd.Series) else None
     if not isinstance(index, pd.MultiIndex):
         if index is not None and not index.is_monotonic_increasing:
             raise _disordered("an index that falls")

@@ -8,6 +8,7 @@ FillNormal())``.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from numbers import Real
 from typing import Any, Literal
@@ -17,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from tsforecast._checks import bad_parameter, choice, fail
+from tsforecast._checks import bad_parameter, callers_level, choice, fail, first
 from tsforecast.data.panel import Floats, Ints, time_to_ints
 from tsforecast.data.transforms import Columns, PanelTransform, RowNames
 from tsforecast.data.vitals import vital_of
@@ -28,7 +29,7 @@ Bools = npt.NDArray[np.bool_]
 
 _PER_HOUR = 3.6e9  # microseconds
 _MOSTLY_POSITIVE = 0.95  # the rest is dirt, or below the limit of detection
-_FEWEST = 20  # values that tell a skew
+_FEWEST = 20  # values that tell a skew, or another unit
 
 
 class _VitalTransform(PanelTransform):
@@ -108,6 +109,11 @@ class PlausibleRange(_VitalTransform):
     DataError
         In `fit`, if a column that `ranges` names is missing.
 
+    Warns
+    -----
+    UserWarning
+        In `fit`, if most values of a column are out of range, as those of another unit are.
+
     See Also
     --------
     plausible : The same with units mended and a report.
@@ -143,6 +149,17 @@ class PlausibleRange(_VitalTransform):
             limits = [_limits(name, self.ranges.get(name)) for name in self.columns_]
         table = np.array(limits, dtype=np.float64).reshape(-1, 2)
         self._low, self._high = table[:, 0].copy(), table[:, 1].copy()
+        values = panel[self.columns_].to_numpy(dtype=np.float64)
+        out = ((values < self._low) | (values > self._high)).sum(axis=0)
+        known = (~np.isnan(values)).sum(axis=0)
+        many = (2 * out > known) & (known >= _FEWEST)
+        if lost := [name for name, most in zip(self.columns_, many) if most]:
+            warnings.warn(
+                f"More than half of the values of {first(map(repr, lost))} are out of range and "
+                "will be missing. Are they in another unit? plausible(panel) mends units; or give "
+                "ranges=.",
+                stacklevel=callers_level(),
+            )
 
     def _forward(self, values: Floats, column: Hashable, rows: RowNames) -> Floats:
         j = self.columns_.index(column)
