@@ -1,6 +1,6 @@
 """Events of patients on PhysioNet data: recurrent, boosted, both, and NEWS2, on the same folds.
 
-Usage: deterioration.py {2012,2019,map} [--folds 5] [--seeds 3] [--jobs 2] [--keep FOLDER]
+Usage: deterioration.py {2012,2019,map} [--folds 5] [--only N] [--seeds 3] [--jobs 2] [--keep DIR]
 
 2012: in-hospital death, judged at 48 h (set A). 2019: sepsis within 6 h (hospital A), also by the
 challenge's own label and utility. map: MAP < 65 within 6 h (2019, hospital A).
@@ -181,6 +181,7 @@ if __name__ == "__main__":
     parser.add_argument("task", choices=["2012", "2019", "map"])
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", type=int, help="run the first so many of the folds")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="folder for the event frame, read if it is there")
     args = parser.parse_args()
@@ -190,7 +191,7 @@ if __name__ == "__main__":
     else:
         parts = joblib.Parallel(n_jobs=args.jobs)(
             joblib.delayed(run_fold)(args.task, number, args.folds, args.seeds)
-            for number in range(args.folds)
+            for number in range(args.only or args.folds)
         )
         whole = pd.concat(parts, ignore_index=True)
         if kept is not None:
