@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from typing import Any
 
 import numpy as np
@@ -231,6 +232,16 @@ def test_patients_whom_the_model_has_seen_are_counted_in_a_warning():
     model = wrong().fit(PANEL)
     with pytest.warns(UserWarning, match="400 of 400 series have the names of some that the"):
         recalibrate(model, PANEL)
+
+
+def test_patients_whom_the_model_has_seen_are_counted_where_it_is_judged_by_them():
+    model = wrong().fit(PANEL)
+    some = pd.concat([PANEL.loc[:9], panel_of(20, 9, first=10_000)])
+    with pytest.warns(UserWarning, match="10 of 30 series have the names of some that the"):
+        event_frame(model, some)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        event_frame(model, panel_of(20, 9, first=10_000))
 
 
 def test_a_local_panel_needs_no_column_for_the_group():

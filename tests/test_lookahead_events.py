@@ -74,7 +74,9 @@ def told_by_the_event(panel: pd.DataFrame) -> pd.Series:
 def test_an_honest_event_estimator_passes(name: str) -> None:
     severe = PANEL["deterioration"].groupby(level=0).transform("max")
     report = check_no_lookahead(HONEST[name], PANEL.assign(severe=severe))
-    assert (report["compared"] > 300).all()
+    assert (report["compared"].drop("alone") > 300).all()
+    assert report["compared"]["alone"] > 50
+    assert report["largest_change"]["alone"] <= 1e-6
     assert (report["largest_change"][["values", "missing"]] == 0).all()
     columns = 7 if name == "boosted" else 1
     assert report["compared"].iloc[0] % columns == 0
@@ -105,7 +107,9 @@ def test_a_fitted_estimator_is_checked_as_it_is() -> None:
     model = tsf.LastValue("sbp", **TASK).fit(PANEL)
     report = check_no_lookahead(FrozenEstimator(model), PANEL, cutoff="10h")
     early = PANEL.index.get_level_values(1) <= pd.Timedelta("10h")
-    assert (report["compared"] == early.sum()).all()
+    assert (report["compared"].drop("alone") == early.sum()).all()
+    some = early[np.isin(PANEL.index.codes[0], [0, 4, 9, 14, 19])]
+    assert report["compared"]["alone"] == some.sum()
 
 
 def test_features_that_look_ahead_are_caught_behind_a_classifier() -> None:
@@ -117,6 +121,31 @@ def test_features_that_look_ahead_are_caught_behind_a_classifier() -> None:
     model = tsf.LogisticBaseline(**TASK, features=WholeRecord(["sbp"], history=False))
     with pytest.raises(LookaheadError, match="'sbp'"):
         check_no_lookahead(model, PANEL)
+
+
+def mean_of_others(panel: pd.DataFrame) -> pd.Series:
+    """Mean over the other stays at the same hour since admission; all of them up to the cutoff."""
+    at_hour = panel["sbp"].groupby(level=1)
+    total, known = at_hour.transform("sum"), at_hour.transform("count")
+    own, mine = panel["sbp"].fillna(0.0), panel["sbp"].notna()
+    return ((total - own) / (known - mine).clip(lower=1)).fillna(0.0)
+
+
+def test_a_leak_between_patients_is_caught() -> None:
+    with pytest.raises(LookaheadError, match="looks at other series .mode 'alone'") as caught:
+        check_no_lookahead(LeakyRisk(mean_of_others), PANEL)
+    assert "the other series move" in str(caught.value)
+    with pytest.raises(LookaheadError, match="mode 'alone'"):  # a fitted one as well
+        check_no_lookahead(FrozenEstimator(LeakyRisk(mean_of_others).fit(PANEL)), PANEL)
+
+
+def test_where_there_is_one_stay_nothing_is_said_of_others() -> None:
+    one = PANEL.droplevel(0).iloc[:20]
+    own = LeakyRisk(lambda panel: panel["sbp"].fillna(0.0))
+    for panel in (one, PANEL.loc[PANEL.index.unique(0)[:1]]):
+        report = check_no_lookahead(own, panel)
+        assert report["note"]["alone"] == "there is one series only"
+        assert report["compared"]["alone"] == 0 and report["compared"]["append"] > 0
 
 
 def test_every_row_up_to_the_cutoff_is_compared() -> None:

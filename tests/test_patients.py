@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 from simulated_stays import simulate_stays
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
@@ -272,6 +274,54 @@ def test_alarms_take_the_threshold_of_each_fold_from_the_other_folds():
         one.alarms(alarms_per_patient_day=2)
 
 
+def test_thresholds_of_folds_in_order_of_time_come_from_earlier_folds_alone():
+    panel = make_panel(90, kind="dates")
+    result = backtest_events(MODELS, panel, RollingOrigin(3, 120))
+    assert result.in_time_order
+    policy, frame = AlarmPolicy(silence="2h"), result.frame
+    table = result.alarms(policy, alarms_per_patient_day=2, n_boot=0)
+    flags, levels = [], []
+    for fold in (1, 2):
+        own = frame["fold"] == fold
+        known = frame[(frame["fold"] < fold) & (frame["time"] < frame["time"][own].min())]
+        fitted = policy.fit(known, alarms_per_patient_day=2)
+        flags.append(fitted.apply(frame[own]))
+        levels.append(fitted.threshold["logit"])
+    judged = frame[frame["fold"] > 0]
+    expected = alarm_report(judged, pd.concat(flags).loc[judged.index], n_boot=0)
+    pd.testing.assert_frame_equal(
+        pd.DataFrame(table.drop(columns="threshold")),
+        pd.DataFrame(expected.drop(columns="threshold")),
+    )
+    assert table.loc["logit", "threshold"] == pytest.approx(np.mean(levels))
+    out = frame[(frame["fold"] == 0) & (frame["model"] == "logit")]
+    stays = out["series"].nunique()
+    assert f"first fold has none and is left out: {stays} stays, {len(out)} rows" in repr(table)
+    # what the last fold holds does not reach the thresholds
+    altered = frame.assign(risk=frame["risk"].where(frame["fold"] < 2, frame["risk"] / 2))
+    again = EventBacktest(altered, in_time_order=True)
+    other = again.alarms(policy, alarms_per_patient_day=2, n_boot=0)
+    np.testing.assert_array_equal(other["threshold"], table["threshold"])
+    one = EventBacktest(frame[frame["fold"] == 0], in_time_order=True)
+    with pytest.raises(DataError, match="two folds or more"):
+        one.alarms(alarms_per_patient_day=2)
+
+
+def test_exclusions_are_told_where_they_count_the_tested_rows_alone():
+    panel = make_panel(60, kind="dates")
+    stays = panel.index.get_level_values("stay")
+    for stay in ("s00", "s59"):  # on from the first row: one stay before the date, one after it
+        panel.loc[stays == stay, "event"] = 1.0
+    model = {"m": Logit()}
+    whole = backtest_events(model, panel, SeriesSplit(3, random_state=0)).frame
+    assert whole.attrs["excluded"] == event_within(panel, "event", 4).attrs["excluded"]
+    assert {"s00", "s59"} <= set(whole.attrs["left_censored"])
+    part = backtest_events(model, panel, "2020-01-11 10:00").frame
+    assert "excluded" not in part.attrs
+    assert "s59" in part.attrs["left_censored"]
+    assert set(part.attrs["left_censored"]) <= set(part["series"])
+
+
 def test_a_fitted_model_is_judged_on_new_patients():
     train, new = make_panel(40), make_panel(30, seed=1).rename(index=lambda s: f"n{s}", level=0)
     model = Logit().fit(train)
@@ -283,6 +333,19 @@ def test_a_fitted_model_is_judged_on_new_patients():
     assert list(event_metrics(both, n_boot=0).index) == ["here", "Logit"]
     with pytest.raises(ValueError, match="unfitted"):
         backtest_events({"m": FrozenEstimator(model)}, new, SeriesSplit(2))
+
+
+def test_stays_that_were_fitted_on_are_counted_and_a_backtest_is_silent():
+    panel = simulate_stays(80, competing=0.3, seed=0).panel
+    some = panel[panel.index.get_level_values(0) < 30]
+    model = LastValue("x", event="event", competing="exit", horizon=6)
+    fitted = clone(model).fit(some)
+    with pytest.warns(UserWarning, match="30 of 80 series have the names of some that the est"):
+        event_frame(fitted, panel)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        event_frame(fitted, panel.drop(some.index))
+        backtest_events({"x": model}, panel, SeriesSplit(2, random_state=0))
 
 
 def test_one_series_without_a_name_is_series_0():

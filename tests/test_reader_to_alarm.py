@@ -13,6 +13,9 @@ from sklearn.pipeline import make_pipeline
 import tsforecast as tsf
 from tsforecast.backtesting.nuisance import nuisance_report
 
+# other patients, under the names of those that were fitted on
+pytestmark = pytest.mark.filterwarnings("ignore:40 of 40 series have the names of some")
+
 COLUMNS = [
     *["HR", "O2Sat", "Temp", "SBP", "MAP", "DBP", "Resp", "EtCO2", "BaseExcess", "HCO3", "FiO2"],
     *["pH", "PaCO2", "SaO2", "AST", "BUN", "Alkalinephos", "Calcium", "Chloride", "Creatinine"],
@@ -85,7 +88,8 @@ def path(folders):
     calibrated = tsf.CalibratedEvents(model, method="platt", size=0.3, random_state=0)
     with pytest.warns(UserWarning, match="columns hold no value"):  # that nobody has measured
         calibrated.fit(panel)
-    frame = tsf.event_frame(calibrated, panel, name="m")
+    with pytest.warns(UserWarning, match="that the estimator has been fitted on"):
+        frame = tsf.event_frame(calibrated, panel, name="m")
     return calibrated, tsf.AlarmPolicy(silence="6h").fit(frame, alarms_per_patient_day=1.0)
 
 

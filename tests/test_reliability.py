@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -426,6 +428,18 @@ def test_more_local_patients_calibrate_better():
     enough = curve.attrs["enough"]["model"]
     assert enough in (100, 300)
     assert f"model: {enough} local patients are enough" in repr(curve)
+
+
+def test_the_curve_of_local_patients_keeps_to_the_rows_that_are_asked_for():
+    site = stays(400)
+    last = site.groupby("series", sort=False).tail(1)
+    options: dict[str, Any] = {"sizes": [50, 200], "n_draws": 5}
+    found = local_patients_curve(site, at="last", **options)
+    expected = local_patients_curve(last, **options)
+    pd.testing.assert_frame_equal(pd.DataFrame(found), pd.DataFrame(expected))
+    assert not found["brier"].equals(local_patients_curve(site, **options)["brier"])
+    with pytest.raises(ValueError, match="'at': expected 'every', 'last' or a time"):
+        local_patients_curve(site, at="peak", **options)
 
 
 def test_of_few_patients_the_intercept_alone_learns_more():

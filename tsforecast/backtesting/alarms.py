@@ -529,6 +529,9 @@ def alarm_report(
     n_alarms, n_unjudged, n_events, n_caught, patient_days
         Counts. Unjudged alarms are those whose horizon the record does not reach.
 
+    Alarms count, and so does the time, at all rows at risk: also at those that other scores leave
+    out as they have too little history (`min_history`).
+
     Examples
     --------
     >>> import pandas as pd

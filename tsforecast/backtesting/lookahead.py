@@ -26,13 +26,14 @@ from tsforecast.data.panel import (
 
 __all__ = ["LookaheadError", "check_no_lookahead"]
 
-Mode = Literal["values", "missing", "truncate", "append"]
+Mode = Literal["values", "missing", "truncate", "append", "alone"]
 Cells = npt.NDArray[np.bool_]
 
 _KEYS = ("model", "series", "cutoff", "step", "target")
 _TOLERANCE = 1e-6  # of a column's largest value, where the number of rows differs
 _APPENDED = 7
 _CUTOFFS = 5
+_ALONE = 5  # series that are predicted each by itself
 _ADVICE: dict[Mode, str] = {
     "values": "Look for a centred window, a backfill, or statistics of all rows.",
     "missing": "Its values alone move nothing: look at how missing values are counted or filled.",
@@ -40,6 +41,7 @@ _ADVICE: dict[Mode, str] = {
     "rows.",
     "append": "Look for the length of the panel, positions from its end, or statistics of all "
     "rows.",
+    "alone": "Look for statistics over series: what is learned of others belongs into fit.",
 }
 
 
@@ -64,6 +66,9 @@ def check_no_lookahead(
     must stay the same: every value is altered (``"values"``), half of the values are removed and
     half of the missing ones filled (``"missing"``), the rows are cut off (``"truncate"``), and
     rows are added at the end of each series (``"append"``).
+
+    An event estimator (``predict_risk``) is also given a few series each by itself (``"alone"``):
+    the risk of a patient may not hang on who else is in the panel.
 
     Parameters
     ----------
@@ -98,7 +103,8 @@ def check_no_lookahead(
     Raises
     ------
     LookaheadError
-        If a result moves. It names the column and the first time from which it leaks.
+        If a result moves. It names the column and the first time from which it leaks, or the
+        series that moves without the others.
     ValueError
         If there is nothing to compare, or two runs on the same panel differ.
     TypeError
@@ -107,7 +113,7 @@ def check_no_lookahead(
     Notes
     -----
     Results must be equal to the last bit where values are altered or removed, and to 1e-6 of
-    their largest where the number of rows changes. Columns that the subject names in its
+    their largest where the number of rows or series changes. Columns that the subject names in its
     parameter `future` are left as they are for the `horizon` rows that it may know, those in
     `static` and `group`, and categories, everywhere. Values that are positive, whole or 0 and 1
     stay so. Of facts only floats are altered and removed: whole numbers may be keys.
@@ -116,9 +122,10 @@ def check_no_lookahead(
     weights of one epoch.
 
     What it cannot see: an estimator without ``forecast_origins`` is only ever given the rows up
-    to a cutoff, so that the check is trivial. Where a function's cutoffs move with the length of
-    the panel, as those of `RollingOrigin` do, other models are fitted, and the last two modes
-    are left out.
+    to a cutoff, so that the check is trivial. Other subjects than event estimators may look at all
+    series up to the cutoff, as panels of prices are made to. Where a function's cutoffs move with
+    the length of the panel, as those of `RollingOrigin` do, other models are fitted, and the modes
+    ``"truncate"`` and ``"append"`` are left out.
 
     Examples
     --------
@@ -174,6 +181,7 @@ def check_no_lookahead(
             advice="Choose a later cutoff.",
         )
     moves = "cutoff" in base.index.names and what == "function"
+    by_row = what == "estimator" and hasattr(subject, "predict_risk")
     rng = np.random.default_rng(random_state)
     if available is None:
         changes = _Changes.of_panel(subject, panel, later, rng)
@@ -181,8 +189,20 @@ def check_no_lookahead(
         changes = _Changes.of_facts(panel, time, available, later, rng)
     report: list[tuple[Mode, int, float, str]] = []
     for mode in _ADVICE:
+        if mode == "alone" and not by_row:
+            continue
+        expected = base
         try:
-            other = protected(changes.panel(mode))
+            if mode == "alone":
+                some = _some_series(panel, later)
+                if not some:
+                    report.append((mode, 0, 0.0, "there is one series only"))
+                    continue
+                other = pd.concat([protected(one) for one in some]).sort_index()
+                names = other.index.get_level_values(0)
+                expected = base[base.index.get_level_values(0).isin(names)]
+            else:
+                other = protected(changes.panel(mode))
         except ValueError as error:
             if mode != "missing" or panel.isna().any(axis=None):
                 raise
@@ -192,7 +212,7 @@ def check_no_lookahead(
         if moves and not exact and not _same_cutoffs(base, other, mode):
             report.append((mode, 0, 0.0, "the cutoffs move with the length of the panel"))
             continue
-        difference = _Difference.of(base, other, exact=exact, shared=moves and not exact)
+        difference = _Difference.of(expected, other, exact=exact, shared=moves and not exact)
         if difference.moved.any():
             if _Difference.of(base, protected(panel), exact=True).moved.any():
                 raise bad_parameter(
@@ -200,6 +220,12 @@ def check_no_lookahead(
                     expected="the same result from the same panel",
                     found="two that differ",
                     advice="Set its random_state.",
+                )
+            if mode == "alone":
+                raise LookaheadError(
+                    f"the {what} looks at other series (mode 'alone'): expected results at or "
+                    f"before {cutoff} that are the same for a series by itself, found that the "
+                    f"other series move {difference}. {_ADVICE[mode]}"
                 )
             source = _source(changes, mode, protected, base) if exact else "the number of rows"
             rows, advice = "later rows", _ADVICE[mode]
@@ -300,6 +326,16 @@ def _default_cutoff(panel: pd.DataFrame, result: Any) -> Any:
             return cutoffs[(len(cutoffs) - 1) // 2]
     stamps = layout_of(panel).time.unique().sort_values()
     return stamps[max(0, 2 * len(stamps) // 3 - 1)]
+
+
+def _some_series(panel: pd.DataFrame, later: Cells) -> list[pd.DataFrame]:
+    """A few series with rows up to the cutoff, each by itself; none where there is one only."""
+    layout = layout_of(panel)
+    if layout.n_series < 2:
+        return []
+    known = np.flatnonzero(~later[layout.starts])
+    chosen = known[np.unique(np.linspace(0, len(known) - 1, _ALONE).astype(int))]
+    return [panel.iloc[layout.starts[s] : layout.stops[s]] for s in chosen]
 
 
 def _protected(result: Any, cutoff: Any, time: pd.Index) -> pd.DataFrame:

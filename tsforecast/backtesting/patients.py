@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +13,7 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
-from tsforecast._checks import DataError, bad_parameter, fail, first
+from tsforecast._checks import DataError, bad_parameter, callers_level, fail, first
 from tsforecast._progress import progress_bar
 from tsforecast.backtesting.alarms import AlarmPolicy, alarm_report
 from tsforecast.backtesting.eventframe import At, Bools, EventRows, event_rows
@@ -42,10 +43,14 @@ class EventBacktest:
     measured : ndarray of bool, shape (N, C), optional
         Whether each column was measured at the rows of a model: what the nuisance lines of
         `metrics` come from. None: there are no such lines.
+    in_time_order : bool
+        Whether each fold was admitted after the ones before it, as in a backtest by
+        `RollingOrigin`: thresholds of alarms are then chosen on earlier folds alone.
     """
 
     frame: pd.DataFrame
     measured: Bools | None = field(default=None, repr=False)
+    in_time_order: bool = False
 
     def metrics(
         self, at: At = "every", *, n_boot: int = 1000, random_state: int = 0
@@ -85,8 +90,9 @@ class EventBacktest:
         alarms_per_patient_day : float, optional
             Budget, where the policy has no threshold: that of each fold is then chosen on the
             patients of the other folds, and `threshold` in the table is the mean of them. Of folds
-            in order of time (a backtest by `RollingOrigin`) the later ones are among these: fit
-            the policy on earlier patients instead, where the threshold must not know them.
+            in order of time (a backtest by `RollingOrigin`) it is chosen on what the earlier ones
+            held before the fold begins; the first fold, which has none, is left out, and the
+            header counts it.
         n_boot, random_state
             As for `alarm_report`.
 
@@ -123,17 +129,31 @@ class EventBacktest:
         models = list(dict.fromkeys(self.frame["model"]))
         alarms = pd.Series(False, index=self.frame.index, name="alarm")
         levels = []
-        for fold in folds.unique():
+        words = "each chosen on the other folds"
+        judged = np.ones(len(folds), dtype=bool)
+        if self.in_time_order:
+            judged = (folds != folds.min()).to_numpy()
+            first_fold = self.frame[~judged & (self.frame["model"] == models[0])]
+            words = (
+                "each chosen on the earlier folds; the first fold has none and is left out: "
+                f"{first_fold['series'].nunique():,} stays, {len(first_fold):,} rows"
+            )
+        for fold in folds[judged].unique():
             own = folds == fold
-            fitted = policy.fit(self.frame[~own], alarms_per_patient_day=alarms_per_patient_day)
+            others = ~own
+            if self.in_time_order:
+                time = self.frame["time"]
+                others = (folds < fold) & (time < time[own].min())
+            fitted = policy.fit(self.frame[others], alarms_per_patient_day=alarms_per_patient_day)
             alarms[own] = fitted.apply(self.frame[own])
             levels.append([fitted._threshold_of(name) for name in models])
-        table = alarm_report(self.frame, alarms, n_boot=n_boot, random_state=random_state)
+        table = alarm_report(
+            self.frame[judged], alarms[judged], n_boot=n_boot, random_state=random_state
+        )
         table["threshold"] = np.mean(levels, axis=0)
         table.attrs["header"] = [
             *table.attrs["header"],
-            f"thresholds for {alarms_per_patient_day:g} alarms per patient-day, each chosen on the "
-            "other folds",
+            f"thresholds for {alarms_per_patient_day:g} alarms per patient-day, {words}",
         ]
         return table
 
@@ -208,8 +228,10 @@ def backtest_events(
 
     With a date or `RollingOrigin` a patient who was there before stays with the training rows:
     later stays of such patients are not judged, and are counted in
-    ``frame.attrs["known_before"]``. What follows the date is unknown to the fit; a stay that goes
-    on beyond it is censored there, and left out of training where the label is its outcome.
+    ``frame.attrs["known_before"]``. ``frame.attrs["excluded"]`` of `event_within` is there only
+    where all rows of the panel are tested. What follows the date is unknown to the fit; a stay
+    that goes on beyond it is censored there, and left out of training where the label is its
+    outcome.
 
     Examples
     --------
@@ -265,11 +287,11 @@ def backtest_events(
                 parts[name].append(part.assign(fold=fold))
                 bar.update()
     frame = pd.concat([part for of_model in parts.values() for part in of_model], ignore_index=True)
-    frame.attrs = {**labels.attrs, "known_before": known_before}
+    frame.attrs = {**_tested_attrs(labels, layout, order), "known_before": known_before}
     hidden = {name for model in models.values() for name in _hidden(model, panel)}
     out = hidden if group is None else hidden | {group}
     measured = panel.drop(columns=list(out)).notna().to_numpy()[np.concatenate(order)]
-    return EventBacktest(frame, measured)
+    return EventBacktest(frame, measured, in_time_order=isinstance(cv, RollingOrigin))
 
 
 def event_frame(
@@ -282,7 +304,8 @@ def event_frame(
 ) -> pd.DataFrame:
     """Set the risks of a fitted event estimator beside what happened.
 
-    To judge a model by patients that it has not seen, as those of another hospital.
+    To judge a model by patients that it has not seen, as those of another hospital. Stays with
+    the names of some that it has been fitted on are counted in a warning.
 
     Parameters
     ----------
@@ -336,9 +359,25 @@ def event_frame(
     _require_columns(panel, group, keep)
     name = type(model).__name__ if name is None else name
     labels = _labels(name, model, panel)
+    warn_of_seen(model, layout_of(panel))
     frame = _risks(name, model, panel, labels, group, keep)
     frame.attrs = dict(labels.attrs)
     return frame
+
+
+def warn_of_seen(model: Any, layout: Layout) -> None:
+    """Warn where series have the names of some that a fitted event estimator has been fitted on.
+
+    A model that cannot tell, by ``_seen_in_fit(layout)``, draws no warning.
+    """
+    seen = getattr(model, "_seen_in_fit", None)
+    n_seen = 0 if seen is None or layout.ids is None else int(seen(layout).sum())
+    if n_seen:
+        warnings.warn(
+            f"{n_seen} of {layout.n_series} series have the names of some that the estimator "
+            "has been fitted on: if they are the same, its risks are too good there.",
+            stacklevel=callers_level(),
+        )
 
 
 # ------------------------------------------------------------------------------------------ checks
@@ -528,6 +567,20 @@ def _hidden(model: Any, panel: pd.DataFrame) -> list[Hashable]:
         for name in named
         if name is not None and isinstance(name, Hashable) and name in panel.columns
     ]
+
+
+def _tested_attrs(labels: pd.DataFrame, layout: Layout, tested: list[Ints]) -> dict[Hashable, Any]:
+    """What the labels of the panel say that is true of the tested rows alone."""
+    rows = np.concatenate(tested)
+    attrs = dict(labels.attrs)
+    if len(rows) == layout.n_rows:  # no row is tested twice
+        return attrs
+    attrs.pop("excluded", None)
+    if "left_censored" in attrs:
+        names = layout.names()
+        here = {names[series] for series in np.unique(layout.codes()[rows])}
+        attrs["left_censored"] = [name for name in attrs["left_censored"] if name in here]
+    return attrs
 
 
 def _labels(name: str, model: Any, panel: pd.DataFrame) -> pd.DataFrame:

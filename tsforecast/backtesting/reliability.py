@@ -319,6 +319,7 @@ def local_patients_curve(
     sizes: Sequence[int] = (25, 50, 100, 200, 400, 800),
     *,
     method: str = "platt",
+    at: At = "every",
     n_draws: int = 50,
     n_bins: int = 10,
     random_state: int = 0,
@@ -340,6 +341,8 @@ def local_patients_curve(
         left out, with a warning.
     method : {"platt", "temperature", "isotonic", "intercept"}
         See `CalibratedEvents`. Of few patients ``"intercept"`` learns most.
+    at : "every", "last" or a time
+        Rows that the maps are fitted on and judged by, as of `reliability`.
     n_draws : int
         Draws for each size.
     n_bins : int
@@ -395,7 +398,7 @@ def local_patients_curve(
     wanted = sorted({positive_int("sizes", size) for size in sizes})
     n_draws, n_bins = positive_int("n_draws", n_draws), positive_int("n_bins", n_bins)
     positive_int("random_state", random_state, least=0)
-    chosen, models, selection = _judged(frame, "every")
+    chosen, models, selection = _judged(frame, at)
     n_patients = selection.n_patients
     fitting = [size for size in wanted if size <= 0.8 * n_patients]
     if not fitting:

@@ -638,7 +638,7 @@ _ITEMS: dict[int, str] = {
     51265: "platelets",
     51300: "wbc",
     51301: "wbc",
-    51274: "pt",
+    51274: "prothrombin_time",
     51237: "inr",
     51275: "ptt",
     51214: "fibrinogen",

@@ -60,7 +60,8 @@ class Vital:
     low, high : float
         Lowest and highest value that can be true of an adult, both included.
     aliases : tuple of str
-        Other names; capitals, blanks and punctuation make no difference.
+        Other names; capitals, blanks and punctuation make no difference, but to names of one or
+        two letters, whose capitals must be those given here: ``pt`` may number patients.
     log : bool
         Whether it is positive and skewed, so that its logarithm is the better input.
     slips : tuple of Slip
@@ -132,7 +133,7 @@ _TABLE = (
         "1/min",
         10,
         300,
-        ("HR", "Heart Rate", "Pulse", "Pulse Rate", "8867-4"),
+        ("HR", "hr", "Heart Rate", "Pulse", "Pulse Rate", "8867-4"),
         source=_SENSOR,
     ),
     Vital(
@@ -140,7 +141,7 @@ _TABLE = (
         "1/min",
         1,
         80,
-        ("Resp", "RespRate", "RR", "Respiratory Rate", "Respiratory Rate (Total)", "9279-1"),
+        ("Resp", "RespRate", "RR", "rr", "Respiratory Rate", "Respiratory Rate (Total)", "9279-1"),
         source=_SENSOR,
     ),
     Vital(
@@ -264,7 +265,7 @@ _TABLE = (
     Vital("urine", "mL", 0, 10_000, ("Urine output", "UrineOutput"), source=_BODY),
     Vital("weight", "kg", 20, 400, ("Admission Weight (Kg)", "Daily Weight"), source=_BODY),
     Vital("height", "cm", 120, 230, ("Height (cm)",), slips=_HEIGHT, source=_BODY),
-    Vital("ph", "pH", 6.5, 8.0, ("Arterial pH", "2744-1"), slips=_PH, source=_ASSAY),
+    Vital("ph", "pH", 6.5, 8.0, ("pH", "PH", "Arterial pH", "2744-1"), slips=_PH, source=_ASSAY),
     Vital("paco2", "mmHg", 5, 250, ("pCO2", "Arterial CO2 Pressure"), source=_ASSAY),
     Vital("pao2", "mmHg", 10, 760, ("pO2", "Arterial O2 pressure"), log=True, source=_ASSAY),
     Vital("base_excess", "mmol/L", -50, 50, ("BaseExcess", "BE"), source=_ASSAY),
@@ -328,7 +329,7 @@ _TABLE = (
     Vital("hematocrit", "%", 5, 75, ("Hct", "4544-3"), slips=(_HEMATOCRIT,), source=_ASSAY),
     Vital("platelets", "1e9/L", 1, 3000, ("Platelet Count", "777-3"), log=True, source=_ASSAY),
     Vital("ptt", "s", 10, 200, ("aPTT",), log=True, source=_ASSAY),
-    Vital("pt", "s", 5, 200, ("Prothrombin time",), log=True, source=_ASSAY),
+    Vital("prothrombin_time", "s", 5, 200, ("PT",), log=True, source=_ASSAY),
     Vital("inr", "ratio", 0.5, 25, ("INR(PT)",), log=True, source=_ASSAY),
     Vital("fibrinogen", "mg/dL", 10, 2000, ("Fibrinogen, Functional",), log=True, source=_ASSAY),
 )
@@ -342,7 +343,9 @@ def vital_of(name: Hashable) -> Vital | None:
     Parameters
     ----------
     name : hashable
-        A column's name: capitals, blanks and punctuation make no difference.
+        A column's name: blanks and punctuation make no difference, nor do capitals in names of
+        three letters or more. ``K`` is potassium and ``PT`` the prothrombin time, ``k`` and ``pt``
+        are left alone.
 
     Returns
     -------
@@ -358,7 +361,8 @@ def vital_of(name: Hashable) -> Vital | None:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    letters = re.sub(r"[^a-zA-Z0-9]", "", name)
+    return letters if len(letters) <= 2 else letters.lower()  # "pt", "k" are names of much else
 
 
 @cache

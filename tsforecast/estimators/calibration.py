@@ -12,7 +12,8 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from tsforecast._checks import bad_parameter, callers_level, choice, fail, positive_int
+from tsforecast._checks import bad_parameter, choice, fail, positive_int
+from tsforecast.backtesting.patients import warn_of_seen
 from tsforecast.backtesting.reliability import risk_columns
 from tsforecast.backtesting.risk_maps import METHODS, RiskMap, fit_map
 from tsforecast.data.labels import Labels
@@ -183,7 +184,7 @@ class CalibratedEvents(PanelClassifier):
         risk = np.full(layout.n_rows, np.nan)
         if self._frozen:
             self.estimator_ = self.estimator
-            self._warn_of_seen(layout)
+            warn_of_seen(self.estimator, layout)
             risk = self._raw(self.estimator, panel)
         else:
             for held in self._held(panel, layout, labels):
@@ -231,16 +232,6 @@ class CalibratedEvents(PanelClassifier):
             warnings.simplefilter("ignore", UserWarning)
             for _, held in folds.split(np.empty((len(outcome), 0)), outcome):
                 yield np.isin(group, held)
-
-    def _warn_of_seen(self, layout: Layout) -> None:
-        seen = getattr(self.estimator, "_seen_in_fit", None)
-        n_seen = 0 if seen is None or layout.ids is None else int(seen(layout).sum())
-        if n_seen:
-            warnings.warn(
-                f"{n_seen} of {layout.n_series} series have the names of some that the estimator "
-                "has been fitted on: if they are the same, its risks are too good there.",
-                stacklevel=callers_level(),
-            )
 
 
 def recalibrate(model: Any, local_panel: pd.DataFrame, method: Method = "platt") -> Any:
