@@ -22,7 +22,7 @@ from tsforecast.estimators._base import _kind, _span, series_key
 from tsforecast.estimators._rows import in_order
 from tsforecast.estimators._searched import refuse_foreign_split
 
-__all__ = ["PanelClassifier", "even_risk", "risk_frame"]
+__all__ = ["PanelClassifier", "even_risk", "ill_series", "risk_frame"]
 
 # columns of the public sets that are known after the stay, or after the row: no inputs by default
 _TOLD_AFTERWARDS = (
@@ -339,8 +339,7 @@ class PanelClassifier(ClassifierMixin, BaseEstimator):
         self, panel: pd.DataFrame, layout: Layout, labels: Labels, size: float, seed: int
     ) -> Bools:
         """Draw series for validation, (S,): whole groups, with their share of the events."""
-        ill = np.where(labels.eligible, np.nan_to_num(labels.event), 0.0)
-        outcome = np.maximum.reduceat(ill, layout.starts).astype(np.int64)
+        outcome = ill_series(labels, layout)
         return held_out_series(self._groups(panel, layout), size, seed, stratify=outcome)
 
     @abstractmethod
@@ -358,6 +357,13 @@ def risk_frame(risk: Floats, index: pd.Index) -> pd.DataFrame:
     n_steps = risk.shape[1]
     steps = {f"risk_{k}": risk[:, k - 1] for k in range(1, n_steps + 1)} if n_steps > 1 else {}
     return pd.DataFrame({"risk": risk[:, -1], **steps}, index=index)
+
+
+def ill_series(labels: Labels, layout: Layout) -> Ints:
+    """Whether the event follows an eligible row of each series, (S,)."""
+    ill = np.where(labels.eligible, np.nan_to_num(labels.event), 0.0)
+    result: Ints = np.maximum.reduceat(ill, layout.starts).astype(np.int64)
+    return result
 
 
 def even_risk(risk: Floats, n_steps: int) -> Floats:

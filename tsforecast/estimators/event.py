@@ -23,7 +23,7 @@ from tsforecast.data.pipeline import steps
 from tsforecast.data.stays import StayWindows
 from tsforecast.data.windows import Rows, Shape, windows_per_step
 from tsforecast.estimators._beside import RULE, Beside, logit, offsets
-from tsforecast.estimators._events import PanelClassifier
+from tsforecast.estimators._events import PanelClassifier, ill_series
 from tsforecast.estimators._exits import EventBatches, EventValidation, RowExits
 from tsforecast.estimators._params import RecordParameters, draw_seeds
 from tsforecast.estimators._preparation import Preparation
@@ -428,7 +428,7 @@ class EventClassifier(RecordParameters, PanelClassifier):
         self._beside = None if self.beside is None else Beside.like(self.beside, self)
         offset, own = np.zeros(layout.n_rows), None
         if self._beside is not None:
-            ill = _of_series(labels, layout)
+            ill = ill_series(labels, layout)
             groups = self._groups(panel, layout)
             own = self._beside.fit(self._shown(), layout, held, groups, ill, seeds[0])
             if self._corrects:
@@ -655,13 +655,6 @@ def _blocks(layout: Layout) -> Iterator[Ints]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _of_series(labels: Labels, layout: Layout) -> Ints:
-    """Whether the event follows an eligible row of each series, (S,)."""
-    ill = np.where(labels.eligible, np.nan_to_num(labels.event), 0.0)
-    result: Ints = np.maximum.reduceat(ill, layout.starts).astype(np.int64)
-    return result
 
 
 def _ready_blocks(rows: Rows) -> Iterator[Ints]:
