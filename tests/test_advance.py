@@ -18,6 +18,7 @@ from tsforecast.estimators.baselines import (
     RandomWalk,
     SeasonalNaive,
 )
+from tsforecast.estimators.garch import GARCH
 from tsforecast.estimators.regression import LagRegressor
 from tsforecast.estimators.volatility import HAR
 
@@ -30,6 +31,8 @@ MODELS = {
     "ewma that is naive": EWMA(horizon=H, alpha=1.0),
     "walk": RandomWalk(horizon=H),
     "har": HAR(horizon=H, lags=(1, 3, 8)),
+    "garch": GARCH(horizon=H, o=1, mean="zero"),
+    "garch of higher order": GARCH(horizon=H, p=2, o=2, q=3, distribution="skewt"),
 }
 every_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
 

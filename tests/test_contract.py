@@ -44,7 +44,40 @@ ESTIMATORS = {
     "ewma": tsf.EWMA(**SAME),
     "random walk": tsf.RandomWalk(**SAME),
     "har": tsf.HAR(**SAME, lags=(1, 3)),
+    "har by series": tsf.HAR(**SAME, lags=(1, 3), past=["x", "z"], by="series"),
+    "log har": tsf.LogHAR(**SAME, lags=(1, 3)),
+    "log har with all terms": tsf.LogHAR(
+        **SAME, lags=(1, 3), returns="z", semivariance=("x", "n"), quarticity="x", past=["f"]
+    ),
+    "filtered ewma": tsf.FilteredHistorical(tsf.EWMA(target="x"), **SAME),
+    "filtered network": tsf.FilteredHistorical(
+        network(
+            target="x",
+            past=["z"],
+            transform=tsf.Log(),
+            head=tsf.Point("qlike"),
+            training=tsf.Training(max_epochs=1, validation=None, origins=4),
+        ),
+        **SAME,
+        centre="zero",
+        by="all",
+    ),
+    "garch": tsf.GARCH(target="z", horizon=H, o=1, distribution="t"),
+    "garch of a variance": tsf.GARCH(**SAME, returns="z", mean="zero"),
     "lag ridge": tsf.LagRegressor(**SAME, lags=4),
+    "split conformal": tsf.ConformalForecaster(tsf.Naive(**SAME, levels=()), method="split"),
+    "split conformal by series": tsf.ConformalForecaster(
+        tsf.HAR(**SAME, lags=(1, 3)), method="split", by="series", level=0.7, size=0.4
+    ),
+    "adaptive conformal": tsf.ConformalForecaster(
+        tsf.EWMA(target=["y", "z"], horizon=H), window=8, scores="absolute"
+    ),
+    "adaptive conformal by series": tsf.ConformalForecaster(
+        tsf.HAR(**SAME, lags=(1, 3)), by="series", level=0.6, size=0.4
+    ),
+    "conformal of a network": tsf.ConformalForecaster(
+        network(future=["f"], static=["kind"], transform=tsf.Log()), level=0.9
+    ),
     "lstm": network(transform=make_pipeline(tsf.Log(), tsf.SeriesScaler())),
     "gru": network(cell="gru", past=["x"], transform=tsf.SeriesScaler("robust", by="all")),
     "rnn": network(cell="rnn", past=["x"], transform=tsf.LogReturn(columns=["x"])),
@@ -53,6 +86,12 @@ ESTIMATORS = {
         hidden_sizes=(4, 3),
         dropout=0.1,
         training=tsf.Training(max_epochs=2, validation_size=0.3),
+    ),
+    "over log har": network(
+        past=["x", "z"],
+        baseline=tsf.LogHAR(lags=(1, 3), returns="z", past=["x"]),
+        transform=tsf.Log(),
+        head=tsf.Point("qlike"),
     ),
     "over lag ridge": network(baseline=tsf.LagRegressor(lags=3), transform=tsf.Log()),
     "fixed centre": network(head=tsf.StudentT(moves=False)),
@@ -97,8 +136,12 @@ ESTIMATORS = {
     "mean behind a logarithm": network(head=tsf.Point("squared"), transform=tsf.Log()),
     "bounded": network(transform=tsf.Bounded(0.0, 1e3)),
 }
-# the rest does not scale: counts have no unit, bounds are in one
-SCALING = [name for name in ESTIMATORS if name not in ("poisson", "negative binomial", "bounded")]
+# the rest does not scale: counts have no unit, bounds are in one, returns keep theirs
+SCALING = [
+    name
+    for name in ESTIMATORS
+    if name not in ("poisson", "negative binomial", "bounded", "garch of a variance")
+]
 TRANSFORMS = {
     "log": tsf.Log(),
     "log return": tsf.LogReturn(),
@@ -341,7 +384,9 @@ def test_a_sweep_that_goes_on_from_fit_does_not_look_ahead(name, lengths, missin
 
 
 @quietly
-@pytest.mark.parametrize("name", ["lstm", "running scale", "history", "history of a gru"])
+@pytest.mark.parametrize(
+    "name", ["lstm", "running scale", "over log har", "history", "history of a gru"]
+)
 @some_panels
 @few
 def test_a_stream_does_not_look_ahead(name, lengths, missing, seed):
@@ -620,6 +665,7 @@ def test_parameters_come_back_as_they_were_given(name):
 @every_estimator
 def test_errors_say_what_was_expected_and_what_was_found(name):
     model = clone(ESTIMATORS[name])
+    within = "" if "horizon" in model.get_params(deep=False) else "estimator__"
     with pytest.raises(NotFittedError):
         model.predict()
     target = np.ravel(model.target)[0]
@@ -628,9 +674,9 @@ def test_errors_say_what_was_expected_and_what_was_found(name):
     with pytest.raises(tsf.DataError, match="expected .* found"):
         model.fit(PANEL.assign(**{target: np.nan}))
     with pytest.raises(ValueError, match="'horizon': expected .* found 0"):
-        clone(model).set_params(horizon=0).fit(PANEL)
+        clone(model).set_params(**{f"{within}horizon": 0}).fit(PANEL)
     with pytest.raises(ValueError, match=r"expected .* found .*(category|kind)"):
-        clone(model).set_params(target="kind").fit(PANEL)
+        clone(model).set_params(**{f"{within}target": "kind"}).fit(PANEL)
     with pytest.raises(NotFittedError):  # none of these left half a model behind
         model.predict()
 

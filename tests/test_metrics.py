@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import time
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -326,3 +327,96 @@ def test_many_rows_take_no_loop_over_groups():
     assert len(scores) == 50_000
     # a Python step per group would take some ten seconds
     assert time.perf_counter() - start < 8
+
+
+def path_frame(values, *, models=("naive",), target="close", first=20, n_series=1):
+    """One step ahead from the last value, and from a model a little better than it."""
+    n, parts = len(values), []
+    for series in range(n_series):
+        y = np.asarray(values) * (series + 1)
+        rows = np.arange(first, n - 1)
+        for model in models:
+            share = 0.0 if model == "naive" else 0.05
+            part = {
+                "series": series,
+                "time": rows + 1,
+                "cutoff": rows,
+                "step": 1,
+                "target": target,
+                "forecast": y[rows] + share * (y[rows + 1] - y[rows]),
+                "actual": y[rows + 1],
+            }
+            parts.append(pd.DataFrame({"model": model, **part}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def simulated(n=1200, seed=0):
+    """Returns with volatility that clusters, their volatility, and the price."""
+    rng = np.random.default_rng(seed)
+    state = np.zeros(n)
+    for t in range(1, n):
+        state[t] = 0.9 * state[t - 1] + 0.2 * rng.normal()
+    volatility = np.exp(state + 0.3 * rng.normal(size=n))
+    returns = 0.01 * np.exp(state) * rng.normal(size=n)
+    return {"returns": returns, "volatility": volatility, "price": 100 * np.exp(returns.cumsum())}
+
+
+def test_r2_and_correlation_agree_with_numpy():
+    frame = make_frame()
+    table = evaluate(frame, ["r2", "correlation"], by="series")
+    for (model, series), row in table.iterrows():
+        part = frame[(frame["model"] == model) & (frame["series"] == series)]
+        a, f = part["actual"], part["forecast"]
+        assert row["r2"] == pytest.approx(1 - ((a - f) ** 2).sum() / ((a - a.mean()) ** 2).sum())
+        assert row["correlation"] == pytest.approx(np.corrcoef(a, f)[0, 1])
+
+
+def test_r2_and_correlation_are_scored_only_by_name_and_nan_where_undefined():
+    frame = make_frame()
+    assert not {"r2", "correlation"} & set(evaluate(frame))
+    frame.loc[frame["model"] == "a", "forecast"] = 3.0
+    table = evaluate(frame, ["r2", "correlation"])
+    assert table.loc["a"].isna().tolist() == [False, True, False]
+    flat = evaluate(frame.assign(actual=2.0), ["r2", "correlation"])
+    assert flat[["r2", "correlation"]].isna().all(axis=None)
+    frame.loc[frame.index[frame["model"] == "b"][0], "forecast"] = np.nan
+    assert evaluate(frame, ["r2", "correlation"]).loc["b"].isna().tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("metric", ["r2", "correlation"])
+def test_a_price_level_warns_that_the_naive_scores_as_high(metric):
+    frame = path_frame(simulated()["price"], models=("naive", "lstm"))
+    with pytest.warns(UserWarning, match="say next to nothing") as caught:
+        table = evaluate(frame, metric)
+    assert len(caught) == 1 and caught[0].filename == __file__
+    text = str(caught[0].message)
+    assert f"{metric} say next to nothing of a level, such as a price: on 'close' the naive" in text
+    assert f"has {metric} {table.loc['naive', metric]:.3f}." in text
+    assert "Forecast returns, or read the skill table." in text
+
+
+def test_a_price_level_warns_without_a_naive_in_the_frame():
+    frame = path_frame(simulated()["price"], models=("lstm",), n_series=3)
+    frame = frame.sample(frac=1, random_state=0)
+    with pytest.warns(
+        UserWarning, match=r"'close' has a correlation of 0\.99\d with its own value"
+    ):
+        evaluate(frame, ["mae", "r2"])
+
+
+@pytest.mark.parametrize("kind", ["returns", "volatility"])
+@pytest.mark.parametrize("models", [("naive", "lstm"), ("lstm",)])
+def test_returns_and_volatilities_do_not_warn(kind, models):
+    frame = path_frame(simulated()[kind], models=models)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evaluate(frame, ["r2", "correlation"])
+        evaluate(path_frame(simulated()["price"]))  # nor do other metrics of prices
+
+
+def test_of_several_targets_the_level_is_named():
+    price = path_frame(simulated()["price"])
+    both = pd.concat([price, path_frame(simulated()["returns"], target="return")])
+    with pytest.warns(UserWarning, match="say next to nothing") as caught:
+        evaluate(both, "r2")
+    assert "'close'" in str(caught[0].message) and "'return'" not in str(caught[0].message)

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import chi2
 
 from tsforecast._checks import DataError
-from tsforecast.backtesting.residuals import ljung_box, residuals
+from tsforecast.backtesting.residuals import arch_lm, ljung_box, residuals
 from tsforecast.backtesting.rolling import Backtest
 from tsforecast.backtesting.skill import holm
 
@@ -157,3 +157,57 @@ def test_a_step_beyond_the_horizon_is_refused():
         ljung_box(frame, step=2)
     with pytest.raises(ValueError, match="parameter 'lags'"):
         ljung_box(frame, 0)
+
+
+def garch(seed: int, n: int = 300) -> np.ndarray:
+    """Errors whose size can be foreseen and whose sign cannot."""
+    shocks, left = noise(seed, n), np.zeros(n)
+    for t in range(1, n):
+        left[t] = shocks[t] * np.sqrt(0.4 + 0.6 * left[t - 1] ** 2)
+    return left
+
+
+@pytest.mark.parametrize("lags", [1, 5])
+def test_arch_lm_is_n_r2_of_squares_on_their_past(lags: int):
+    table = arch_lm(make_frame({("m", "a"): noise(0), ("m", "b"): 1e-6 * garch(1)}), lags)
+    for name, left in {"a": noise(0), "b": garch(1)}.items():
+        squares = left**2
+        past = np.column_stack(
+            [np.ones(300 - lags), *(squares[lags - k : 300 - k] for k in range(1, lags + 1))]
+        )
+        fitted = past @ np.linalg.lstsq(past, squares[lags:], rcond=None)[0]
+        r2 = fitted.var() / squares[lags:].var()
+        row = table.loc[("m", name)]
+        assert row["statistic"] == pytest.approx((300 - lags) * r2)
+        assert row["p"] == pytest.approx(chi2.sf((300 - lags) * r2, lags))
+
+
+def test_clusters_are_found_and_noise_rarely():
+    names = range(200)
+    table = arch_lm(make_frame({("m", i): (garch if i == 7 else noise)(i) for i in names}))
+    assert table.loc[("m", 7), "p_holm"] < 0.01
+    assert (table["p_holm"] < 0.01).sum() == 1
+    assert 0.01 < (table["p"] < 0.05).mean() < 0.09
+    np.testing.assert_allclose(table["p_holm"], holm(table["p"]))
+
+
+def test_few_or_constant_residuals_give_no_test_of_clusters():
+    errors = {
+        ("m", "short"): noise(0, 12),
+        ("m", "constant"): np.full(50, 0.25),
+        ("m", "one size"): np.tile([0.1, -0.1], 25),
+        ("m", "none"): np.full(50, np.nan),
+        ("m", "enough"): noise(0, 13),
+    }
+    table = arch_lm(make_frame(errors)).droplevel("model")
+    assert table.index[table["p"].notna()].tolist() == ["enough"]
+
+
+def test_a_backtest_tests_the_residuals_of_a_step_for_clusters():
+    one, two = make_frame({("m", "a"): noise(0)}), make_frame({("m", "a"): garch(0)}, step=2)
+    result = Backtest(pd.concat([one, two]), 2, pd.DataFrame(), ("naive",))
+    pd.testing.assert_frame_equal(result.arch_lm(3, step=2), arch_lm(two, 3, step=2))
+    with pytest.raises(DataError, match="no residuals of this step: expected one of the steps 1"):
+        result.arch_lm(step=3)
+    with pytest.raises(ValueError, match="parameter 'lags'"):
+        result.arch_lm(0)

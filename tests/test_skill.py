@@ -350,7 +350,8 @@ def test_models_are_compared_on_the_rows_they_share():
     frame = backtest_frame(random_walk(120), {**MODELS, "lstm": shrink}, horizon=2)
     short = frame[~((frame["model"] == "lstm") & (frame["cutoff"] < 60))]
     expected = skill(frame[frame["cutoff"] >= 60], horizon=2, baselines=["naive", "mean"])
-    table = skill(short, horizon=2, baselines=["naive", "mean"])
+    with pytest.warns(UserWarning, match="compared on the rows that all of them have"):
+        table = skill(short, horizon=2, baselines=["naive", "mean"])
     columns = ["loss", "baseline_loss", "naive_loss", "dm", "p", "n_origins"]
     pd.testing.assert_frame_equal(table[columns], expected[columns])
 
@@ -441,7 +442,10 @@ def test_rows_that_cannot_be_paired_are_refused():
     with pytest.raises(DataError, match="expected one row per model"):
         skill(pd.concat([frame, frame]), horizon=2, baselines=["naive"])
     apart = (frame["model"] == "lstm") == (frame["cutoff"] > 30)
-    with pytest.raises(DataError, match="found none that lstm, mean, naive share"):
+    with (
+        pytest.raises(DataError, match="found none that lstm, mean, naive share"),
+        pytest.warns(UserWarning, match="'lstm' lacks 44 of 72 rows"),
+    ):
         skill(frame[apart], horizon=2, baselines=["naive", "mean"])
 
 
@@ -516,3 +520,92 @@ def test_no_warning_and_no_change_to_the_frame():
         table = skill(frame, horizon=2, baselines=["naive", "mean"])
     assert table["verdict"].str.contains("identical").all()
     pd.testing.assert_frame_equal(frame, before)
+
+
+def test_missing_days_are_named_by_model_and_not_filled():
+    frame = backtest_frame(random_walk(120), {**MODELS, "lstm": shrink}, horizon=2)
+    gone = (frame["model"] == "lstm") & frame["cutoff"].isin([30, 31, 50, 51])
+    late = (frame["model"] == "mean") & (frame["cutoff"] == 90) & (frame["series"] == "s0")
+    empty = frame.assign(forecast=frame["forecast"].mask(gone | late))
+    for some in (frame[~(gone | late)], empty):  # without rows, or with empty ones
+        with pytest.warns(UserWarning, match="compared on the rows") as caught:
+            table = skill(some, 2, baselines=["naive", "mean"])
+        assert [str(warning.message) for warning in caught] == [
+            "Models are compared on the rows that all of them have: 'lstm' lacks 16 of 392 rows, "
+            "at 4 of 98 cutoffs (the first: 30, 31, 50 and 1 more); 'mean' lacks 2 of 392 rows, "
+            "at 1 of 98 cutoffs (the first: 90). Nothing is filled in."
+        ]
+        assert caught[0].filename == __file__
+        assert table.attrs["lacking"] == {"lstm": 4, "mean": 1}
+        assert table["n_origins"].tolist() == [94]
+    assert skill(frame, 2, baselines=["naive", "mean"]).attrs["lacking"] == {}
+
+
+def test_skill_by_step_tests_every_step_with_its_own_overlap():
+    values = random_walk(300, persistence=0.8)
+    frame = backtest_frame(values, {**MODELS, "lstm": shrink, "gru": last}, horizon=3)
+    table = skill(frame, baselines=["naive", "mean"], by="step")
+    assert list(table.index) == [(m, s) for m in ("lstm", "gru") for s in (1, 2, 3)]
+    assert table.index.names == ["model", "step"]
+    error = (frame["forecast"] - frame["actual"]).abs()
+    for step in (1, 2, 3):
+        mean = error[frame["step"] == step].groupby([frame["cutoff"], frame["model"]]).mean()
+        loss = mean.unstack("model")
+        row = table.loc[("lstm", step)]
+        assert row["loss"] == pytest.approx(loss["lstm"].mean())
+        assert row["baseline"] == loss[["naive", "mean"]].mean().idxmin()
+        expected = plain_test(loss["lstm"], loss[row["baseline"]], step)
+        assert (row["dm"], row["p"]) == pytest.approx(expected)
+        assert row["shift_naive"] == step
+        assert f"{step} row" in table.loc[("gru", step), "verdict"]
+    np.testing.assert_allclose(table["p_holm"], holm(table["p"]))
+    verdict = table.loc[("lstm", 2), "verdict"]
+    assert verdict.startswith("lstm, step 2: ") and "after Holm over 2 models x 3 steps," in verdict
+
+
+def test_skill_by_series_is_that_of_each_series_alone():
+    frame = backtest_frame(random_walk(200, persistence=0.8), {**MODELS, "lstm": shrink}, horizon=2)
+    table = skill(frame, baselines=["naive", "mean"], by="series")
+    assert list(table.index) == [("lstm", "s0"), ("lstm", "s1")]
+    same = [column for column in table if column not in ("p_holm", "verdict")]
+    for series in ("s0", "s1"):
+        alone = skill(frame[frame["series"] == series], baselines=["naive", "mean"])
+        assert table.loc[("lstm", series), same].tolist() == alone.loc["lstm", same].tolist()
+    np.testing.assert_allclose(table["p_holm"], holm(table["p"]))
+    assert table["verdict"].iloc[1].startswith("lstm, series s1: ")
+    assert table["verdict"].str.contains("after Holm over 2 series,").all()
+
+
+def test_skill_by_step_of_several_targets():
+    both, single = two_targets({"lstm": shrink})
+    table = skill(both, baselines=["naive", "mean"], by="step")
+    assert table.index.names == ["model", "target", "step"]
+    assert list(table.index) == [("lstm", t, s) for t in ("price", "volume") for s in (1, 2)]
+    same = [column for column in table if column not in ("p_holm", "verdict")]
+    for target, frame in single.items():
+        alone = skill(frame, baselines=["naive", "mean"], by="step")
+        pd.testing.assert_frame_equal(table.xs(target, level="target")[same], alone[same])
+    assert table["verdict"].iloc[0].startswith("lstm on price, step 1: ")
+    assert "after Holm over 2 targets x 2 steps," in table["verdict"].iloc[0]
+
+
+def test_a_series_that_models_do_not_share_is_named():
+    frame = backtest_frame(random_walk(60), {**MODELS, "lstm": shrink}, horizon=2)
+    some = frame[~((frame["model"] == "lstm") & (frame["series"] == "s1"))]
+    with (
+        pytest.raises(DataError, match=r"cannot be compared \(series 's1'\)"),
+        pytest.warns(UserWarning, match="'lstm' lacks"),
+    ):
+        skill(some, baselines=["naive", "mean"], by="series")
+
+
+def test_skill_by_anything_else_is_refused():
+    frame = backtest_frame(random_walk(40), MODELS, horizon=2)
+    with pytest.raises(ValueError, match="parameter 'by': expected one of .*step"):
+        skill(frame, baselines=["naive"], by="cutoff")
+
+
+def test_only_baselines_give_an_empty_table_by_step():
+    frame = backtest_frame(random_walk(60), MODELS, horizon=2)
+    table = skill(frame, baselines=["naive", "mean"], by="step")
+    assert len(table) == 0 and table.index.names == ["model", "step"]

@@ -1,4 +1,4 @@
-"""The estimate of daily volatility, and HAR against ordinary least squares."""
+"""The estimate of daily volatility, and HAR and its logarithmic kin against least squares."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
+import tsforecast as tsf
 from tsforecast._checks import DataError
 from tsforecast.data.datasets import make_prices
+from tsforecast.data.panel import layout_of
+from tsforecast.data.ranges import garman_klass
 from tsforecast.estimators.baselines import Naive
-from tsforecast.estimators.volatility import HAR, garman_klass
+from tsforecast.estimators.volatility import HAR, LogHAR
+from tsforecast.metrics import qlike
 
 
 def bars(**changes: object) -> pd.DataFrame:
@@ -173,3 +177,316 @@ def test_har_beats_the_naive_forecast_of_volatility():
 def test_bad_lags_are_refused(lags):
     with pytest.raises(ValueError, match="'lags': expected"):
         HAR(lags=lags).fit(make_volatility())
+
+
+# ------------------------------------------------------------------------- further columns of HAR
+
+
+def make_variance(*, series=1, rows=600, seed=0, level=1.0) -> pd.DataFrame:
+    """A persistent variance with leverage, and what is measured beside it."""
+    rng = np.random.default_rng(seed)
+    parts = {}
+    for number in range(series):
+        log, table = 0.0, []
+        for _ in range(rows):
+            shock = rng.normal()
+            level_of_series = level * 10.0**number
+            variance = np.exp(log) * level_of_series
+            noise = np.exp(0.2 * rng.normal() - 0.02)
+            bad = 1 / (1 + np.exp(shock + 0.3 * rng.normal()))
+            table.append(
+                {
+                    "rv": variance * noise,
+                    "ret": np.sqrt(np.exp(log)) * shock,
+                    "bad": variance * noise * bad,
+                    "good": variance * noise * (1 - bad),
+                    "rq": variance**2 * noise * np.exp(0.3 * rng.normal()),
+                    "vix": np.exp(0.5 * log + 0.1 * rng.normal()),
+                }
+            )
+            log = 0.95 * log - 0.15 * shock + 0.1 * rng.normal()
+        parts[f"s{number}"] = pd.DataFrame(table)
+    panel = pd.concat(parts, names=["series", "time"])
+    return panel if series > 1 else panel.loc["s0"]
+
+
+ALL_TERMS = {
+    "returns": "ret",
+    "semivariance": ("bad", "good"),
+    "quarticity": "rq",
+    "past": ["vix"],
+}
+
+
+def means(y: pd.Series, lags=(1, 5, 22)) -> np.ndarray:
+    return np.column_stack([y.rolling(n).mean() for n in lags])
+
+
+def line_of(terms: np.ndarray, y: pd.Series, k: int) -> np.ndarray:
+    """Ordinary least squares of y k rows ahead, the intercept first."""
+    return sm.OLS(y.shift(-k).to_numpy(), sm.add_constant(terms), missing="drop").fit().params
+
+
+def test_har_takes_the_means_of_further_columns():
+    panel = make_variance()
+    model = HAR(target="rv", past=["vix", "ret"], horizon=2).fit(panel)
+    terms = np.column_stack([means(panel[name]) for name in ("rv", "vix", "ret")])
+    for k in (1, 2):
+        found = [model.intercept_[k - 1], *model.coef_[k - 1]]
+        np.testing.assert_allclose(found, line_of(terms, panel["rv"], k), rtol=1e-8, atol=1e-10)
+    assert model.terms_[:4] == ["rv 1", "rv 5", "rv 22", "vix 1"]
+    expected = model.intercept_ + model.coef_ @ terms[-1]
+    np.testing.assert_allclose(model.predict()["forecast"], expected, rtol=1e-10)
+
+
+def test_columns_of_very_different_size_are_all_used():
+    panel = make_variance().assign(vix=lambda frame: frame["vix"] * 1e12)
+    panel["rv"] *= 1e-6
+    found = HAR(target="rv", past=["vix"]).fit(panel)
+    plain = HAR(target="rv", past=["vix"]).fit(make_variance())
+    np.testing.assert_allclose(found.coef_[0, :3], plain.coef_[0, :3], rtol=1e-6)
+    np.testing.assert_allclose(found.coef_[0, 3:] * 1e18, plain.coef_[0, 3:], rtol=1e-6)
+
+
+def test_a_further_column_that_never_moves_changes_nothing():
+    panel = make_variance()
+    without = HAR(target="rv").fit(panel).predict()
+    with_it = HAR(target="rv", past=["flat"]).fit(panel.assign(flat=3.0)).predict()
+    np.testing.assert_allclose(with_it["forecast"], without["forecast"], rtol=1e-8)
+
+
+def test_what_is_not_known_yet_of_a_further_column_takes_its_training_mean():
+    panel = make_variance(series=2, rows=150)
+    model = HAR(target="rv", past=["vix"], lags=(1, 5)).fit(panel)
+    unknown = panel.loc["s0"].assign(vix=np.nan)
+    terms = np.stack([means(part["vix"], (1, 5))[4:] for _, part in panel.groupby(level=0)])
+    usual = terms.reshape(-1, 2).mean(axis=0)
+    last = means(unknown["rv"], (1, 5))[-1]
+    expected = model.intercept_[0] + model.coef_[0] @ np.concatenate([last, usual])
+    assert model.predict(unknown)["forecast"].iloc[0] == pytest.approx(expected, rel=1e-10)
+
+
+def test_a_line_for_each_series_is_that_of_the_series_alone():
+    panel = make_variance(series=3, rows=300)
+    panel = panel.drop([("s2", time) for time in range(80, 300)])
+    model = HAR(target="rv", past=["vix"], by="series", horizon=2).fit(panel)
+    pooled = HAR(target="rv", past=["vix"], horizon=2).fit(panel)
+    np.testing.assert_array_equal(model.coef_, pooled.coef_)
+    said = model.predict()
+    for name in ("s0", "s1"):
+        alone = HAR(target="rv", past=["vix"], horizon=2).fit(panel.loc[name])
+        np.testing.assert_allclose(
+            said.loc[name, "forecast"], alone.predict()["forecast"], rtol=1e-10
+        )
+        assert model.coefficients(name).equals(alone.coefficients())
+    few = pooled.predict().loc["s2"]  # too few rows for a line of its own
+    pd.testing.assert_frame_equal(said.loc["s2", ["forecast"]], few[["forecast"]])
+    assert model.coefficients("s2").equals(model.coefficients())
+    unseen = panel.loc[["s0"]].rename(index={"s0": "new"})
+    np.testing.assert_allclose(
+        model.predict(unseen)["forecast"], pooled.predict(panel.loc[["s0"]])["forecast"]
+    )
+
+
+def test_a_second_fit_by_series_forgets_the_series_of_the_first():
+    panel = make_variance(series=2, rows=200)
+    model = HAR(target="rv", by="series").fit(panel)
+    other = panel.rename(index={"s0": "x", "s1": "s0"})
+    again = model.fit(other).predict()
+    pd.testing.assert_frame_equal(again, HAR(target="rv", by="series").fit(other).predict())
+
+
+def test_a_saved_har_by_series_forecasts_bit_equal(tmp_path):
+    panel = make_variance(series=2, rows=200)
+    for model in (HAR(target="rv", by="series"), LogHAR(target="rv", by="series", **ALL_TERMS)):
+        tsf.save(model.fit(panel), tmp_path / "model")
+        again = tsf.load(tmp_path / "model")
+        pd.testing.assert_frame_equal(again.predict(panel), model.predict(panel), check_exact=True)
+        assert again.coefficients("s1").equals(model.coefficients("s1"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"past": "vix"}, "'past': expected a list"),
+        ({"by": "stock"}, "'by': expected one of"),
+        ({"past": ["wix"]}, "'wix'"),
+    ],
+)
+def test_wrong_options_of_har_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        HAR(target="rv", **options).fit(make_variance(rows=60))
+
+
+# ------------------------------------------------------------------------------------------- LogHAR
+
+
+def test_log_har_is_least_squares_of_the_logarithm_brought_back_to_the_mean():
+    panel = make_variance()
+    y = panel["rv"]
+    levels = (0.1, 0.5)
+    model = LogHAR(target="rv", horizon=3, levels=levels).fit(panel)
+    terms = np.log(means(y))
+    for k in (1, 2, 3):
+        line = line_of(terms, np.log(y), k)
+        np.testing.assert_allclose([model.intercept_[k - 1], *model.coef_[k - 1]], line, rtol=1e-7)
+        errors = (np.log(y).shift(-k) - line[0] - terms @ line[1:]).dropna()
+        said = np.exp(line[0] + terms[-1] @ line[1:])
+        found = model.predict().query("step == @k").iloc[0]
+        assert found["forecast"] == pytest.approx(said * np.exp(errors).mean(), rel=1e-7)
+        for level in levels:
+            expected = said * np.exp(np.quantile(errors, level))
+            assert found[f"q{level}"] == pytest.approx(expected, rel=1e-7)
+
+
+def test_terms_of_log_har_are_what_the_docstring_says():
+    panel = make_variance()
+    model = LogHAR(target="rv", **ALL_TERMS).fit(panel)
+    rv, logs = panel["rv"], np.log(means(panel["rv"]))
+    bad, good = means(panel["bad"]), means(panel["good"])
+    noise = np.sqrt(panel["rq"]) / rv
+    trained = slice(21, None)
+    attenuation = (noise - noise.iloc[trained].mean()) * (
+        np.log(rv) - np.log(rv).iloc[trained].mean()
+    )
+    terms = np.column_stack(
+        [
+            logs,
+            np.minimum(means(panel["ret"]), 0),
+            bad / (bad + good),
+            attenuation,
+            means(panel["vix"]),
+        ]
+    )
+    np.testing.assert_allclose(
+        [model.intercept_[0], *model.coef_[0]], line_of(terms, np.log(rv), 1), rtol=1e-6
+    )
+    assert len(model.terms_) == 3 + 3 + 3 + 1 + 3
+    assert model.coefficients().columns.tolist() == ["intercept", *model.terms_]
+
+
+def test_leverage_improves_the_forecast_of_a_variance_that_has_it():
+    panel = make_variance(rows=3000)
+    early, late = panel.iloc[:2000], panel.iloc[2000:]
+    loss = {}
+    for name, options in {"plain": {}, "leverage": {"returns": "ret"}}.items():
+        model = LogHAR(target="rv", levels=(), **options).fit(early)
+        frame = model.forecast_origins(panel, panel.index[1999:-1])
+        loss[name] = qlike(late["rv"], frame["forecast"]).mean()
+    assert loss["leverage"] < 0.98 * loss["plain"]
+
+
+@pytest.mark.parametrize("options", [{}, ALL_TERMS], ids=["plain", "all terms"])
+def test_the_unit_of_the_variance_is_that_of_the_forecast(options):
+    panel = make_variance()
+    other = panel.assign(**{name: panel[name] * 1e-4 for name in ("rv", "bad", "good")})
+    other["rq"] = panel["rq"] * 1e-8
+    one, same = (LogHAR(target="rv", **options).fit(p).predict() for p in (panel, other))
+    np.testing.assert_allclose(same["forecast"] * 1e4, one["forecast"], rtol=1e-8)
+    np.testing.assert_allclose(same["q0.9"] * 1e4, one["q0.9"], rtol=1e-8)
+
+
+def test_smearing_is_of_the_series_where_it_has_enough_rows():
+    panel = make_variance(series=2, rows=300)
+    panel = pd.concat([panel.loc[["s0"]], panel.loc[["s1"]].iloc[:60]])
+    model = LogHAR(target="rv", horizon=2, levels=()).fit(panel)
+    rows = model._prepare(panel[["rv"]], layout_of(panel[["rv"]]))
+    lines = model._point(rows, np.arange(len(panel)))
+    for k in (1, 2):
+        ahead = panel["rv"].groupby(level=0).shift(-k)
+        ratio = (ahead / np.exp(lines[:, k - 1]))[panel.index.get_level_values("time") >= 21]
+        own, all_of_them = ratio.loc["s0"].mean(), ratio.mean()
+        np.testing.assert_allclose(model._smearing[:, k - 1], [own, all_of_them, all_of_them])
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "what"),
+    [
+        ("rv", 0.0, "not positive"),
+        ("rv", -1.0, "not positive"),
+        ("rq", 0.0, "not positive"),
+        ("bad", -0.1, "negative"),
+    ],
+)
+def test_log_har_refuses_what_has_no_logarithm_and_names_the_rows(column, value, what):
+    panel = make_variance(rows=80)
+    model = LogHAR(target="rv", **ALL_TERMS).fit(panel)
+    panel.loc[7, column] = value
+    with pytest.raises(DataError, match=f"{what} .column '{column}'; first rows: 7"):
+        LogHAR(target="rv", **ALL_TERMS).fit(panel)
+    with pytest.raises(DataError, match=f"{what} .column '{column}'; first rows: 7"):
+        model.predict(panel)
+
+
+def test_semivariances_come_in_two():
+    for wrong in ("bad", ("bad",)):
+        with pytest.raises(ValueError, match="'semivariance': expected two columns"):
+            LogHAR(target="rv", semivariance=wrong).fit(make_variance(rows=60))
+
+
+def test_columns_that_are_never_known_together_are_refused():
+    panel = make_variance(rows=80)
+    panel.loc[30:, "rv"] = np.nan
+    panel.loc[:50, "ret"] = np.nan
+    with pytest.raises(DataError, match=r"too few known rows .*\['rv', 'ret'\] are known"):
+        LogHAR(target="rv", returns="ret").fit(panel)
+
+
+def test_qlike_is_the_loss_of_patton_in_any_unit():
+    rng = np.random.default_rng(0)
+    y, f = rng.lognormal(size=(2, 50))
+    np.testing.assert_allclose(qlike(y, f), y / f - np.log(y / f) - 1, rtol=1e-12)
+    np.testing.assert_allclose(qlike(1e-4 * y, 1e-4 * f), qlike(y, f), rtol=1e-9)
+
+
+# ---------------------------------------------------------------------------------- below a network
+
+
+def network_over(baseline, **changed) -> tsf.RecurrentForecaster:
+    options = {
+        "target": "rv",
+        "past": ["ret", "bad", "good", "rq", "vix"],
+        "horizon": 2,
+        "lookback": 5,
+        "hidden_sizes": (3,),
+        "transform": tsf.Log(),
+        "baseline": baseline,
+        "head": tsf.Point("qlike"),
+        "training": tsf.Training(max_epochs=1, validation=None, learning_rate=1e-30),
+        "random_state": 0,
+    }
+    return tsf.RecurrentForecaster(**(options | changed))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("by", ["all", "series"])
+def test_an_untrained_network_forecasts_what_log_har_says(by):
+    panel = make_variance(series=2, rows=150)
+    inner = LogHAR(by=by, **ALL_TERMS)
+    found = network_over(inner).fit(panel).predict()
+    alone = LogHAR(target="rv", horizon=2, by=by, **ALL_TERMS).fit(panel).predict()
+    np.testing.assert_allclose(found["forecast"], alone["forecast"], rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("by", ["all", "series"])
+def test_a_stream_over_log_har_says_what_predict_says(by):
+    panel = make_variance(series=2, rows=130)
+    panel = panel.mask(np.random.default_rng(1).random(panel.shape) < 0.1)
+    early = panel[panel.index.get_level_values("time") < 120]
+    model = network_over(LogHAR(by=by, **ALL_TERMS)).fit(early)
+    stream = tsf.Stream(model, early.loc[["s0"]])
+    stream.update(early.loc[["s1"]].iloc[:1])  # a series that begins with the stream
+    for time in range(1, 130):
+        rows = panel.xs(time, level="time", drop_level=False)
+        stream.update(rows if time >= 120 else rows.loc[["s1"]])
+    expected = model.predict(panel)
+    np.testing.assert_allclose(stream.forecast()["forecast"], expected["forecast"], rtol=1e-5)
+
+
+def test_a_row_without_a_logarithm_is_refused_by_the_name_of_its_series():
+    panel = make_variance(series=2, rows=60)[["rv"]]
+    model = LogHAR(lags=(1, 3)).fit(panel)
+    rows = model._prepare(panel, layout_of(panel))
+    with pytest.raises(DataError, match="not positive .column 'rv'; first rows: s1"):
+        model.advance(rows, np.array([1.0, 0.0]))

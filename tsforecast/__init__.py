@@ -22,6 +22,13 @@ _HOME = {
     "fetch_physionet2012": "tsforecast.data.download",
     "fetch_physionet2019": "tsforecast.data.download",
     "as_panel": "tsforecast.data.panel",
+    "check_prices": "tsforecast.data.price_checks",
+    "from_yfinance": "tsforecast.data.price_readers",
+    "read_stooq": "tsforecast.data.price_readers",
+    "read_yahoo_csv": "tsforecast.data.price_readers",
+    "adjust": "tsforecast.data.prices",
+    "exchange_sessions": "tsforecast.data.sessions",
+    "with_calendar": "tsforecast.data.sessions",
     "load_etth1": "tsforecast.data.datasets",
     "load_exchange_rate": "tsforecast.data.datasets",
     "load_m4": "tsforecast.data.datasets",
@@ -38,6 +45,10 @@ _HOME = {
     "mark_events": "tsforecast.data.labels",
     "news2": "tsforecast.data.early_warning",
     "news2_points": "tsforecast.data.early_warning",
+    "garman_klass": "tsforecast.data.ranges",
+    "parkinson": "tsforecast.data.ranges",
+    "realized_variance": "tsforecast.data.ranges",
+    "rogers_satchell": "tsforecast.data.ranges",
     "RunningScale": "tsforecast.data.running",
     "make_windows": "tsforecast.data.samples",
     "RollingOrigin": "tsforecast.data.splits",
@@ -66,6 +77,20 @@ _HOME = {
     "Backtest": "tsforecast.backtesting.rolling",
     "backtest": "tsforecast.backtesting.rolling",
     "evaluate": "tsforecast.metrics",
+    "direction_rows": "tsforecast.backtesting.direction",
+    "direction_table": "tsforecast.backtesting.direction",
+    "prob_above": "tsforecast.backtesting.direction",
+    "giacomini_white": "tsforecast.backtesting.forecast_tests",
+    "mincer_zarnowitz": "tsforecast.backtesting.forecast_tests",
+    "model_confidence_set": "tsforecast.backtesting.forecast_tests",
+    "pesaran_timmermann": "tsforecast.backtesting.forecast_tests",
+    "spa": "tsforecast.backtesting.forecast_tests",
+    "coverage_monitor": "tsforecast.backtesting.monitors",
+    "coverage_summary": "tsforecast.backtesting.monitors",
+    "arch_lm": "tsforecast.backtesting.residuals",
+    "ljung_box": "tsforecast.backtesting.residuals",
+    "diebold_mariano": "tsforecast.backtesting.skill",
+    "loss_table": "tsforecast.backtesting.skill",
     "AlarmPolicy": "tsforecast.backtesting.alarms",
     "alarm_report": "tsforecast.backtesting.alarms",
     "recall_curve": "tsforecast.backtesting.alarms",
@@ -85,6 +110,16 @@ _HOME = {
     "local_patients_curve": "tsforecast.backtesting.reliability",
     "reliability": "tsforecast.backtesting.reliability",
     "Tuning": "tsforecast.backtesting.search",
+    "expected_shortfall": "tsforecast.backtesting.risk",
+    "risk_table": "tsforecast.backtesting.risk",
+    "tail_levels": "tsforecast.backtesting.risk",
+    "value_at_risk": "tsforecast.backtesting.risk",
+    "acerbi_szekely": "tsforecast.backtesting.risk_tests",
+    "christoffersen": "tsforecast.backtesting.risk_tests",
+    "christoffersen_independence": "tsforecast.backtesting.risk_tests",
+    "dynamic_quantile": "tsforecast.backtesting.risk_tests",
+    "kupiec": "tsforecast.backtesting.risk_tests",
+    "tick_loss": "tsforecast.backtesting.risk_tests",
     "make_scorer": "tsforecast.backtesting.scorers",
     "tune": "tsforecast.backtesting.search",
     "skill": "tsforecast.backtesting.skill",
@@ -100,6 +135,7 @@ _HOME = {
     "SeasonalNaive": "tsforecast.estimators.baselines",
     "CalibratedEvents": "tsforecast.estimators.calibration",
     "recalibrate": "tsforecast.estimators.calibration",
+    "ConformalForecaster": "tsforecast.estimators.conformal",
     "EventClassifier": "tsforecast.estimators.event",
     "BoostedBaseline": "tsforecast.estimators.event_baselines",
     "FeatureClassifier": "tsforecast.estimators.event_baselines",
@@ -107,9 +143,11 @@ _HOME = {
     "LogisticBaseline": "tsforecast.estimators.event_baselines",
     "NEWS2": "tsforecast.estimators.event_baselines",
     "CausalFeatures": "tsforecast.estimators.features",
+    "FilteredHistorical": "tsforecast.estimators.filtered",
+    "GARCH": "tsforecast.estimators.garch",
     "LagRegressor": "tsforecast.estimators.regression",
     "HAR": "tsforecast.estimators.volatility",
-    "garman_klass": "tsforecast.estimators.volatility",
+    "LogHAR": "tsforecast.estimators.volatility",
     "Stream": "tsforecast.serving.stream",
     "export_onnx": "tsforecast.serving.export",
     "onnx_inputs": "tsforecast.serving.export",
@@ -126,11 +164,21 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.backtesting.alarms import AlarmPolicy as AlarmPolicy
     from tsforecast.backtesting.alarms import alarm_report as alarm_report
     from tsforecast.backtesting.alarms import recall_curve as recall_curve
+    from tsforecast.backtesting.direction import direction_rows as direction_rows
+    from tsforecast.backtesting.direction import direction_table as direction_table
+    from tsforecast.backtesting.direction import prob_above as prob_above
     from tsforecast.backtesting.events import by_subgroup as by_subgroup
     from tsforecast.backtesting.events import compare_events as compare_events
     from tsforecast.backtesting.events import event_metrics as event_metrics
+    from tsforecast.backtesting.forecast_tests import giacomini_white as giacomini_white
+    from tsforecast.backtesting.forecast_tests import mincer_zarnowitz as mincer_zarnowitz
+    from tsforecast.backtesting.forecast_tests import model_confidence_set as model_confidence_set
+    from tsforecast.backtesting.forecast_tests import pesaran_timmermann as pesaran_timmermann
+    from tsforecast.backtesting.forecast_tests import spa as spa
     from tsforecast.backtesting.lookahead import LookaheadError as LookaheadError
     from tsforecast.backtesting.lookahead import check_no_lookahead as check_no_lookahead
+    from tsforecast.backtesting.monitors import coverage_monitor as coverage_monitor
+    from tsforecast.backtesting.monitors import coverage_summary as coverage_summary
     from tsforecast.backtesting.nuisance import nuisance_report as nuisance_report
     from tsforecast.backtesting.patients import EventBacktest as EventBacktest
     from tsforecast.backtesting.patients import backtest_events as backtest_events
@@ -139,11 +187,27 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.backtesting.reliability import cross_calibrate as cross_calibrate
     from tsforecast.backtesting.reliability import local_patients_curve as local_patients_curve
     from tsforecast.backtesting.reliability import reliability as reliability
+    from tsforecast.backtesting.residuals import arch_lm as arch_lm
+    from tsforecast.backtesting.residuals import ljung_box as ljung_box
+    from tsforecast.backtesting.risk import expected_shortfall as expected_shortfall
+    from tsforecast.backtesting.risk import risk_table as risk_table
+    from tsforecast.backtesting.risk import tail_levels as tail_levels
+    from tsforecast.backtesting.risk import value_at_risk as value_at_risk
+    from tsforecast.backtesting.risk_tests import acerbi_szekely as acerbi_szekely
+    from tsforecast.backtesting.risk_tests import christoffersen as christoffersen
+    from tsforecast.backtesting.risk_tests import (
+        christoffersen_independence as christoffersen_independence,
+    )
+    from tsforecast.backtesting.risk_tests import dynamic_quantile as dynamic_quantile
+    from tsforecast.backtesting.risk_tests import kupiec as kupiec
+    from tsforecast.backtesting.risk_tests import tick_loss as tick_loss
     from tsforecast.backtesting.rolling import Backtest as Backtest
     from tsforecast.backtesting.rolling import backtest as backtest
     from tsforecast.backtesting.scorers import make_scorer as make_scorer
     from tsforecast.backtesting.search import Tuning as Tuning
     from tsforecast.backtesting.search import tune as tune
+    from tsforecast.backtesting.skill import diebold_mariano as diebold_mariano
+    from tsforecast.backtesting.skill import loss_table as loss_table
     from tsforecast.backtesting.skill import skill as skill
     from tsforecast.backtesting.utility import net_benefit as net_benefit
     from tsforecast.backtesting.utility import score_2012 as score_2012
@@ -174,8 +238,19 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.data.panel import as_panel as as_panel
     from tsforecast.data.physionet import load_physionet2012 as load_physionet2012
     from tsforecast.data.physionet import load_physionet2019 as load_physionet2019
+    from tsforecast.data.price_checks import check_prices as check_prices
+    from tsforecast.data.price_readers import from_yfinance as from_yfinance
+    from tsforecast.data.price_readers import read_stooq as read_stooq
+    from tsforecast.data.price_readers import read_yahoo_csv as read_yahoo_csv
+    from tsforecast.data.prices import adjust as adjust
+    from tsforecast.data.ranges import garman_klass as garman_klass
+    from tsforecast.data.ranges import parkinson as parkinson
+    from tsforecast.data.ranges import realized_variance as realized_variance
+    from tsforecast.data.ranges import rogers_satchell as rogers_satchell
     from tsforecast.data.running import RunningScale as RunningScale
     from tsforecast.data.samples import make_windows as make_windows
+    from tsforecast.data.sessions import exchange_sessions as exchange_sessions
+    from tsforecast.data.sessions import with_calendar as with_calendar
     from tsforecast.data.splits import RollingOrigin as RollingOrigin
     from tsforecast.data.splits import SeriesSplit as SeriesSplit
     from tsforecast.data.transforms import Bounded as Bounded
@@ -200,6 +275,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.estimators.baselines import SeasonalNaive as SeasonalNaive
     from tsforecast.estimators.calibration import CalibratedEvents as CalibratedEvents
     from tsforecast.estimators.calibration import recalibrate as recalibrate
+    from tsforecast.estimators.conformal import ConformalForecaster as ConformalForecaster
     from tsforecast.estimators.event import EventClassifier as EventClassifier
     from tsforecast.estimators.event_baselines import NEWS2 as NEWS2
     from tsforecast.estimators.event_baselines import BoostedBaseline as BoostedBaseline
@@ -207,10 +283,12 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.estimators.event_baselines import LastValue as LastValue
     from tsforecast.estimators.event_baselines import LogisticBaseline as LogisticBaseline
     from tsforecast.estimators.features import CausalFeatures as CausalFeatures
+    from tsforecast.estimators.filtered import FilteredHistorical as FilteredHistorical
     from tsforecast.estimators.forecaster import RecurrentForecaster as RecurrentForecaster
+    from tsforecast.estimators.garch import GARCH as GARCH
     from tsforecast.estimators.regression import LagRegressor as LagRegressor
     from tsforecast.estimators.volatility import HAR as HAR
-    from tsforecast.estimators.volatility import garman_klass as garman_klass
+    from tsforecast.estimators.volatility import LogHAR as LogHAR
     from tsforecast.insight.plots import plot_backtest as plot_backtest
     from tsforecast.insight.plots import plot_forecast as plot_forecast
     from tsforecast.metrics import evaluate as evaluate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -11,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tsforecast._checks import bad_parameter, fail, first
+from tsforecast._checks import bad_parameter, callers_level, fail, first
 
 __all__ = [
+    "LEVEL_METRICS",
     "METRICS",
     "as_forecasts",
     "evaluate",
@@ -43,11 +45,14 @@ METRICS = (
     "width",
     "qlike",
 )
+LEVEL_METRICS = ("r2", "correlation")  # only when asked for by name: they flatter on price levels
 _COLUMNS = ("model", "series", "time", "cutoff", "step", "target", "forecast", "actual")
 _KEYS = ("series", "time", "cutoff", "step", "target", "actual")  # the same for all models
 _PATH = ["model", "series", "target", "cutoff"]  # the rows of one forecast
 _SCALED = ("mase", "rmsse")
 _QUANTILE = ("wql", "crps", "coverage", "width")
+_NAIVE = "naive"
+_FLATTERED = 0.95  # what the last value alone scores, from which a score says nothing
 # what other toolkits append to a model's name: -lo-80, -hi-80, -median, -q-10, _ql0.1
 _SUFFIX = re.compile(r"[-_](?:(lo|hi)[-_](\d+(?:\.\d+)?)|median|ql?[-_]?(\d*\.?\d+))")
 
@@ -545,7 +550,8 @@ def evaluate(
         an actual are left out. A model that lacks a forecast on some row scores NaN there, as a
         score on chosen rows compares with nothing.
     metrics : str or sequence of str, optional
-        Some of ``METRICS``; default all, with NaN where quantiles or scales are missing.
+        Some of ``METRICS`` and ``LEVEL_METRICS``; default all of the former, with NaN where
+        quantiles or scales are missing.
     columns : mapping of str to column name, optional
         Our names to those of the frame, where they differ, and the models of a wide frame:
         ``{"series": "unique_id", "time": "ds", "actual": "y", "model": ["ETS", "LSTM"]}``. See
@@ -574,6 +580,12 @@ def evaluate(
         If the frame or ``scales`` cannot be used.
     ValueError
         If ``by``, ``metrics``, ``levels`` or ``columns`` names something unknown.
+
+    Warns
+    -----
+    UserWarning
+        If ``r2`` or ``correlation`` is asked for of a target like a price level, on which the last
+        known value alone scores more than 0.95.
 
     Notes
     -----
@@ -605,6 +617,13 @@ def evaluate(
     qlike
         Mean of `qlike`, the target taken as the variance it is said to be. NaN if any actual or
         forecast is not positive; meaningless for prices.
+    r2
+        1 - squared error / squared distance of the actuals from their own mean, of all rows
+        together; 0 is that mean (which nobody knew), below 0 is worse. It misleads on levels: a
+        copy of yesterday's price has .99. Ask for it of returns or variances.
+    correlation
+        Pearson's, between forecasts and actuals. It misleads on levels as r2 does, and it
+        forgives every bias of level and scale.
 
     Examples
     --------
@@ -669,6 +688,9 @@ def evaluate(
         scores |= {k: v for k, v in both.items() if k in scores}
     if "qlike" in scores:
         scores["qlike"] = groups.mean(qlike(actual, forecast))
+    if flattered := [name for name in LEVEL_METRICS if name in scores]:
+        scores |= _explained(groups, actual, forecast, flattered)
+        _warn_of_levels(rows, flattered)
     table = pd.DataFrame({**scores, "n": groups.size}, index=groups.index)
     table.attrs["interval"] = round(interval[1] - interval[0], 9) if interval else float("nan")
     return table
@@ -698,6 +720,72 @@ class _Groups:
         return np.asarray(np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0))
 
 
+def _explained(
+    groups: _Groups, actual: Floats, forecast: Floats, names: Sequence[str]
+) -> dict[str, Floats]:
+    """R2 and correlation of each group; NaN where either side is constant."""
+    scores = {}
+    a = actual - groups.mean(actual)[groups.codes]
+    f = forecast - groups.mean(forecast)[groups.codes]
+    variance, spread = groups.mean(a**2), groups.mean(f**2)
+    varies = variance > (1e-12 * groups.mean(np.abs(actual))) ** 2
+    unknown = np.full(len(groups.index), np.nan)
+    if "r2" in names:
+        mse = groups.mean((actual - forecast) ** 2)
+        scores["r2"] = 1 - np.divide(mse, variance, out=unknown.copy(), where=varies)
+    if "correlation" in names:
+        both = varies & (spread > (1e-12 * groups.mean(np.abs(forecast))) ** 2)
+        product = groups.mean(a * f)
+        scores["correlation"] = np.divide(
+            product, np.sqrt(variance * spread), out=unknown, where=both
+        )
+    return scores
+
+
+def _warn_of_levels(rows: pd.DataFrame, names: Sequence[str]) -> None:
+    """Warn, once, of targets on which the last known value alone scores near 1."""
+    told = []
+    for target, part in rows.groupby("target", observed=True, sort=False):
+        ours = part[part["model"] == _NAIVE]
+        if len(ours):
+            actual, forecast = (ours[name].to_numpy(dtype=float) for name in ("actual", "forecast"))
+            scores = _explained(_Groups(ours, ["target"]), actual, forecast, names)
+            score = {name: float(values[0]) for name, values in scores.items()}
+            if max(score.values()) > _FLATTERED:
+                figures = " and ".join(f"{name} {value:.3f}" for name, value in score.items())
+                told.append(
+                    f"on {target!r} the naive forecast, the last known value, has {figures}"
+                )
+            continue
+        persistence = _persistence(part)
+        if persistence > _FLATTERED:
+            told.append(
+                f"{target!r} has a correlation of {persistence:.3f} with its own value one row "
+                "before"
+            )
+    if told:
+        warnings.warn(
+            f"{' and '.join(names)} say next to nothing of a level, such as a price: "
+            f"{'; '.join(told)}. A shifted copy of the series scores as high. Forecast returns, or "
+            "read the skill table.",
+            stacklevel=callers_level(),
+        )
+
+
+def _persistence(rows: pd.DataFrame) -> float:
+    """Mean over series of the correlation of neighbouring actuals; NaN if there is none."""
+    known = rows[["series", "time", "actual"]].drop_duplicates(["series", "time"])
+    known = known.sort_values(["series", "time"])
+    before = known.groupby("series", observed=True)["actual"].shift()
+    pairs = known.assign(before=before).dropna(subset=["actual", "before"])
+    found = []
+    for _, part in pairs.groupby("series", observed=True):
+        y, x = part["actual"].to_numpy(dtype=float), part["before"].to_numpy(dtype=float)
+        if len(y) > 2 and y.std() > 0 and x.std() > 0:
+            found.append(float(np.corrcoef(y, x)[0, 1]))
+    return float(np.mean(found)) if found else float("nan")
+
+
 def _listed(names: Any) -> list[Any]:
     """A single name, or whatever else was given in its place, becomes a list of one."""
     return list(names) if isinstance(names, Iterable) and not isinstance(names, str) else [names]
@@ -707,8 +795,9 @@ def _metric_names(metrics: str | Sequence[str] | None) -> list[str]:
     if metrics is None:
         return list(METRICS)
     names = _listed(metrics)
-    if unknown := [name for name in names if name not in METRICS]:
-        raise bad_parameter("metrics", expected=f"some of {list(METRICS)}", found=unknown)
+    options = [*METRICS, *LEVEL_METRICS]
+    if unknown := [name for name in names if name not in options]:
+        raise bad_parameter("metrics", expected=f"some of {options}", found=unknown)
     return names
 
 

@@ -126,6 +126,19 @@ def run_fold(name, number, n_folds, seeds):
     return pd.concat(frames.values()).assign(fold=number)
 
 
+def kept_fold(folder, *arguments):
+    """Run one fold, or read it where an earlier run was cut off after it."""
+    if folder is None:
+        return run_fold(*arguments)
+    name, number, n_folds, seeds = arguments
+    place = folder / f"{name}-fold{number}of{n_folds}-seeds{seeds}.parquet"
+    if not place.exists():
+        frame = run_fold(*arguments)
+        folder.mkdir(parents=True, exist_ok=True)
+        frame.to_parquet(place)
+    return pd.read_parquet(place)
+
+
 def say(title, table):
     print(f"\n## {title}\n{table if isinstance(table, str) else table.to_string()}", flush=True)
 
@@ -183,18 +196,13 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", type=int, help="run the first so many of the folds")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--keep", type=Path, help="folder for the event frame, read if it is there")
+    parser.add_argument(
+        "--keep", type=Path, help="folder for the folds' frames, read where they are"
+    )
     args = parser.parse_args()
-    kept = None if args.keep is None else args.keep / f"{args.task}.parquet"
-    if kept is not None and kept.exists():
-        whole = pd.read_parquet(kept)
-    else:
-        parts = joblib.Parallel(n_jobs=args.jobs)(
-            joblib.delayed(run_fold)(args.task, number, args.folds, args.seeds)
-            for number in range(args.only or args.folds)
-        )
-        whole = pd.concat(parts, ignore_index=True)
-        if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            whole.to_parquet(kept)
+    parts = joblib.Parallel(n_jobs=args.jobs)(
+        joblib.delayed(kept_fold)(args.keep, args.task, number, args.folds, args.seeds)
+        for number in range(args.only or args.folds)
+    )
+    whole = pd.concat(parts, ignore_index=True)
     report(args.task, whole, Task(args.task))

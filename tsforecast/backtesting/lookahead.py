@@ -13,6 +13,7 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
 from tsforecast._checks import bad_parameter, first
+from tsforecast.data.calendars import TimeStep
 from tsforecast.data.panel import (
     Floats,
     as_cutoffs,
@@ -23,6 +24,7 @@ from tsforecast.data.panel import (
     time_from_ints,
     time_to_ints,
 )
+from tsforecast.data.sessions import ExchangeSessions
 
 __all__ = ["LookaheadError", "check_no_lookahead"]
 
@@ -561,7 +563,8 @@ def _swapped(column: Floats, rng: np.random.Generator) -> Floats:
 def _appended(panel: pd.DataFrame, later: Cells) -> pd.DataFrame:
     """Repeat the last rows of each series after its end, with the same time between them.
 
-    A series whose last row is not `later` stays as it is: its new rows might not be later either.
+    Where the panel goes by a calendar, they are the next sessions. A series whose last row is not
+    `later` stays as it is: its new rows might not be later either.
     """
     layout = layout_of(panel)
     when = time_to_ints(layout.time)
@@ -571,7 +574,12 @@ def _appended(panel: pd.DataFrame, later: Cells) -> pd.DataFrame:
     again = np.repeat(later[layout.stops - 1], lengths)
     again[tail.starts] = False
     source = np.concatenate([np.arange(layout.n_rows), rows[again]])
-    times = np.concatenate([when, (when[rows] + shift)[again]])
+    new = when[rows] + shift
+    if layout.calendar is not None:
+        calendar = TimeStep(offset=ExchangeSessions(layout.calendar))
+        ahead = calendar.after(when[layout.stops - 1], _APPENDED, like=layout.labels)
+        new = ahead[tail.codes(), np.arange(tail.n_rows) - np.repeat(tail.starts, lengths) - 1]
+    times = np.concatenate([when, new[again]])
     order = np.lexsort((times, layout.codes()[source]))
     source, index = source[order], time_from_ints(times[order], layout.time)
     if layout.ids is not None:

@@ -23,8 +23,10 @@ from sklearn.utils.validation import has_fit_parameter
 
 from tsforecast._checks import bad_parameter, callers_level, fail, first, positive_int
 from tsforecast._progress import progress_bar
-from tsforecast.backtesting.residuals import ljung_box, residuals
-from tsforecast.backtesting.skill import Loss, skill
+from tsforecast.backtesting.direction import Threshold, direction_table
+from tsforecast.backtesting.forecast_tests import model_confidence_set
+from tsforecast.backtesting.residuals import arch_lm, ljung_box, residuals
+from tsforecast.backtesting.skill import By, Loss, loss_table, skill
 from tsforecast.data.panel import (
     Floats,
     Ints,
@@ -71,6 +73,9 @@ class Backtest:
         Models that are baselines; ``"naive"`` is always one.
     warm_start : bool
         Whether refits went on from the fits before.
+    notes : tuple of str
+        What is to be said beside any result: who is missing from the panel, from its
+        ``attrs["survivorship"]``. `verdicts` end with them.
     """
 
     frame: pd.DataFrame
@@ -78,6 +83,7 @@ class Backtest:
     scales: pd.DataFrame
     baselines: tuple[str, ...]
     warm_start: bool = False
+    notes: tuple[str, ...] = ()
 
     def metrics(
         self,
@@ -111,13 +117,47 @@ class Backtest:
         """
         return ljung_box(self.frame, lags, step)
 
-    def skill(self, *, loss: Loss = "auto", alpha: float = 0.05) -> pd.DataFrame:
+    def arch_lm(self, lags: int = 5, step: int = 1) -> pd.DataFrame:
+        """Test the residuals of a step for clusters of volatility, series by series.
+
+        See `tsforecast.backtesting.residuals.arch_lm`.
+        """
+        return arch_lm(self.frame, lags, step)
+
+    def skill(
+        self, *, loss: Loss = "auto", alpha: float = 0.05, by: By | None = None
+    ) -> pd.DataFrame:
         """Test every model against the baselines; see `tsforecast.backtesting.skill.skill`."""
-        return skill(self.frame, self.horizon, baselines=self.baselines, loss=loss, alpha=alpha)
+        return skill(
+            self.frame, self.horizon, baselines=self.baselines, loss=loss, alpha=alpha, by=by
+        )
+
+    def confidence_set(
+        self, *, loss: Loss = "auto", size: float = 0.1, random_state: int = 0
+    ) -> pd.DataFrame:
+        """Find the models among which the best is, the baselines included.
+
+        See `tsforecast.backtesting.forecast_tests.model_confidence_set`.
+        """
+        losses = loss_table(self.frame, loss=loss)
+        return model_confidence_set(losses, size=size, random_state=random_state)
+
+    def direction(
+        self, threshold: Threshold = "last", *, step: int = 1, alpha: float = 0.05
+    ) -> pd.DataFrame:
+        """Test whether models know if the outcome will lie above a threshold.
+
+        See `tsforecast.backtesting.direction.direction_table`.
+        """
+        return direction_table(self.frame, threshold, step=step, alpha=alpha)
 
     def verdicts(self, *, loss: Loss = "auto", alpha: float = 0.05) -> list[str]:
-        """Say in a sentence or two for each model whether it is better than the baselines."""
-        return [str(verdict) for verdict in self.skill(loss=loss, alpha=alpha)["verdict"]]
+        """Say in a sentence or two for each model whether it is better than the baselines.
+
+        The `notes` come last, if there are any.
+        """
+        found = self.skill(loss=loss, alpha=alpha)
+        return [*(str(verdict) for verdict in found["verdict"]), *self.notes]
 
     def plot(self, ax: Any = None, *, target: str | None = None) -> Any:
         """Draw who gained on whom; see `tsforecast.insight.plots.plot_backtest`."""
@@ -133,6 +173,7 @@ class Backtest:
             f"Backtest(models={list(frame['model'].unique())}, horizon={self.horizon}, "
             f"series={counts['series']}, cutoffs={counts['cutoff']}, rows={len(frame)}"
             f"{f', in_sample={within}' if 'in_sample' in frame else ''})"
+            + "".join(f"\n{note}" for note in self.notes)
         )
 
 
@@ -229,6 +270,7 @@ def backtest(
     3  naive       7       7.0     8.0
     """
     panel = as_panel(panel)
+    notes = (str(panel.attrs["survivorship"]),) if panel.attrs.get("survivorship") else ()
     named = _named(models)
     horizon, targets = _agreed(named, panel)
     splitter = RollingOrigin() if splitter is None else splitter
@@ -258,6 +300,7 @@ def backtest(
             _scales(truth, finished, grids),
             tuple(is_baseline),
             warm_start,
+            notes,
         )
 
     finished = _kept(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+import warnings
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tsforecast._checks import bad_parameter, choice, fail, first, positive_int
+from tsforecast._checks import (
+    bad_parameter,
+    callers_level,
+    choice,
+    fail,
+    first,
+    positive_int,
+)
 from tsforecast.metrics import (
     as_forecasts,
     qlike,
@@ -27,12 +35,16 @@ __all__ = [
     "correction_share",
     "diebold_mariano",
     "holm",
+    "least_origins",
+    "loss_table",
+    "origin_overlap",
     "shift_lag",
     "skill",
 ]
 
 Floats = npt.NDArray[np.float64]
 Loss = Literal["auto", "absolute", "squared", "quantile", "qlike"]
+By = Literal["step", "series"]
 
 NAIVE = "naive"
 _LOSSES = ("auto", "absolute", "squared", "quantile", "qlike")
@@ -300,13 +312,15 @@ def skill(
     baselines: Sequence[str] = (NAIVE,),
     loss: Loss = "auto",
     alpha: float = 0.05,
+    by: By | None = None,
 ) -> pd.DataFrame:
     """Judge every model against the best baseline and the naive, with a test and a sentence.
 
     Losses are taken on the rows that all compared models share, and averaged over series and
     steps within a cutoff: a cutoff is one observation, whatever the number of series, for series
-    move together. The autocorrelation of overlapping forecasts is allowed for up to at least
-    ``horizon - 1`` rows (see `diebold_mariano`).
+    move together. So a panel is pooled with its errors clustered by time: whatever moves all
+    series of a cutoff at once counts once. The autocorrelation of overlapping forecasts is
+    allowed for up to at least ``horizon - 1`` rows (see `diebold_mariano`).
 
     Parameters
     ----------
@@ -327,12 +341,17 @@ def skill(
         ``"qlike"`` for variances.
     alpha : float
         Level of the test behind ``verdict``, in each direction.
+    by : {"step", "series"}, optional
+        A row per model and step (the autocorrelation allowed for is then the step's own), or per
+        model and series, each on its own rows and against its own best baseline; p-values are
+        adjusted over all rows of the table.
 
     Returns
     -------
     pandas.DataFrame
         Index ``model``, one row per model that is no baseline; of several targets ``(model,
-        target)``, each tested on its own. The columns:
+        target)``, each tested on its own; then `by`, if given. ``attrs["lacking"]`` counts the
+        cutoffs at which a model lacks a forecast that another has, by model. The columns:
 
         - ``loss``, ``baseline`` (the one with the least loss), ``baseline_loss``, ``ratio`` of
           the two: means over cutoffs, in the unit of the target (``attrs["loss"]`` is its name);
@@ -352,6 +371,12 @@ def skill(
     ValueError
         If a parameter cannot be used.
 
+    Warns
+    -----
+    UserWarning
+        If a model lacks forecasts that others have. Nothing is filled in: such rows are left out
+        of every model.
+
     Notes
     -----
     How it misleads. Losses are in the unit of the target: on a panel of mixed sizes the largest
@@ -364,6 +389,7 @@ def skill(
     rows = scored_rows(frame)
     horizon = positive_int("horizon", int(frame["step"].max()) if horizon is None else horizon)
     choice("loss", loss, _LOSSES)
+    choice("by", by, (None, "step", "series"))
     if not 0 < alpha < 1:
         raise bad_parameter("alpha", expected="a number between 0 and 1", found=alpha)
     models = [str(name) for name in rows["model"].unique()]
@@ -371,39 +397,141 @@ def skill(
     judged = [name for name in models if name not in baselines]
     name, values, compared = _row_losses(rows, loss, judged)
     rows = rows.assign(loss=values)
-    targets = list(rows["target"].unique())
+    lacking = _lacking(rows, compared)
+    keys = ["target"] if by is None else ["target", by]
+    among: dict[Any, pd.DataFrame] = dict(
+        tuple(frame.groupby(keys if by == "series" else ["target"], observed=True))
+    )
+    places: Iterable[tuple[Any, pd.DataFrame]] = rows.groupby(
+        keys, observed=True, sort=by == "step"
+    )
     contests = [
         contest
-        for target in targets
+        for place, part in places
         for contest in _contests(
-            rows[rows["target"] == target],
-            frame[frame["target"] == target],
+            part,
+            among[place if by == "series" else place[:1]],
+            place,
             judged=judged,
             baselines=[name for name in compared if name in baselines],
             compared=compared,
-            horizon=horizon,
+            horizon=int(place[1]) if by == "step" else horizon,
         )
     ]
-    contests.sort(key=lambda contest: judged.index(contest.model))
+    targets = list(rows["target"].unique())
+    order = {model: rank for rank, model in enumerate(judged)}
+    contests.sort(key=lambda c: (order[c.model], targets.index(c.place[0])))
     several = len(targets) > 1
-    adjusted = _adjustment(len(judged), len(targets))
+    shown = {"models": len(judged), "targets": len(targets)}
+    if by is not None:
+        shown["steps" if by == "step" else "series"] = int(rows[by].nunique())
+    adjusted = _adjustment(shown)
     better = holm([contest.test.p_less for contest in contests])
     worse = holm([math.nan if c.test.identical else 1 - c.test.p_less for c in contests])
     for contest, p_less, p_more in zip(contests, better, worse, strict=True):
         contest.record["p_holm"] = float(p_less)
         claim, p = _claim(contest.test, float(p_less), float(p_more), alpha)
+        ahead = contest.place[1] if by == "step" else horizon
         sentences = [
-            _test_sentence(contest, claim, p, name, adjusted, several),
-            *_copy_sentence(contest.record, claim, horizon),
+            _test_sentence(contest, claim, p, name, adjusted, several=several, by=by),
+            *_copy_sentence(contest.record, claim, ahead),
         ]
         contest.record["verdict"] = " ".join(sentences)
     index = pd.Index([c.model for c in contests], name="model", dtype=None if judged else object)
-    if several:
-        pairs = [(contest.model, contest.target) for contest in contests]
-        index = pd.MultiIndex.from_tuples(pairs, names=["model", "target"])
+    levels = [*(["target"] if several else []), *([] if by is None else [by])]
+    if levels:
+        named = [(c.model, *c.place[0 if several else 1 :]) for c in contests]
+        index = pd.MultiIndex.from_tuples(named, names=["model", *levels])
     result = pd.DataFrame([c.record for c in contests], index=index, columns=list(_COLUMNS))
     result.attrs["loss"] = name
+    result.attrs["lacking"] = lacking
     return result
+
+
+def loss_table(
+    frame: pd.DataFrame,
+    *,
+    loss: Loss = "auto",
+    columns: Mapping[str, Hashable | Sequence[str]] | None = None,
+) -> pd.DataFrame:
+    """Average the losses of every model over the series and steps of each cutoff.
+
+    What `skill` tests, for other tests: `giacomini_white`, `model_confidence_set`, `spa`. Steps
+    are averaged; choose one before, ``frame[frame["step"] == 5]``, to test it alone.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        The flat backtest frame of one target, ours or that of another toolkit.
+    loss : {"auto", "absolute", "squared", "quantile", "qlike"}
+        As in `skill`. With ``"quantile"`` models that give no quantiles are left out.
+    columns : mapping of str to column name, optional
+        Our names to those of the frame; see `tsforecast.metrics.as_forecasts`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``cutoff``, sorted; one column per model; on the rows that all models share, in the
+        unit of the loss. ``attrs["loss"]`` is its name, and ``attrs["overlap"]`` how many
+        consecutive cutoffs share forecast rows: the `horizon` of the tests.
+
+    Raises
+    ------
+    DataError
+        If the frame holds several targets, models share no rows, rows are repeated, or the loss is
+        undefined on some.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({
+    ...     "model": ["a", "a", "b", "b"], "series": 0, "time": [1, 2, 1, 2],
+    ...     "cutoff": [0, 1, 0, 1], "step": 1, "target": "y",
+    ...     "forecast": [1.0, 1.0, 3.0, 4.0], "actual": [2.0, 3.0, 2.0, 3.0]})
+    >>> loss_table(frame).to_dict("list")
+    {'a': [1.0, 2.0], 'b': [1.0, 1.0]}
+    """
+    rows = scored_rows(as_forecasts(frame, columns))
+    choice("loss", loss, _LOSSES)
+    if rows["target"].nunique() > 1:
+        raise fail(
+            "losses of several targets",
+            expected="one target, as units differ",
+            found=first(rows["target"].unique()),
+            advice='Choose one: frame[frame["target"] == ...].',
+        )
+    name, values, compared = _row_losses(rows, loss, [])
+    rows = rows.assign(loss=values)
+    _lacking(rows, compared)
+    losses, _, _ = _side_by_side(rows, compared)
+    table: pd.DataFrame = losses[compared].groupby(level="cutoff").mean()
+    table.columns = pd.Index(compared)
+    table.attrs = {"loss": name, "overlap": origin_overlap(losses.index.to_frame(index=False))}
+    return table
+
+
+def _lacking(rows: pd.DataFrame, compared: list[str]) -> dict[str, int]:
+    """Count the cutoffs at which a model has no loss where another has one, and warn of them."""
+    known = rows.loc[rows["model"].isin(compared) & rows["loss"].notna(), ["model", *_ROW]]
+    code = known.groupby(_ROW, observed=True).ngroup()
+    one_of_each = known.assign(code=code).drop_duplicates("code").set_index("code")["cutoff"]
+    found, told = {}, []
+    for model in compared:
+        absent = one_of_each.drop(code[known["model"] == model].unique())
+        if len(absent):
+            cutoffs = absent.drop_duplicates().sort_values()
+            found[model] = len(cutoffs)
+            told.append(
+                f"{model!r} lacks {len(absent):,} of {len(one_of_each):,} rows, at "
+                f"{len(cutoffs):,} of {one_of_each.nunique():,} cutoffs (the first: "
+                f"{first(cutoffs, shown=3)})"
+            )
+    if told:
+        warnings.warn(
+            f"Models are compared on the rows that all of them have: {'; '.join(told)}. Nothing "
+            "is filled in.",
+            stacklevel=callers_level(),
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -411,7 +539,7 @@ class _Contest:
     """A model against the best baseline on one target."""
 
     model: str
-    target: Any
+    place: tuple[Any, ...]  # target, and the step or series where tests are split by it
     test: DieboldMariano
     overlap: int  # consecutive origins that share forecast rows
     record: dict[str, Any]  # its row of the table
@@ -420,20 +548,20 @@ class _Contest:
 def _contests(
     rows: pd.DataFrame,
     frame: pd.DataFrame,
+    place: tuple[Any, ...],
     *,
     judged: list[str],
     baselines: list[str],
     compared: list[str],
     horizon: int,
 ) -> list[_Contest]:
-    """Test every judged model on the rows of one target, those with a loss and all of them."""
-    target = rows["target"].iloc[0]
+    """Test every judged model on the rows of one place, those with a loss and all of them."""
     losses, forecasts, actual = _side_by_side(rows, compared)
     origins = losses[compared].groupby(level="cutoff").mean()
     means = origins.mean()
     ranked = sorted(baselines, key=lambda name: name != NAIVE)
     best = str(means[ranked].idxmin())  # of equals the first: the naive
-    overlap = _overlap(losses.index)
+    overlap = origin_overlap(losses.index.to_frame(index=False))
 
     def late(model: str) -> float:
         return shift_lag(frame[frame["model"] == model], horizon=horizon)
@@ -463,7 +591,7 @@ def _contests(
             "correction_share": share,
             "n_origins": len(origins),
         }
-        contests.append(_Contest(model, target, test, overlap, record))
+        contests.append(_Contest(model, place, test, overlap, record))
     return contests
 
 
@@ -543,29 +671,29 @@ def _side_by_side(
         rows.pivot(index=_ROW, columns="model", values=name)
         for name in ("loss", "forecast", "actual")
     )
-    common = loss[compared].notna().all(axis=1)
+    loss = loss.reindex(columns=compared)
+    common = loss.notna().all(axis=1)
     if not common.any():
         raise fail(
             "the models cannot be compared",
             expected="rows (series, cutoff, step, target) with a forecast of every model",
             found=f"none that {first(compared)} share",
             advice="Backtest the models on the same cutoffs, or leave out the one that failed.",
+            series=rows["series"].iloc[0] if rows["series"].nunique() == 1 else None,
         )
     return loss[common], forecast[common], actual[compared[0]][common]
 
 
-def _overlap(index: pd.Index) -> int:
+def origin_overlap(rows: pd.DataFrame) -> int:
     """How many consecutive origins share forecast rows: the horizon, at an origin for every row.
 
     The median over forecast paths, as one long halt of one series is not the rule.
     """
-    cutoffs = index.get_level_values("cutoff")
-    paths = [index.get_level_values(name) for name in ("series", "target")]
-    times = pd.Series(index.get_level_values("time"))
-    ends = times.groupby([cutoffs, *paths], observed=True).max()
-    origins = cutoffs.unique().sort_values()
+    ends = rows.groupby(["cutoff", "series", "target"], observed=True)["time"].max()
+    origins = pd.Index(rows["cutoff"]).unique().sort_values()
     own = origins.get_indexer(ends.index.get_level_values(0))
-    return math.ceil(float(np.median(origins.searchsorted(pd.Index(ends)) - own)))
+    overlap = np.median(origins.searchsorted(pd.Index(ends)) - own)
+    return max(1, math.ceil(float(overlap)))
 
 
 Claim = Literal["skill", "none", "worse", "identical", "few"]
@@ -582,21 +710,27 @@ def _claim(test: DieboldMariano, p_less: float, p_more: float, alpha: float) -> 
     return ("worse", p_more) if p_more < alpha else ("none", p_less)
 
 
-def _adjustment(n_models: int, n_targets: int) -> str:
+def _adjustment(counts: Mapping[str, int]) -> str:
     """What the p-values are adjusted for, in words."""
-    if n_models * n_targets < 2:
-        return ""
-    counts = {"models": n_models, "targets": n_targets}
     named = [f"{count} {things}" for things, count in counts.items() if count > 1]
-    return f" after Holm over {' x '.join(named)}"
+    return f" after Holm over {' x '.join(named)}" if named else ""
 
 
 def _test_sentence(
-    contest: _Contest, claim: Claim, p: float, loss: str, adjusted: str, several: bool
+    contest: _Contest,
+    claim: Claim,
+    p: float,
+    loss: str,
+    adjusted: str,
+    *,
+    several: bool,
+    by: str | None,
 ) -> str:
     record = contest.record
     baseline, n = record["baseline"], record["n_origins"]
-    model = f"{contest.model} on {contest.target}" if several else contest.model
+    model = f"{contest.model} on {contest.place[0]}" if several else contest.model
+    if len(contest.place) > 1:
+        model = f"{model}, {by} {contest.place[1]}"
     if claim == "identical":
         return f"{model}: identical to {baseline} in {loss} loss at every origin."
     size = f"{loss} loss {_change(record['ratio'])}"

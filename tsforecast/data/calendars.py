@@ -21,10 +21,11 @@ from tsforecast.data.panel import (
     time_from_ints,
     time_to_ints,
 )
+from tsforecast.data.sessions import ExchangeSessions, session_hours, session_numbers
 
 __all__ = ["Feature", "Sessions", "TimeStep", "calendar_features", "infer_time_step"]
 
-Feature = Literal["hour", "weekday", "month_end", "month", "session"]
+Feature = Literal["hour", "weekday", "month_end", "month", "session", "session_hours"]
 
 _WEEKDAYS = pd.offsets.BDay()
 _A_DAY = pd.Timedelta(days=1)
@@ -63,14 +64,15 @@ class TimeStep:
     ----------
     delta : Timedelta, int or None
         A constant spacing; an int where time is a whole number.
-    offset : pandas offset, Sessions or None
-        A calendar: Monday to Friday, month ends, sessions, or the `freq` that the index carries.
+    offset : pandas offset, Sessions, ExchangeSessions or None
+        A calendar: Monday to Friday, month ends, times of day, the sessions of an exchange, or the
+        `freq` that the index carries.
     seen : str
         What was found instead, where neither is known: for the error message.
     """
 
     delta: pd.Timedelta | int | None = None
-    offset: pd.offsets.BaseOffset | Sessions | None = None
+    offset: pd.offsets.BaseOffset | Sessions | ExchangeSessions | None = None
     seen: str = ""
 
     def suits(self, time: pd.Index) -> bool:
@@ -142,6 +144,9 @@ class TimeStep:
 def infer_time_step(layout: Layout, *, learned: TimeStep | None = None) -> TimeStep:
     """Find the spacing of a panel: its calendar, else a constant, else Monday to Friday.
 
+    The calendar is the exchange named in ``attrs["calendar"]`` (see `with_calendar`), else the
+    `freq` of the index.
+
     Rows may be missing from the grid (an hour without a reading, a holiday): the spacing is then
     the smallest one if it is also the most frequent and divides all others. Where a part of the
     day is never seen, night after night, rows go on with the next session (Monday to Friday, if
@@ -153,11 +158,17 @@ def infer_time_step(layout: Layout, *, learned: TimeStep | None = None) -> TimeS
         Of the panel.
     learned : TimeStep, optional
         What is known from a longer panel, such as that of `fit`: it goes before anything but a
-        calendar, because a few rows can mislead (five days of one week show no weekend).
+        calendar, because a few rows can mislead (five days of one week show no weekend). The
+        sessions of an exchange go before a `freq`, too.
 
     Returns
     -------
     TimeStep
+
+    Raises
+    ------
+    DataError
+        If the panel has a calendar, and its rows are not the days of that.
 
     Examples
     --------
@@ -167,13 +178,30 @@ def infer_time_step(layout: Layout, *, learned: TimeStep | None = None) -> TimeS
     >>> infer_time_step(layout_of(pd.DataFrame({"x": range(9)}, index=days))).offset
     <BusinessDay>
     """
+    if layout.calendar is not None:
+        return _exchange_step(layout, layout.calendar)
     freq = getattr(layout.labels, "freq", None)
+    if learned is not None and isinstance(learned.offset, ExchangeSessions):
+        freq = None
     if freq is not None and layout.ids is None and isinstance(layout.labels, pd.DatetimeIndex):
         return TimeStep(offset=freq)
     if learned is not None and learned.suits(layout.labels):
         return learned
     found = _spacing(layout)
     return learned if learned is not None and learned.seen and found.seen else found
+
+
+def _exchange_step(layout: Layout, name: str) -> TimeStep:
+    """Go by the calendar, if the rows are its days and not, say, every fifth one."""
+    steps = np.diff(np.unique(layout.per_row(session_numbers(layout, name))))
+    if len(steps) and steps.min() > 1:
+        raise fail(
+            "rows do not go by the calendar",
+            expected=f"days of {name} that follow each other",
+            found=f"steps of {first(np.unique(steps))} sessions",
+            advice='Take the calendar off what was resampled: panel.attrs.pop("calendar").',
+        )
+    return TimeStep(offset=ExchangeSessions(name))
 
 
 def _spacing(layout: Layout) -> TimeStep:
@@ -302,6 +330,8 @@ def calendar_features(
         - ``"month"``: month of the year, as ``month_sin`` and ``month_cos``.
         - ``"session"``: Monday-to-Friday days since 1 January, as a part of all such days of the
           year: ``session_sin`` and ``session_cos``.
+        - ``"session_hours"``: hours of trading of the exchange in ``attrs["calendar"]`` (see
+          `with_calendar`): 6.5 in New York, 3.5 there on a half day.
 
         Default: those that tell rows apart. Time of day where rows are less than a day apart,
         weekday and end of month where they are less than a week apart, the session where they
@@ -317,13 +347,14 @@ def calendar_features(
     DataError
         If time is not datetime, or a column is there already.
     ValueError
-        If `features` holds anything else, or is needed because the spacing cannot be told.
+        If `features` holds anything else, or is needed because the spacing cannot be told; if
+        ``"session_hours"`` are wanted of a panel without a calendar.
 
     Notes
     -----
     Nothing but the calendar enters: the session is not counted from the rows, and holidays are
-    not known. Name the features where the frame of the coming times is so short that its
-    spacing, and with it the default, may differ from the panel's.
+    not known, but for ``"session_hours"``. Name the features where the frame of the coming times
+    is so short that its spacing, and with it the default, may differ from the panel's.
 
     Examples
     --------
@@ -356,7 +387,12 @@ def calendar_features(
     columns: dict[str, Floats] = {}
     wall = layout.labels.tz_localize(None)
     for feature in dict.fromkeys(features):
-        columns |= {name: layout.per_row(x) for name, x in _feature(feature, wall).items()}
+        told = (
+            {feature: _session_hours(layout)}
+            if feature == "session_hours"
+            else _feature(feature, wall)
+        )
+        columns |= {name: layout.per_row(x) for name, x in told.items()}
     if twice := [name for name in columns if name in panel]:
         raise fail(
             "columns are in the panel already",
@@ -366,6 +402,17 @@ def calendar_features(
             column=twice[0],
         )
     return add_available(panel.assign(**columns), list(columns))
+
+
+def _session_hours(layout: Layout) -> Floats:
+    if layout.calendar is None:
+        raise bad_parameter(
+            "features",
+            expected="none of 'session_hours' for a panel without a calendar",
+            found=["session_hours"],
+            advice="Name the exchange first, e.g. with_calendar(panel, 'XNYS').",
+        )
+    return session_hours(layout, layout.calendar)
 
 
 def _default_features(layout: Layout) -> list[Feature]:

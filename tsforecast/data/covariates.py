@@ -22,6 +22,7 @@ from tsforecast.data.panel import (
     time_from_ints,
     time_to_ints,
 )
+from tsforecast.data.sessions import ExchangeSessions
 
 __all__ = ["StaticTable", "aligned_weights", "constants", "rows_ahead"]
 
@@ -131,8 +132,8 @@ def rows_ahead(
     horizon : int
         H.
     time_step : TimeStep
-        Of the panel: where the spacing is constant, the rows must be the next ones; a calendar
-        such as Monday to Friday leaves room for a week of holidays.
+        Of the panel: where the spacing is constant, or an exchange's calendar is given, the rows
+        must be the next ones; Monday to Friday leaves room for a week of holidays.
 
     Returns
     -------
@@ -190,11 +191,11 @@ def rows_ahead(
         )
     if time_step.suits(layout.labels):
         exact = time_step.delta is not None or isinstance(
-            time_step.offset, pd.offsets.Tick | pd.offsets.Day
+            time_step.offset, pd.offsets.Tick | pd.offsets.Day | ExchangeSessions
         )
         following = time_step.after(ends, max(horizon, _HOLIDAYS), like=layout.labels)
         late = (when != following[:, :horizon]).any(axis=1)
-        if not exact:  # calendars know no holidays
+        if not exact:  # weekdays know no holidays
             late = when[:, 0] > following[:, _HOLIDAYS - 1]
         if late.any():
             at = int(np.argmax(late))

@@ -489,9 +489,10 @@ def load_sp500_ohlcv(folder: str | Path | None = None) -> pd.DataFrame:
     -------
     DataFrame
         619,040 rows, index ``(ticker, date)``; columns ``open, high, low, close`` (US dollars,
-        adjusted for splits, not for dividends) and ``volume`` (shares). The dirt is left in: 27 NaN
-        cells, 12 bars whose open or close lies outside low to high, spin-offs that look like
-        crashes (``datasets/sp500_ohlcv.md``).
+        adjusted for splits, not for dividends) and ``volume`` (shares); ``attrs`` say so, and who
+        is missing. The dirt is left in, for `check_prices` to find: 27 NaN cells, 12 bars whose
+        open or close lies outside low to high, spin-offs that look like crashes
+        (``datasets/sp500_ohlcv.md``).
 
     Raises
     ------
@@ -516,7 +517,14 @@ def load_sp500_ohlcv(folder: str | Path | None = None) -> pd.DataFrame:
     frame = pd.read_parquet(path, engine="pyarrow")
     # the file has tickers as a category, whose codes would order the index
     frame = frame.astype({"ticker": "str"}).set_index(["ticker", "date"]).sort_index()
-    return frame[["open", "high", "low", "close", "volume"]].astype("float64")
+    frame = frame[["open", "high", "low", "close", "volume"]].astype("float64")
+    frame.attrs = {
+        "source": "S&P 500 stocks of github.com/CNuge/kaggle-code",
+        "adjusted": "splits",
+        "survivorship": "Survivorship: these are the members of February 2018, followed "
+        "backwards. Firms that failed or were dropped before are missing, so returns are too high.",
+    }
+    return frame
 
 
 def load_sp500_rv(folder: str | Path | None = None) -> pd.DataFrame:

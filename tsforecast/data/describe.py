@@ -132,7 +132,10 @@ def describe_panel(panel: pd.DataFrame) -> PanelDescription:
         f"{count:,} series, {rows:,} rows, {panel.shape[1]} columns, "
         f"{layout.time.min()} to {layout.time.max()}"
     )
-    return PanelDescription(summary, series, columns, _warnings(series, columns, layout))
+    warnings = _warnings(series, columns, layout)
+    if note := panel.attrs.get("survivorship"):
+        warnings.append(str(note))
+    return PanelDescription(summary, series, columns, warnings)
 
 
 def _series(panel: pd.DataFrame, layout: Layout) -> pd.DataFrame:

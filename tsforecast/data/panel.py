@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -45,6 +45,8 @@ Floats = npt.NDArray[np.float64]
 
 RESERVED = frozenset({"series", "time", "cutoff", "step", "target", "model", "forecast", "actual"})
 _CLOCKS = (pd.DatetimeIndex, pd.TimedeltaIndex)
+# what is known of a panel as a whole: it stays in attrs
+_FACTS = ("calendar", "adjusted", "source", "survivorship")
 _BLOCK = 1 << 16  # rows looked at together: what is computed of them stays in the cache
 _QUANTILE_NAME = re.compile(r"q(0?\.\d+|0|1)")
 # the long format of the Nixtla family of libraries, and the names used here
@@ -85,8 +87,10 @@ def as_panel(
         left alone. (What is a panel already shares its columns with the result until pandas
         writes to either; a write past pandas, into the numpy array below, is seen by both.)
         Columns of pandas' dtype category stay as they are (they may serve as ``static=`` and
-        ``group=`` of an estimator), and so does ``attrs["available"]``, the columns known at the
-        time of their rows (see `align_asof`).
+        ``group=`` of an estimator), and so do some of the `attrs`: ``"available"``, the columns
+        known at the time of their rows (see `align_asof`); ``"calendar"`` (see `with_calendar`);
+        ``"adjusted"``, ``"source"`` and ``"survivorship"``, what is known of prices (see `adjust`
+        and `from_yfinance`).
 
     Raises
     ------
@@ -224,6 +228,7 @@ def _stack_tickers(data: pd.DataFrame, series: Hashable | None) -> tuple[pd.Data
     _check_names(data.columns)
     stacked = cast(pd.DataFrame, data.stack(level=level, future_stack=True)).dropna(how="all")
     stacked.columns.name = None
+    stacked.attrs = data.attrs
     lost = data.columns.unique(level).difference(stacked.index.unique(level))
     if len(lost):
         raise _no_values(lost)
@@ -250,6 +255,7 @@ def _from_wide(
     alive = np.maximum.accumulate(seen, axis=0) & np.maximum.accumulate(seen[::-1], axis=0)[::-1]
     which, when = np.nonzero(alive.T)
     frame = pd.DataFrame({wide: values.T[alive.T]})
+    frame.attrs = data.attrs
     names = (str(table.columns.name or "series"), str(table.index.name or "time"))
     return frame, table.columns.take(which), table.index.take(when), names
 
@@ -460,12 +466,17 @@ def _as_it_is(data: pd.DataFrame) -> pd.DataFrame:
     """Give a frame that is a panel: its columns are copied when either is written to, by pandas."""
     _check_names(data.columns, reserved=True)
     panel = data.copy(deep=False)
-    panel.attrs = {}
     names = data.index.names
     if None in names:
         defaults = ("series", "time")[-len(names) :]
         panel.index = data.index.set_names([a or b for a, b in zip(names, defaults)])
-    known = [name for name in data.attrs.get("available", ()) if name in data.columns]
+    return _with_facts(panel, data.attrs)
+
+
+def _with_facts(panel: pd.DataFrame, attrs: Mapping[Any, Any]) -> pd.DataFrame:
+    """Keep of `attrs` what a panel carries on."""
+    panel.attrs = {name: attrs[name] for name in _FACTS if name in attrs}
+    known = [name for name in attrs.get("available", ()) if name in panel.columns]
     return add_available(panel, known) if known else panel
 
 
@@ -542,9 +553,7 @@ def _tidy(
     index: pd.Index = time.rename(names[1])
     if unique is not None:
         index = pd.MultiIndex.from_arrays([unique.take(codes), index], names=names)
-    panel = pd.DataFrame(values, index=index, columns=data.columns)
-    known = [name for name in data.attrs.get("available", ()) if name in values]
-    return add_available(panel, known) if known else panel
+    return _with_facts(pd.DataFrame(values, index=index, columns=data.columns), data.attrs)
 
 
 def _is_sorted(codes: Ints, when: Ints, *, ordered: bool) -> bool:
@@ -641,12 +650,15 @@ class Layout:
         Series s has rows ``offsets[s]:offsets[s + 1]``.
     at : ndarray of int, shape (N,), optional
         Which of the `labels` is the time of each row: two bytes in place of eight.
+    calendar : str, optional
+        Name of the exchange whose sessions the rows are (see `with_calendar`).
     """
 
     ids: pd.Index | None
     labels: pd.Index
     offsets: Ints
     at: npt.NDArray[Any] | None = None
+    calendar: str | None = None
 
     @cached_property
     def time(self) -> pd.Index:
@@ -772,11 +784,11 @@ class Layout:
         kept = np.repeat(starts - offsets[:-1], counts) + np.arange(offsets[-1])
         ids = None if self.ids is None else self.ids[some]
         if self.at is None or not len(kept):
-            return Layout(ids, self.time.take(kept), offsets), kept
+            return Layout(ids, self.time.take(kept), offsets, calendar=self.calendar), kept
         at = self.at[kept]
         low, high = at.min(), at.max()  # no label beyond those of the rows kept
         labels = self.labels.take(np.arange(low, high + 1))
-        return Layout(ids, labels, offsets, at - low), kept
+        return Layout(ids, labels, offsets, at - low, self.calendar), kept
 
 
 def as_cutoffs(cutoffs: Any, time: pd.Index) -> pd.Index:
@@ -807,13 +819,14 @@ def as_cutoffs(cutoffs: Any, time: pd.Index) -> pd.Index:
 
 def layout_of(panel: pd.DataFrame) -> Layout:
     """Read the layout of a panel that `as_panel` has made."""
+    calendar = panel.attrs.get("calendar")
     if not isinstance(panel.index, pd.MultiIndex):
-        return Layout(None, panel.index, np.array([0, len(panel)]))
+        return Layout(None, panel.index, np.array([0, len(panel)]), calendar=calendar)
     series, at = panel.index.codes
     ids, labels = panel.index.levels
     begins = np.flatnonzero(series[1:] != series[:-1]) + 1
     offsets = np.concatenate([[0], begins, [len(series)]]).astype(np.int64)
-    return Layout(ids.take(series[offsets[:-1]]), labels, offsets, at)
+    return Layout(ids.take(series[offsets[:-1]]), labels, offsets, at, calendar)
 
 
 def previous_rows(layout: Layout) -> Ints:

@@ -66,10 +66,7 @@ class Stepper:
         self.history = model.context == "history"
         self.lag, self.seasons = preparation.lag, preparation.seasons
         self.depth = max(model._memory, self.lag + 1, *(season + 1 for season in self.seasons))
-        one = Layout(None, pd.RangeIndex(1), np.array([0, 1]))
-        self._widths = [
-            part._state(np.zeros(1), one).shape[1] for part in self._baseline_parts(baseline)
-        ]
+        self._widths = [part._state_size for part in self._baseline_parts(baseline)]
         unnamed = Layout(None, model._time_type, np.array([0, 0]))
         self.gap = preparation.gap_hours(unnamed)
         clock = isinstance(model._time_type, pd.DatetimeIndex | pd.TimedeltaIndex)
@@ -382,17 +379,16 @@ class Stepper:
                 np.arange(int(which.sum()) + 1),
             )
             if which is new:
-                targets = self.preparation.targets
                 index = names.take(np.flatnonzero(which)).index()
-                panel = pd.DataFrame(raw[which, : len(targets)], index=index, columns=targets)
+                panel = pd.DataFrame(raw[which], index=index, columns=self.preparation.inputs)
                 said: Any = self.baseline._prepare(panel, own)
                 self._keep_known(after, getattr(said, "parts", (said,)), which)
                 continue
             known = self._known_rows({k: v[which] for k, v in before.items()}, own)
-            parts = self._baseline_parts(self.baseline)
+            at = {name: number for number, name in enumerate(self.preparation.inputs)}
             moved = tuple(
-                part.advance(rows, raw[which, k])
-                for k, (part, rows) in enumerate(zip(parts, known))
+                part.advance(rows, raw[which][:, [at[name] for name in part._own_columns()]])
+                for part, rows in zip(self._baseline_parts(self.baseline), known)
             )
             self._keep_known(after, moved, which)
 

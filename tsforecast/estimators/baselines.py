@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import numbers
 from abc import abstractmethod
+from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -24,6 +25,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import ndtri
 from sklearn.base import clone
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
 from tsforecast._checks import bad_parameter, fail, positive_int
 from tsforecast.data.frames import DECILES
@@ -112,7 +114,8 @@ class Baseline(PanelForecaster):
 
     A subclass gives `_point`, and where it needs them `_learn` (parameters), `_state` (causal
     numbers per row) and `_memory` (rows that a full forecast looks back on), for one target. With
-    `_next_state` it can go on row by row, in `advance`.
+    `_next_state` it can go on row by row, in `advance`. Where `_further` names C columns, these
+    three get them beside the target, as (N, 1 + C) in place of (N,).
 
     Attributes
     ----------
@@ -147,6 +150,37 @@ class Baseline(PanelForecaster):
         """Causal numbers of every row, (N,) -> (N, C)."""
         return np.empty((len(y), 0))
 
+    def _further(self) -> list[Hashable]:
+        """Columns read beside the target."""
+        return []
+
+    def _columns(self) -> list[Hashable]:
+        return list(dict.fromkeys([*self.targets_, *self._further()]))
+
+    def _own_columns(self) -> list[Hashable]:
+        """Name the columns that a fitted baseline of one target reads, the target first."""
+        return [self.targets_[0], *self._further()]
+
+    def _values(self, panel: pd.DataFrame) -> Floats:
+        """Target (N,), or with further columns (N, 1 + C)."""
+        columns = self._own_columns()
+        return panel[columns if len(columns) > 1 else columns[0]].to_numpy()
+
+    def _number_of(self, series: Hashable) -> int:
+        """Place of a series among those of `fit`, -1 for any other and for None."""
+        check_is_fitted(self)
+        if len(self.targets_) > 1:
+            raise AttributeError("with several targets ask each of estimators_")
+        known = self._series
+        return -1 if series is None or known is None else int(known.find(pd.Index([series]))[0])
+
+    @property
+    def _state_size(self) -> int:
+        """How many numbers of a fitted baseline of one target stand at every row."""
+        one = Layout(None, pd.RangeIndex(1), np.array([0, 1]))
+        row = pd.DataFrame(np.nan, index=one.labels, columns=self._columns())
+        return int(self._state(self._values(row), one).shape[1])
+
     @property
     def _memory(self) -> int:
         return 1
@@ -167,7 +201,7 @@ class Baseline(PanelForecaster):
             return self._prepare(panel, layout)
         y = panel[self.targets_[0]].to_numpy()
         self._check_enough(y, layout)
-        self._learn(y, layout)
+        self._learn(self._values(panel), layout)
         rows = self._prepare(panel, layout)
         self._learn_errors(rows, following(y, layout, self.horizon))
         return rows
@@ -177,7 +211,8 @@ class Baseline(PanelForecaster):
             return _Beside(tuple(each._prepare(panel, layout) for each in self.estimators_))
         y = panel[self.targets_[0]].to_numpy()
         value, source = forward_fill(y, layout)
-        return KnownRows(layout, value, np.arange(len(y)) - source, self._state(y, layout))
+        state = self._state(self._values(panel), layout)
+        return KnownRows(layout, value, np.arange(len(y)) - source, state)
 
     @available_if(lambda self: hasattr(self, "_next_state"))  # type: ignore[untyped-decorator]
     def advance(self, before: Any, y: Floats) -> Any:
@@ -188,8 +223,9 @@ class Baseline(PanelForecaster):
         before : KnownRows
             The last rows of n series, at least `_memory` of each or the whole series; for several
             targets, those of each.
-        y : ndarray, shape (n,) or (n, K)
-            The new values, NaN where missing.
+        y : ndarray, shape (n,) or (n, C)
+            The new values, NaN where missing: of the targets, and of the further columns that the
+            baseline reads, each once.
 
         Returns
         -------
@@ -198,13 +234,19 @@ class Baseline(PanelForecaster):
             baseline looks at it.
         """
         if isinstance(before, _Beside):
-            parts = zip(self.estimators_, before.parts, y.T)
-            return _Beside(tuple(each.advance(part, column) for each, part, column in parts))
-        y = y.reshape(before.layout.n_series)
-        last, known = before.layout.stops - 1, ~np.isnan(y)
-        value = np.where(known, y, before.value[last])
+            at = {name: number for number, name in enumerate(self._columns())}
+            return _Beside(
+                tuple(
+                    each.advance(part, y[:, [at[name] for name in each._own_columns()]])
+                    for each, part in zip(self.estimators_, before.parts)
+                )
+            )
+        target = y if y.ndim == 1 else y[:, 0]
+        last, known = before.layout.stops - 1, ~np.isnan(target)
+        value = np.where(known, target, before.value[last])
         age = np.where(known, 0, before.age[last] + 1)
-        return before.followed_by(value, age, self._next_state(before, y))
+        state = self._next_state(before, y if self._further() else target)
+        return before.followed_by(value, age, state)
 
     def _forecast(self, rows: Any, origins: Ints) -> tuple[Floats, Floats]:
         if isinstance(rows, _Beside):
@@ -240,6 +282,10 @@ class Baseline(PanelForecaster):
                 "shorter horizon.",
                 column=self.targets_[0],
             )
+        self._keep_errors(errors, layout)
+
+    def _keep_errors(self, errors: Floats, layout: Layout) -> None:
+        """Keep of the training errors (N, H), NaN where unknown, what a forecast needs."""
         levels = np.array(self._levels)
         pooled = np.stack([np.quantile(step[np.isfinite(step)], levels) for step in errors.T])
         self._error_quantiles = np.repeat(pooled[None], layout.n_series + 1, axis=0)  # (S+1, H, J)

@@ -34,6 +34,7 @@ __all__ = [
     "of_calibrated",
     "of_chain",
     "of_classifier",
+    "of_conformal",
     "of_forecaster",
     "of_imputer",
     "of_pipeline",
@@ -41,9 +42,12 @@ __all__ = [
     "of_rule",
     "of_stream",
     "of_table",
+    "older_har",
     "restore_arrays",
     "restore_calibrated",
     "restore_classifier",
+    "restore_conformal",
+    "restore_filtered",
     "restore_forecaster",
     "restore_imputer",
     "restore_regression",
@@ -60,6 +64,16 @@ def check_baseline(model: Any, parts: Fields) -> None:
     if "_time_step" in vars(model):
         model._levels, model._memory  # noqa: B018  # refuse parameters of other types
         check_tail(model, "KnownRows" if len(model.targets_) == 1 else "_Beside")
+
+
+def older_har(learned: Fields, model: Any) -> Fields:
+    """Give a HAR of one line for all series, without further columns, the names of its terms."""
+    if "coef_" not in learned or "_lines" in learned:
+        return learned
+    coefficients, intercept = learned["coef_"], learned["intercept_"]
+    lines = np.column_stack([intercept, coefficients])[None]
+    terms = [f"{learned['targets_'][0]} {lag}" for lag in model.lags]
+    return {**learned, "terms_": terms, "_lines": lines, "_usual": np.zeros(len(terms))}
 
 
 def check_tail(model: Any, kind: str) -> None:
@@ -348,6 +362,17 @@ def restore_regression(model: Any, parts: Fields) -> None:
     model.regressors_ = regressors
 
 
+def restore_filtered(model: Any, parts: Fields) -> None:
+    if not hasattr(model, "_time_step"):
+        return
+    fitted = model.volatility_
+    check_is_fitted(fitted)
+    one = len(model.targets_) == len(fitted.targets_) == 1
+    if not (one and fitted.horizon == model.horizon and model._least > 0):
+        raise ValueError("a forecaster of another horizon")
+    model._tail = fitted._tail
+
+
 def of_rule(event: Any, tail: bool) -> Fields:
     return {"rule": event.rule, "for_": event.for_, "max_age": event.max_age}
 
@@ -447,6 +472,60 @@ def restore_calibrated(model: Any, parts: Fields) -> None:
     if not model._frozen and type(fitted) is not type(model.estimator):
         raise ValueError("another estimator than the parameter")
     model.estimator_ = fitted
+
+
+def of_conformal(model: Any, tail: bool) -> Fields:
+    if not hasattr(model, "_time_step"):
+        return {}
+    calendar = model._rows.attrs.get("calendar") if tail and model._rows is not None else None
+    return {"estimator": None if model._frozen else model.estimator_, "calendar": calendar}
+
+
+def restore_conformal(model: Any, parts: Fields) -> None:
+    from tsforecast.estimators._further import can_advance
+
+    if not hasattr(model, "_time_step"):
+        return
+    model._check_parameters()
+    fitted = model._unfrozen(model.estimator) if model._frozen else parts["estimator"]
+    if type(fitted) is not type(model._unfrozen(model.estimator)):
+        raise ValueError("another estimator than the parameter")
+    check_is_fitted(fitted)
+    for tail in (model._tail, model._newest):
+        if tail is not None and class_name(tail) != "ConformalRows":
+            raise ValueError("rows of another kind")
+    scores, rows = model._scores, model._rows
+    n_series = 1 if model._series is None else len(model._series)
+    n_channels = len(model.targets_) * fitted.horizon
+    sound = (
+        fitted.targets_ == model.targets_
+        and fitted.horizon == model.horizon
+        and len(scores.group) == n_series
+        and scores.pool.shape[1] == scores.each.shape[2] == n_channels
+        and _same_shape(model._now, scores)
+        and (rows is None) == (model._tail is None or can_advance(fitted))
+        and (model._newest is None or model._tail is not None)
+        and (rows is None or (isinstance(rows, pd.DataFrame) and len(rows) > 0))
+        and all(
+            part is None or part.threshold.shape[1] == n_channels
+            for part in (model._tail, model._newest)
+        )
+    )
+    if not sound:
+        raise ValueError("parts that do not fit the parameters")
+    if rows is not None:
+        kinds = [name for name in fitted._may_be_categories() if rows[name].dtype != np.float64]
+        model._rows = rows.astype(dict.fromkeys(kinds, "category"))
+        if parts["calendar"] is not None:
+            model._rows.attrs["calendar"] = str(parts["calendar"])
+    model.estimator_ = fitted
+
+
+def _same_shape(scores: Any, like: Any) -> bool:
+    """Whether scores go on from others."""
+    same = (scores.level, scores.rate, scores.window) == (like.level, like.rate, like.window)
+    sizes = scores.each.shape == like.each.shape and scores.pool.shape[1] == like.pool.shape[1]
+    return bool(same and sizes and np.array_equal(scores.group, like.group))
 
 
 def of_classifier(model: Any, tail: bool) -> Fields:
@@ -557,6 +636,7 @@ def of_stream(stream: Any, tail: bool) -> Fields:
         "step": stream._step,
         "carried": carried,
         **({} if watch is None else {"policy": watch.policy, "rows": rows}),
+        **({} if stream._reach is None else {"scores": stream._reach.scores}),
     }
 
 
@@ -590,6 +670,11 @@ def make_stream(parts: Fields) -> Any:
     )
     if not sound:
         raise ValueError("rows that do not fit the model")
+    if stream._reach is not None:
+        scores, like = parts["scores"], stream._reach.scores
+        if class_name(scores) != "Scores" or not _same_shape(scores, like):
+            raise ValueError("scores that do not fit the model")
+        stream._reach.scores = scores
     stream._ids, stream._time, stream._step = ids, parts["time"], parts["step"]
     stream._carried = {name: part.copy() for name, part in carried.items()}
     return stream

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,9 @@ class _Recipe:
     needed : callable, optional
         ``needed(object)`` names the learned attributes without which it is not a fitted one.
         Default: all.
+    older : callable, optional
+        ``older(learned, object)`` gives the learned attributes as of today, from what an earlier
+        version has saved.
     make : callable, optional
         ``make(fields)`` in place of the constructor.
     """
@@ -64,6 +68,7 @@ class _Recipe:
     restore: Callable[[Any, Fields], None] | None = None
     tail: tuple[str, ...] = ()
     needed: Callable[[Any], Collection[str]] | None = None
+    older: Callable[[Fields, Any], Fields] | None = None
     make: Callable[[Fields], Any] | None = None
 
 
@@ -101,26 +106,44 @@ _PANEL = {
 }
 _LAST = {"_time_step": named("TimeStep")}  # it makes an estimator a fitted one
 _ERRORS = "_error_quantiles"
+_spreads: Callable[[Any], int] = lambda model: (  # noqa: E731
+    1 + (1 if model._series is None else len(model._series))  # of each series, and of all
+)
 _BASELINE = {
     **_PANEL,
     "estimators_": lambda value, model: (
         isinstance(value, list)
         and [class_name(each) for each in value] == [class_name(model)] * len(model.targets_)
     ),
-    _ERRORS: array(
-        lambda model: 1 + (1 if model._series is None else len(model._series)),
+    _ERRORS: array(_spreads, lambda model: model.horizon, lambda model: len(model.levels)),
+}
+_LINES: dict[str, Check] = {
+    "terms_": lambda value, model: list_of(str)(value, None) and value == model._names(),
+    "_lines": array(
+        lambda model: _spreads(model) if model.by == "series" else 1,
         lambda model: model.horizon,
-        lambda model: len(model.levels),
+        lambda model: 1 + len(model.terms_),
     ),
+    "_usual": array(lambda model: len(model.terms_)),
+    "coef_": array(lambda model: model.horizon, lambda model: len(model.terms_)),
+    "intercept_": array(lambda model: model.horizon),
 }
 
 
-def _baseline(*, errors: bool = True, **learned: Check) -> _Recipe:
+def _baseline(
+    more: Mapping[str, Check] = MappingProxyType({}),
+    *,
+    errors: bool | Callable[[Any], bool] = True,
+    **learned: Check,
+) -> _Recipe:
+    learned = {**more, **learned}
     known = {name: check for name, check in _BASELINE.items() if errors or name != _ERRORS}
 
     def needed(model: Any) -> Collection[str]:
         several = len(model.targets_) > 1
         left_out = (_ERRORS, *learned) if several else ("estimators_",)
+        if callable(errors) and not errors(model):
+            left_out = (*left_out, _ERRORS)
         return {*known, *learned, *_LAST, "_tail"} - set(left_out)
 
     return _Recipe(
@@ -157,6 +180,15 @@ _FORECASTER = {
     "best_epochs_": list_of(int, at_least=1),
     "interrupted_": BOOL,
     "_seen": named("Seen"),
+    **_LAST,
+}
+_CONFORMAL: dict[str, Check] = {
+    **_PANEL,
+    "n_scores_": array(
+        lambda model: len(model.targets_), lambda model: model.horizon, dtype="int64"
+    ),
+    "_scores": named("Scores"),
+    "_now": named("Scores"),
     **_LAST,
 }
 _CLASSES: Check = lambda value, model: (  # noqa: E731
@@ -253,11 +285,14 @@ _RECIPES: dict[str, _Recipe] = {
     "StaticTable": _Recipe(restore=_sound.check_statics),
     "TimeStep": _Recipe(restore=_sound.check_step),
     "Sessions": _Recipe(restore=_sound.check_sessions),
+    "ExchangeSessions": _Recipe(restore=_sound.check_exchange),
     "Layout": _Recipe(restore=_sound.check_layout),
     "Rows": _Recipe(restore=_sound.check_rows),
     "KnownRows": _Recipe(restore=_sound.check_known_rows),
     "_Beside": _Recipe(restore=_sound.check_beside),
     "Known": _Recipe(restore=_sound.check_known),
+    "Scores": _Recipe(restore=_sound.check_scores),
+    "ConformalRows": _Recipe(restore=_sound.check_conformal_rows),
     "BoostedTrees": _Recipe(),
     "TargetTransform": _Recipe(parts=_parts.of_chain, make=_parts.make_chain),
     # estimators
@@ -266,9 +301,28 @@ _RECIPES: dict[str, _Recipe] = {
     "Drift": _baseline(),
     "EWMA": _baseline(alpha_=NUMBER),
     "RandomWalk": _baseline(errors=False, _variance=NUMBER),
-    "HAR": _baseline(
-        coef_=array(lambda model: model.horizon, lambda model: len(model.lags)),
-        intercept_=array(lambda model: model.horizon),
+    "HAR": replace(_baseline(_LINES), older=_parts.older_har),
+    "LogHAR": _baseline(_LINES, _smearing=positive(_spreads, lambda model: model.horizon)),
+    "FilteredHistorical": _Recipe(
+        {
+            **_PANEL,
+            "volatility_": lambda value, model: class_name(value) == class_name(model.volatility),
+            "_centre": array(_spreads),
+            "_spread": array(_spreads, lambda model: model.horizon),
+            "_quantiles": array(
+                _spreads, lambda model: model.horizon, lambda model: len(model.levels)
+            ),
+            "_least": NUMBER,
+            **_LAST,
+        },
+        restore=_parts.restore_filtered,
+    ),
+    "GARCH": _baseline(
+        errors=lambda model: model.returns is not None,
+        converged_=list_of(bool),
+        _law=array(_spreads, lambda model: len(model._names())),
+        _start=positive(_spreads),
+        _falls=positive(_spreads),
     ),
     "LagRegressor": replace(
         _baseline(
@@ -325,6 +379,13 @@ _RECIPES: dict[str, _Recipe] = {
     ),
     "EventClassifier": _Recipe(
         _CLASSIFIER, parts=_parts.of_classifier, restore=_parts.restore_classifier
+    ),
+    "ConformalForecaster": _Recipe(
+        _CONFORMAL,
+        parts=_parts.of_conformal,
+        restore=_parts.restore_conformal,
+        tail=("_tail", "_rows", "_newest"),
+        needed=lambda model: {*_CONFORMAL, "_tail", "_rows", "_newest"},
     ),
     "RecurrentForecaster": _Recipe(
         _FORECASTER,
@@ -401,15 +462,17 @@ class Recipes:
         for attribute in learned:
             if attribute not in recipe.learned and attribute not in recipe.tail:
                 raise KeyError(attribute)
+        values = _decoded(decoder, learned)
+        if recipe.older is not None:
+            values = recipe.older(values, made)
         for attribute, check in recipe.learned.items():
-            if attribute in learned:
-                value = decoder(learned[attribute])
-                if not check(value, made):
+            if attribute in values:
+                if not check(values[attribute], made):
                     raise ValueError(f"{name}.{attribute} of another kind or size")
-                setattr(made, attribute, value)
+                setattr(made, attribute, values[attribute])
         for attribute in recipe.tail:
-            if attribute in learned:
-                setattr(made, attribute, decoder(learned[attribute]))
+            if attribute in values:
+                setattr(made, attribute, values[attribute])
         if learned:
             needed = recipe.learned if recipe.needed is None else recipe.needed(made)
             if lost := set(needed) - set(vars(made)):

@@ -24,12 +24,14 @@ __all__ = [
     "array",
     "check_alarm_state",
     "check_beside",
+    "check_conformal_rows",
     "check_keys",
     "check_known",
     "check_known_rows",
     "check_layout",
     "check_risk_map",
     "check_rows",
+    "check_scores",
     "check_seen",
     "check_sessions",
     "check_statics",
@@ -162,7 +164,8 @@ def check_alarm_state(state: Any, parts: Fields) -> None:
 def check_step(step: Any, parts: Fields) -> None:
     offset = step.offset
     require(step.delta is None or isinstance(step.delta, pd.Timedelta | int), "a spacing")
-    calendar = isinstance(offset, pd.offsets.BaseOffset) or class_name(offset) == "Sessions"
+    known = class_name(offset) in ("Sessions", "ExchangeSessions")
+    calendar = known or isinstance(offset, pd.offsets.BaseOffset)
     require((offset is None or calendar) and isinstance(step.seen, str), "a spacing")
 
 
@@ -170,6 +173,10 @@ def check_sessions(sessions: Any, parts: Fields) -> None:
     times = isinstance(sessions.times, tuple) and len(sessions.times) > 0
     require(times and all(isinstance(at, pd.Timedelta) for at in sessions.times), "sessions")
     require(isinstance(sessions.days, pd.offsets.BaseOffset), "sessions")
+
+
+def check_exchange(sessions: Any, parts: Fields) -> None:
+    require(isinstance(sessions.name, str), "sessions")
 
 
 def check_layout(layout: Any, parts: Fields) -> None:
@@ -183,6 +190,7 @@ def check_layout(layout: Any, parts: Fields) -> None:
         require(places and bool(((at >= 0) & (at < len(labels))).all()), "times")
     ids = layout.ids
     require(ids is None or (isinstance(ids, pd.Index) and len(ids) == len(offsets) - 1), "names")
+    require(layout.calendar is None or isinstance(layout.calendar, str), "sessions")
 
 
 def check_known_rows(rows: Any, parts: Fields) -> None:
@@ -196,6 +204,28 @@ def check_known_rows(rows: Any, parts: Fields) -> None:
 def check_beside(rows: Any, parts: Fields) -> None:
     several = isinstance(rows.parts, tuple) and len(rows.parts) > 0
     require(several and all(class_name(part) == "KnownRows" for part in rows.parts), "rows")
+
+
+def check_scores(scores: Any, parts: Fields) -> None:
+    numbers = NUMBER(scores.level, None) and NUMBER(scores.rate, None) and WHOLE(scores.window, 0)
+    require(numbers and 0 < scores.level < 1 and 0 <= scores.rate < 1, "scores")
+    each, group, sizes = scores.each, scores.group, scores.sizes
+    require(array(None, scores.window, None, finite=False)(each, None), "scores")
+    n_own, _, n_channels = each.shape
+    for part in (scores.alpha, scores.threshold):
+        require(array(n_own + 1, n_channels)(part, None), "scores")
+    require(array(None, dtype=_INTS)(group, None), "scores")
+    require(bool(((group >= 0) & (group <= n_own)).all()), "scores")
+    require(array(None, dtype=_INTS)(sizes, None) and len(sizes) <= scores.window, "scores")
+    require(bool((sizes > 0).all()), "scores")
+    require(array(int(sizes.sum()), n_channels, finite=False)(scores.pool, None), "scores")
+    require(not any(np.isinf(part).any() for part in (each, scores.pool)), "scores")
+
+
+def check_conformal_rows(rows: Any, parts: Fields) -> None:
+    layout: Any = getattr(rows.rows, "layout", None)
+    known = class_name(rows.rows) is not None and class_name(layout) == "Layout"
+    require(known and array(layout.n_rows, None)(rows.threshold, None), "rows")
 
 
 def check_rows(rows: Any, parts: Fields) -> None:

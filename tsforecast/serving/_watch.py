@@ -23,6 +23,7 @@ from tsforecast.data.windows import Rows
 from tsforecast.estimators._events import risk_frame
 from tsforecast.estimators._stepping import Carried
 from tsforecast.estimators.calibration import CalibratedEvents
+from tsforecast.estimators.conformal import ConformalForecaster
 from tsforecast.estimators.event import EventClassifier
 
 __all__ = ["Watch", "network_of"]
@@ -38,9 +39,9 @@ def network_of(model: Any) -> Any:
 def _shells(model: Any) -> list[Any]:
     """A model, and what is calibrated or frozen in it, one within the other."""
     shells = [model]
-    while isinstance(shells[-1], CalibratedEvents | FrozenEstimator):
+    while isinstance(shells[-1], CalibratedEvents | ConformalForecaster | FrozenEstimator):
         outer = shells[-1]
-        fitted = isinstance(outer, CalibratedEvents) and "estimator_" in vars(outer)
+        fitted = "estimator_" in vars(outer)
         shells.append(outer.estimator_ if fitted else outer.estimator)
     return shells
 

@@ -15,13 +15,15 @@ from tsforecast.backtesting.alarms import AlarmPolicy
 from tsforecast.data.calendars import TimeStep, infer_time_step
 from tsforecast.data.frames import forecast_frame
 from tsforecast.data.keys import kind_of
-from tsforecast.data.panel import Ints, Layout, layout_of, time_from_ints
+from tsforecast.data.panel import Floats, Ints, Layout, layout_of, time_from_ints
 from tsforecast.data.transforms import RowNames
 from tsforecast.estimators._base import rows_after
 from tsforecast.estimators._stepping import Carried, Stepper
 from tsforecast.estimators.calibration import CalibratedEvents
+from tsforecast.estimators.conformal import ConformalForecaster
 from tsforecast.estimators.event import EventClassifier
 from tsforecast.estimators.forecaster import RecurrentForecaster
+from tsforecast.serving._reach import NewRows, Reach
 from tsforecast.serving._watch import Watch, network_of
 
 __all__ = ["Stream"]
@@ -39,7 +41,7 @@ class Stream:
 
     Parameters
     ----------
-    model : RecurrentForecaster, EventClassifier or CalibratedEvents of one
+    model : RecurrentForecaster, EventClassifier, or one in a ConformalForecaster, CalibratedEvents
         Fitted. Its transform must be able to go on row by row (all of this package's are, and the
         plain scalers of scikit-learn; see `tsforecast.data.transforms` for one's own), and its
         baseline "last", "seasonal", None, or one of this package's baselines but for
@@ -66,6 +68,10 @@ class Stream:
     nothing goes by those of `fit`. `tsforecast.save` writes it with its model, and
     `tsforecast.load` goes on.
 
+    Around a `ConformalForecaster` the intervals adapt with every update. What they have learned
+    stands in the stream; the model is left as it is. Scores of series that are pooled count in the
+    order of the updates: feed all series of a time together.
+
     Events are not told to a stream: to its policy every row is one at risk. Its alarms are those
     of ``policy.apply`` up to the first row in an event; behind it they are those of a patient in
     it, who is for the ward to take out (`drop`).
@@ -87,7 +93,7 @@ class Stream:
 
     def __init__(
         self,
-        model: RecurrentForecaster | EventClassifier | CalibratedEvents,
+        model: RecurrentForecaster | ConformalForecaster | EventClassifier | CalibratedEvents,
         panel: pd.DataFrame | None,
         *,
         policy: AlarmPolicy | None = None,
@@ -96,7 +102,7 @@ class Stream:
         if not isinstance(network, RecurrentForecaster | EventClassifier):
             raise bad_parameter(
                 "model",
-                expected="a fitted RecurrentForecaster or EventClassifier",
+                expected="a fitted RecurrentForecaster or EventClassifier, or a wrapper of one",
                 found=model,
                 advice="Use predict(panel) of other forecasters, and predict_risk(panel) of other "
                 "event estimators.",
@@ -111,12 +117,15 @@ class Stream:
             raise bad_parameter(
                 "policy", expected="None, as a forecaster gives no risks", found=policy
             )
+        self._reach = Reach(model) if isinstance(model, ConformalForecaster) else None
         self._stepper = Stepper(network)
         self._ids: pd.Index | None = network._series_type
         self._time = network._time_type
-        self._step: TimeStep | None = getattr(network, "_time_step", None)
+        self._step: TimeStep | None = getattr(model, "_time_step", None)
         if panel is None:
             self._carried = self._stepper.nothing(*network._preparation.no_statics())
+            if self._reach is not None:
+                self._carried |= self._reach.nothing(0)
             if self._watch is not None:
                 self._carried |= self._watch.nothing(0)
             return
@@ -128,6 +137,10 @@ class Stream:
             self._step = infer_time_step(layout, learned=self._step)
         self._ids, self._time = layout.ids, layout.labels[:0]
         self._carried = self._after(panel, layout)
+        if self._reach is not None:
+            begun = NewRows(panel, layout, self._reach.at_all(panel, layout), {})
+            (reach,), self._reach.scores = self._reach.after([begun])
+            self._carried |= reach
 
     # --------------------------------------------------------------------------------------- rows
 
@@ -187,13 +200,24 @@ class Stream:
         new = series < 0
         self._check_static(panel, layout, series)
         begun, moved = None, None
+        parts: list[tuple[Carried, NewRows]] = []
         if new.any():  # a sweep over their rows, as in the beginning
             part = panel[new[layout.codes()]]
             own = layout_of(part)
             begun = self._after(part, own), own.ids
+            if self._reach is not None:
+                parts.append((begun[0], NewRows(part, own, self._reach.at_all(part, own), {})))
         if not new.all():
             part = panel if not new.any() else panel[~new[layout.codes()]]
-            moved = self._moved(series[~new], part, layout_of(part))
+            own = layout_of(part)
+            moved, bounds = self._moved(series[~new], part, own)
+            if self._reach is not None:
+                before = {name: kept[series[~new]] for name, kept in self._carried.items()}
+                parts.append((moved, NewRows(part, own, bounds, before)))
+        if self._reach is not None:
+            reached, self._reach.scores = self._reach.after([each for _, each in parts])
+            for (carried, _), reach in zip(parts, reached):
+                carried |= reach
         if moved is not None:
             for name, array in moved.items():
                 self._carried[name][series[~new]] = array
@@ -264,7 +288,10 @@ class Stream:
             names = RowNames(layout.ids, np.arange(layout.n_series), layout.time)
             rows = stepper.ahead(carried, rows, ahead, names)
             origins = origins + model.horizon * np.arange(layout.n_series)
-        forecast, quantiles = model._forecast(rows, origins)
+        said: Any = rows
+        if self._reach is not None:
+            said = self._reach.rows(rows, origins, carried, layout)
+        forecast, quantiles = self.model._forecast(said, origins)
         return forecast_frame(
             layout,
             layout.starts,
@@ -272,7 +299,7 @@ class Stream:
             targets=model.targets_,
             forecast=forecast,
             quantiles=quantiles,
-            levels=model._levels,
+            levels=self.model._levels,
             time_step=step,
         )
 
@@ -323,14 +350,15 @@ class Stream:
     # ------------------------------------------------------------------------------------ within
 
     def _forecaster(self) -> tuple[RecurrentForecaster, TimeStep]:
-        if not isinstance(self.model, RecurrentForecaster) or self._step is None:
+        forecasts = isinstance(self.model, RecurrentForecaster | ConformalForecaster)
+        if not forecasts or self._step is None:
             raise bad_parameter(
                 "model",
                 expected="a RecurrentForecaster, to forecast",
                 found=type(self.model).__name__,
                 advice="Ask an event classifier for risk().",
             )
-        return self.model, self._step
+        return cast(RecurrentForecaster, self._network), self._step
 
     def _after(self, panel: pd.DataFrame, layout: Layout) -> Carried:
         """What is carried after the last row of each series of a panel."""
@@ -439,14 +467,20 @@ class Stream:
                 series=layout.names()[int(known[np.argmin(same)])],
             )
 
-    def _moved(self, series: Ints, panel: pd.DataFrame, layout: Layout) -> Carried:
-        """What is carried of some series after the rows of a panel: new arrays."""
+    def _moved(self, series: Ints, panel: pd.DataFrame, layout: Layout) -> tuple[Carried, Floats]:
+        """What is carried of some series after the rows of a panel, and bounds at each of these.
+
+        New arrays; without intervals that adapt there are no bounds.
+        """
         values = self._network._preparation.raw(panel)
         when, counts = layout.when(), np.diff(layout.offsets)
         mine: dict[str, npt.NDArray[Any]] = {
             name: part[series] for name, part in self._carried.items()
         }
-        own = None
+        own, bounds = None, np.empty((3, 0, 0, 0))
+        if self._reach is not None and self._reach.adapts:
+            k, h = len(self._reach.model.targets_), self._reach.model.horizon
+            bounds = np.empty((3, layout.n_rows, k, h))
         if self._watch is not None:
             kept, own = self._watch.with_rows(mine, panel, layout)
             mine |= kept
@@ -462,12 +496,16 @@ class Stream:
                 one = Layout(ids, names.time, np.arange(len(which) + 1))
                 rows = self._stepper.rows(some, one)
                 some |= self._watch.step(some, rows, None if own is None else own[at])
+            if self._reach is not None and self._reach.adapts:
+                ids = None if layout.ids is None else layout.ids.take(which)
+                one = Layout(ids, names.time, np.arange(len(which) + 1))
+                bounds[:, at] = self._reach.at_ends(self._stepper.rows(some, one))
             if all_of_them:
                 mine = some
                 continue
             for name, part in some.items():
                 mine[name][which] = part
-        return mine
+        return mine, bounds
 
     def _late(
         self, panel: pd.DataFrame, layout: Layout, behind: npt.NDArray[np.bool_], newest: Ints

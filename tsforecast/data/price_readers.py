@@ -1,0 +1,435 @@
+"""Prices as people get them: frames of yfinance, files of Yahoo and of Stooq.
+
+Every reader gives a panel ``(ticker, date)`` with the columns ``open, high, low, close, adj_close,
+volume`` that are there, and says in ``attrs`` what is known of it: ``source``, ``adjusted`` (see
+`tsforecast.data.prices`) and ``survivorship``, which is for the owner to fill in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tsforecast._checks import bad_parameter, fail, first
+from tsforecast.data.panel import as_panel
+
+__all__ = ["UNKNOWN_UNIVERSE", "from_yfinance", "read_stooq", "read_yahoo_csv"]
+
+UNKNOWN_UNIVERSE = (
+    "Survivorship unknown: it is not said how these series were chosen, and firms that failed or "
+    "were dropped may be missing. Say so in panel.attrs['survivorship']."
+)
+_NAMES = {
+    "open": "open",
+    "high": "high",
+    "low": "low",
+    "close": "close",
+    "adj close": "adj_close",
+    "volume": "volume",
+    "dividends": "dividends",
+    "stock splits": "stock_splits",
+}
+_POLISH = {
+    "data": "date",
+    "otwarcie": "open",
+    "najwyzszy": "high",
+    "najnizszy": "low",
+    "zamkniecie": "close",
+    "wolumen": "volume",
+}
+_BULK = {
+    "<ticker>": "ticker",
+    "<date>": "date",
+    "<open>": "open",
+    "<high>": "high",
+    "<low>": "low",
+    "<close>": "close",
+    "<vol>": "volume",
+}
+_MIDNIGHT = re.compile(r"(\d{4}-\d\d-\d\d)[ T]00:00(:00)?([+-]\d\d:?\d\d|Z)?")
+_EVENT = re.compile(r"([\d.,:/]+|\d+ ?(?:for|-for-) ?\d+) *(dividend|stock splits?)s?", re.I)
+_DOWNLOAD = re.compile(r"_[dwmqy]$")
+
+
+def from_yfinance(frame: pd.DataFrame, *, ticker: str | None = None) -> pd.DataFrame:
+    """Turn a frame of yfinance, of one ticker or of many, into a panel.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        From ``yf.download(...)``, columns of two levels, (Price, Ticker) or (Ticker, Price), with
+        names or without; or from ``yf.Ticker(...).history()``, columns of one level.
+    ticker : str, optional
+        Name of the series of a frame of one level.
+
+    Returns
+    -------
+    DataFrame
+        Index ``(ticker, date)``, or ``date`` alone for one level without `ticker`; columns
+        ``open, high, low, close, adj_close, volume, dividends, stock_splits`` as far as there,
+        others left out. Daily rows have dates without a time zone; rows within the day are called
+        ``time`` and keep theirs. ``attrs["adjusted"]`` is ``"splits"`` beside an ``adj_close``
+        (``auto_adjust=False``), else ``"splits+dividends"``.
+
+    Raises
+    ------
+    DataError
+        If there is no close, a ticker has no value at all (its download failed, or it is gone),
+        or dates are doubled, missing or of several zones.
+
+    Notes
+    -----
+    Yahoo adjusts for splits up to the day of the download in any case: today's frame and last
+    year's hold different prices. Days on which a ticker has no value are left out.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> names = pd.MultiIndex.from_product([["Close", "Volume"], ["A", "B"]])
+    >>> days = pd.DatetimeIndex(["2024-01-02", "2024-01-03"], name="Date")
+    >>> frame = pd.DataFrame([[1.0, 5.0, 10, 20], [2.0, 6.0, 11, 21]], index=days, columns=names)
+    >>> from_yfinance(frame)
+                       close  volume
+    ticker date
+    A      2024-01-02    1.0    10.0
+           2024-01-03    2.0    11.0
+    B      2024-01-02    5.0    20.0
+           2024-01-03    6.0    21.0
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(f"expected a DataFrame of yfinance, found {type(frame).__name__}")
+    if frame.columns.nlevels > 2:
+        raise _no_prices("a frame of yfinance", frame.columns)
+    if frame.columns.nlevels == 2:
+        table = _stacked(frame)
+    else:
+        table = frame.reset_index(drop=True).rename_axis(columns=None)
+        table = _renamed(table, _NAMES, "a frame of yfinance")
+        if ticker is not None:
+            table["ticker"] = ticker
+        table["date"] = _days(frame.index)
+    return _panel(table, "Yahoo, by yfinance", _adjusted(table))
+
+
+def read_yahoo_csv(paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
+    """Read files of Yahoo Finance: one ticker each, named as the file is, or as yfinance saves.
+
+    Parameters
+    ----------
+    paths : path or list of paths
+        ``AAPL.csv`` with the columns ``Date, Open, High, Low, Close, Adj Close, Volume``, in any
+        order of time; a folder of them; or what ``yf.download(...).to_csv()`` has written, which
+        names its tickers itself.
+
+    Returns
+    -------
+    DataFrame
+        As of `from_yfinance`, always with ``ticker``. Rows without any value ("null") are left
+        out; rows that tell of a dividend or a split become columns ``dividends`` (cash) and
+        ``stock_splits`` (ratio), 0 elsewhere.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    DataError
+        If columns or dates cannot be read, or a date is there twice for a ticker.
+
+    Examples
+    --------
+    >>> panel = read_yahoo_csv(["AAPL.csv", "MSFT.csv"])  # doctest: +SKIP
+    """
+    tables = _read_all(paths, "*.csv", _yahoo_table)
+    adjusted = {_adjusted(table) for table in tables}
+    table = pd.concat(tables, ignore_index=True)
+    for name in ("dividends", "stock_splits"):
+        if name in table:
+            table[name] = table[name].fillna(0.0)
+    return _panel(table, "Yahoo, from files", adjusted.pop() if len(adjusted) == 1 else None)
+
+
+def read_stooq(paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
+    """Read files of Stooq: single downloads, or the unpacked bulk archive.
+
+    Parameters
+    ----------
+    paths : path or list of paths
+        ``aapl_us_d.csv`` with the columns ``Date, Open, High, Low, Close, Volume`` (Polish ones
+        too; the ticker is then the file's name, ``AAPL.US``); ``aapl.us.txt`` with ``<TICKER>,
+        <PER>, <DATE>, <TIME>, <OPEN>, ...``; or a folder, which is searched to its depth.
+
+    Returns
+    -------
+    DataFrame
+        Index ``(ticker, date)``, or ``(ticker, time)`` of rows within the day, in the time of the
+        file; columns ``open, high, low, close, volume`` as far as there. Empty files, which the
+        archive has, are left out. ``attrs`` do not say what prices are adjusted for, because the
+        files do not: ask `check_prices`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    DataError
+        If columns or dates cannot be read, rows are of several periods, or a date is there twice
+        for a ticker.
+
+    Examples
+    --------
+    >>> panel = read_stooq("data/daily/us/nasdaq stocks/1")  # doctest: +SKIP
+    """
+    tables = _read_all(paths, "*.[ct][sx][vt]", _stooq_table)
+    periods = sorted({str(period) for table in tables for period in table.attrs["periods"]})
+    if len(periods) > 1:
+        raise fail(
+            "files of several periods",
+            expected="rows of one period, such as D for days",
+            found=f"{first(periods)}",
+            advice="Read them one period at a time.",
+        )
+    for table in tables:
+        table.attrs = {}
+    return _panel(pd.concat(tables, ignore_index=True), "Stooq", None)
+
+
+# ------------------------------------------------------------------------------------------ tables
+
+
+def _stacked(frame: pd.DataFrame) -> pd.DataFrame:
+    """Columns of two levels become rows; the level of prices is the one with more of their names.
+
+    There is a ticker called OPEN.
+    """
+    known = [
+        sum(str(name).lower() in _NAMES for name in frame.columns.unique(level)) for level in (0, 1)
+    ]
+    prices = 0 if known[0] >= known[1] else 1
+    if max(known) == 0:
+        raise _no_prices("a frame of yfinance", frame.columns)
+    days = _days(frame.index)
+    parts, lost = [], []
+    for name in frame.columns.unique(1 - prices):
+        part = pd.DataFrame(frame.xs(name, axis=1, level=1 - prices)).reset_index(drop=True)
+        part = _renamed(part.rename_axis(columns=None), _NAMES, f"the columns of {name!r}")
+        part = part.assign(ticker=str(name), date=days).dropna(subset=_values(part), how="all")
+        if len(part):
+            parts.append(part)
+        else:
+            lost.append(name)
+    if lost:
+        raise fail(
+            "tickers without any value",
+            expected="prices of every ticker asked for",
+            found=f"none of {first(map(repr, lost))}",
+            advice="Download them again. If they are gone, drop their columns, and say in "
+            "panel.attrs['survivorship'] that they are.",
+            series=lost[0],
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _yahoo_table(path: Path) -> pd.DataFrame:
+    head = path.read_text(encoding="utf-8-sig").split("\n", 1)[0]
+    if head.startswith(("Price,", "Ticker,")):  # yfinance's two levels
+        frame = pd.read_csv(path, header=[0, 1], index_col=0, encoding="utf-8-sig")
+        table = _stacked(frame)
+        return table
+    raw = pd.read_csv(path, dtype=str, encoding="utf-8-sig", thousands=None)
+    raw.columns = raw.columns.str.strip().str.rstrip("*")
+    table = _renamed(raw.drop(columns=raw.columns[0]), _NAMES, path.name)
+    if raw.columns[0].lower() not in ("date", "datetime"):
+        raise _no_prices(path.name, raw.columns)
+    told = table["open" if "open" in table else "close"].fillna("").str.fullmatch(_EVENT)
+    days = _days(pd.Index(raw.iloc[:, 0]), path.name)
+    events = _events(table[told], days[told.to_numpy()])
+    table = table[~told].apply(_numbers, where=path.name)
+    table = table.assign(date=days[~told.to_numpy()]).dropna(subset=_values(table), how="all")
+    for name, values in events.items():
+        lost = values.index.difference(pd.Index(table["date"]))
+        if len(lost):
+            raise fail(
+                f"{name} without a row of prices",
+                expected="prices on each of their days",
+                found=f"none on {first(lost)}",
+                advice="Look at the file: rows may be cut off.",
+                series=path.stem,
+            )
+        table[name] = table["date"].map(values).fillna(0.0)
+    return table.assign(ticker=path.stem)
+
+
+def _events(rows: pd.DataFrame, days: pd.Index) -> dict[str, pd.Series]:
+    """Dividends and splits that stand among the prices as text, "0.24 Dividend", "4:1 Split"."""
+    text = rows["open" if "open" in rows else "close"]
+    found: dict[str, pd.Series] = {}
+    for name, word in (("dividends", "dividend"), ("stock_splits", "split")):
+        which = text.str.lower().str.contains(word).to_numpy(dtype=bool)
+        if which.any():
+            parsed = [_ratio(value) for value in text[which]]
+            found[name] = pd.Series(parsed, index=days[which])
+    return found
+
+
+def _ratio(text: str) -> float:
+    numbers = [float(x) for x in re.findall(r"\d+(?:\.\d+)?", text.replace(",", ""))]
+    return numbers[0] if len(numbers) == 1 else numbers[0] / numbers[1]
+
+
+def _stooq_table(path: Path) -> pd.DataFrame | None:
+    text = path.read_text(encoding="utf-8-sig").strip()
+    if not text:
+        return None
+    if "," not in text.split("\n", 1)[0]:  # "No data", "Exceeded the daily hits limit"
+        raise fail(
+            "a file without prices",
+            expected="a table of Stooq",
+            found=repr(text[:60]),
+            advice=f"Download {path.name} again.",
+        )
+    raw = pd.read_csv(path, dtype=str, encoding="utf-8-sig")
+    raw.columns = raw.columns.str.strip().str.lower()
+    if "<ticker>" in raw:
+        table = _renamed(raw, {k: v for k, v in _BULK.items() if k in raw}, path.name)
+        periods = set(raw["<per>"]) if "<per>" in raw else {"D"}
+        if "<time>" in raw and (raw["<time>"] != "000000").any():
+            table["date"] = table["date"] + " " + raw["<time>"].str.zfill(6)
+            days = pd.to_datetime(table["date"], format="%Y%m%d %H%M%S", errors="coerce")
+        else:
+            days = pd.to_datetime(table["date"], format="%Y%m%d", errors="coerce")
+        if days.isna().any():
+            raise _bad_days(table["date"][days.isna()], path.name)
+        tickers: Any = table["ticker"]
+    else:
+        raw = raw.rename(columns=_POLISH)
+        if "date" not in raw:
+            raise _no_prices(path.name, raw.columns)
+        table = _renamed(raw, _NAMES, path.name)
+        days = pd.Series(_days(pd.Index(raw["date"]), path.name))
+        found = re.search(r"_([dwmqy])$", path.stem.lower())
+        periods = {found.group(1).upper() if found else "D"}
+        tickers = _DOWNLOAD.sub("", path.stem.lower()).replace("_", ".").upper()
+    table = table[[name for name in _NAMES.values() if name in table]].apply(
+        _numbers, where=path.name
+    )
+    table = table.assign(ticker=tickers, date=days)
+    table.attrs = {"periods": periods}
+    return table
+
+
+def _read_all(
+    paths: Any, pattern: str, read: Callable[[Path], pd.DataFrame | None]
+) -> list[pd.DataFrame]:
+    listed = [paths] if isinstance(paths, str | Path) else list(paths)
+    files: list[Path] = []
+    for path in map(Path, listed):
+        path = path.expanduser()
+        inside = sorted(path.rglob(pattern)) if path.is_dir() else [path]
+        if not inside or not inside[0].is_file():
+            raise FileNotFoundError(f"expected price files at {path}, found none. Check the path.")
+        files += inside
+    if not files:
+        raise bad_parameter("paths", expected="at least one file", found=paths)
+    found = [table for path in files if (table := read(path)) is not None]
+    if not found:
+        raise fail(
+            "no prices",
+            expected="rows in at least one file",
+            found=f"{len(files)} empty files, {first(path.name for path in files)}",
+            advice="Download them again.",
+        )
+    return found
+
+
+def _renamed(table: pd.DataFrame, names: dict[str, str], where: str) -> pd.DataFrame:
+    """Columns by our names, others left out."""
+    mine = {name: names[key] for name in table if (key := str(name).strip().lower()) in names}
+    if "close" not in mine.values():
+        raise _no_prices(where, table.columns)
+    return table[list(mine)].rename(columns=mine)
+
+
+def _values(table: pd.DataFrame) -> list[str]:
+    """Columns whose absence makes a row empty: events are zero on every day."""
+    return [
+        str(name) for name in table if name not in ("dividends", "stock_splits", "ticker", "date")
+    ]
+
+
+def _numbers(column: pd.Series, where: str) -> pd.Series:
+    if column.dtype.kind == "f":
+        return column
+    text = column.astype(object).where(column.notna(), "").astype(str).str.strip()
+    text = text.str.replace(",", "").replace(["null", "-", "N/A", "nan", ""], None)
+    values = pd.to_numeric(text, errors="coerce")
+    if (wrong := values.isna() & text.notna()).any():
+        raise fail(
+            "column is not numeric",
+            expected="numbers, or null",
+            found=f"{first(map(repr, text[wrong]))}",
+            advice=f"Look at {where}: columns may be shifted, or decimals written with a comma.",
+            column=column.name,
+        )
+    return values.astype("float64")
+
+
+def _days(time: pd.Index, where: str = "the index") -> pd.Index:
+    """Dates without a zone, where every time is a midnight; text becomes datetimes."""
+    if not isinstance(time, pd.DatetimeIndex) and time.dtype.kind not in "iufm":
+        text = pd.Series(time).astype(str).str.strip()
+        dates = text.str.extract(rf"^{_MIDNIGHT.pattern}$")[0]
+        text = dates if dates.notna().all() else text
+        parsed = None
+        for format in ("ISO8601", "%b %d, %Y"):
+            parsed = pd.to_datetime(text, format=format, errors="coerce", utc=True)
+            if parsed.notna().all():
+                break
+        assert parsed is not None
+        if parsed.isna().any():
+            raise _bad_days(text[parsed.isna()], where)
+        aware = text.str.contains(r"(?:[+-]\d\d:?\d\d|Z)$", regex=True).any()
+        time = pd.DatetimeIndex(parsed if aware else parsed.dt.tz_localize(None))
+    if isinstance(time, pd.DatetimeIndex):
+        wall = time.tz_localize(None)
+        if bool((wall == wall.normalize()).all()):
+            return wall
+    return time
+
+
+def _adjusted(table: pd.DataFrame) -> str:
+    return "splits" if "adj_close" in table else "splits+dividends"
+
+
+def _panel(table: pd.DataFrame, source: str, adjusted: str | None) -> pd.DataFrame:
+    time = pd.DatetimeIndex(table["date"]) if table["date"].dtype.kind == "M" else None
+    within = time is not None and bool((time != time.normalize()).any())
+    table = table.rename(columns={"date": "time"}) if within else table
+    name = "time" if within else "date"
+    named = "ticker" in table
+    order = [column for column in _NAMES.values() if column in table]
+    panel = as_panel(table, series="ticker" if named else None, time=name, columns=order)
+    panel.attrs |= {"source": source, "survivorship": UNKNOWN_UNIVERSE}
+    if adjusted is not None:
+        panel.attrs["adjusted"] = adjusted
+    return panel
+
+
+def _bad_days(text: pd.Series, where: str) -> ValueError:
+    return fail(
+        "dates cannot be read",
+        expected="dates such as 2024-01-31",
+        found=f"{first(map(repr, text))}",
+        advice=f"Look at {where}; day and month may be in an order that cannot be told.",
+    )
+
+
+def _no_prices(where: str, columns: pd.Index) -> ValueError:
+    return fail(
+        "prices not found",
+        expected=f"in {where} the columns Date, Open, High, Low, Close, Volume, or some of them",
+        found=f"{list(columns)}",
+        advice="Make a panel of other tables with as_panel.",
+    )

@@ -1,0 +1,571 @@
+"""Conformal intervals: as wide as past errors of the forecasts themselves say they must be."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from tsforecast._checks import bad_parameter, choice, fail, positive_int
+from tsforecast.data.calendars import infer_time_step
+from tsforecast.data.panel import (
+    Floats,
+    Ints,
+    Layout,
+    as_panel,
+    layout_of,
+    time_from_ints,
+    time_to_ints,
+)
+from tsforecast.data.scored import Bools, short_origins_unsaid
+from tsforecast.data.splits import validation_start
+from tsforecast.estimators._base import PanelForecaster, series_key
+from tsforecast.estimators._further import can_advance, further, places
+from tsforecast.estimators._intervals import Scores, fewest_scores, follow, scores_at, start
+
+__all__ = ["ConformalForecaster", "ConformalRows"]
+
+# what the estimator within says for itself
+_WITHIN = frozenset({"target", "horizon", "future", "static", "group"})
+
+
+@dataclass(frozen=True)
+class ConformalRows:
+    """A panel's rows as the forecaster within wants them, each with its thresholds.
+
+    Attributes
+    ----------
+    rows : PreparedRows
+        Of the forecaster within; N rows.
+    threshold : ndarray, shape (N, K H)
+        How far the interval of each target and step reaches from an origin there; see `Scores`.
+    """
+
+    rows: Any
+    threshold: Floats
+
+    @property
+    def layout(self) -> Layout:
+        """Where the series lie."""
+        layout: Layout = self.rows.layout
+        return layout
+
+    def tail(self, n_rows: int) -> ConformalRows:
+        """Keep the last rows of each series."""
+        _, kept = self.layout.tail(n_rows)
+        return ConformalRows(self.rows.tail(n_rows), self.threshold[kept])
+
+
+class ConformalForecaster(PanelForecaster):
+    r"""Put an interval around the forecasts of any forecaster that holds what it promises.
+
+    The last part of the time is held out of the fit. There every forecast is scored by how far
+    the outcome lay outside of it, and an interval reaches as far as a quantile of the scores: with
+    n of them the :math:`\lceil (n + 1) \, \text{level} \rceil`-th smallest, which covers `level`
+    of the outcomes on average over draws if scores are exchangeable, whatever their distribution
+    and however wrong the forecaster (split conformal prediction; Vovk et al. 2005). Scores of
+    time series are not: ``method="adaptive"`` goes on learning from what comes in.
+
+    Parameters
+    ----------
+    estimator : forecaster
+        Any of this package; cloned and fitted on the rows before the calibration part. It says
+        what is forecast (`target`, `horizon`). As ``FrozenEstimator(model)`` it is taken as it is
+        fitted, and the calibration part is all after its ``cutoff_``.
+    method : {"adaptive", "split"}
+        - ``"split"``: what was calibrated stays.
+        - ``"adaptive"``: adaptive conformal inference (Gibbs & Candes 2021). The share of outcomes
+          outside that is aimed at moves with every outcome, by
+          :math:`\alpha_{t+1} = \alpha_t + \text{rate} \, (1 - \text{level} - \text{err}_t)`, and
+          the quantile is that of the last `window` scores.
+    level : float
+        Share of outcomes that the intervals are to hold, in (0, 1).
+    by : {"all", "series"}
+        Whether scores of all series are taken together, err being the share of series outside, or
+        each series stands alone. Series that `fit` has not seen, or that have too few scores of
+        their own, share the pooled ones.
+    size : float
+        Share of the rows in the calibration part, in (0, 1).
+    rate : float
+        Step of the adaptive method, at least 0; large steps follow faster, and the width swings
+        more.
+    window : int, optional
+        Times (with ``by="series"``: rows of the series) whose scores count in the adaptive method.
+        Default: as many as the calibration part has.
+    scores : {"auto", "quantile", "absolute"}
+        - ``"quantile"``: from the lower and upper quantile that the estimator forecasts, in units
+          of the distance between them (conformalised quantile regression; Romano et al. 2019,
+          scaled): wide where the estimator says so. It takes those of `level`, interpolated, or
+          the outermost ones that there are.
+        - ``"absolute"``: the absolute error of the forecast, the same width at all times.
+        - ``"auto"``: quantiles where the estimator has them on both sides of the median.
+
+    Attributes
+    ----------
+    estimator_ : forecaster
+        The fitted one.
+    n_scores_ : ndarray of int64, shape (K, H)
+        Scores of all series that were calibrated on, for each target and step.
+
+    Raises
+    ------
+    ValueError
+        In `fit`, if a parameter cannot be used.
+    DataError
+        In `fit`, if there are too few scores for the level; the message says how many it needs.
+
+    See Also
+    --------
+    coverage_monitor : Coverage and width over time, from a backtest.
+
+    Notes
+    -----
+    **What is known when.** The score of a forecast made at t for t + h counts from t + h on. The
+    interval at an origin is a function of the fit and of the panel's rows up to the origin:
+    rows after the end of `fit` are gone through in order, whichever of them are asked for as
+    cutoffs. Thus a backtest adapts from origin to origin without being told to, and
+    ``refit=False`` costs one fit. A panel that begins later than `fit` ended is gone through
+    from its first row on, beginning with the state of `fit`. Origins up to the end of `fit` have
+    the intervals of its end.
+
+    **Steps, targets and series** have thresholds and an alpha each; series unless ``by="all"``.
+    An interval covers each step by itself, not the path.
+
+    **Always finite.** Where alpha asks for more than the largest score, as it does after a run of
+    misses, the theory has an infinite interval, and where it asks for less than none, an empty
+    one. Here they are those of the largest and the smallest score of the window. Alpha is kept
+    within ``[-rate, 1 + rate]``, where it stays in the theory, too. The bound of the theory on the
+    coverage over long times thereby holds as long as no outcome lies beyond the largest score
+    while alpha is below 0.
+
+    The forecast itself is left as it is. It may lie outside of an interval that was made from
+    quantiles.
+
+    **What is kept** for `update`: the last rows, where the estimator is a baseline that can go on
+    row by row (all but `LagRegressor`); else all rows of `fit` and of updates. `Stream` goes on
+    with a fixed amount for each series around a `RecurrentForecaster`.
+
+    References
+    ----------
+    Gibbs & Candes, Adaptive conformal inference under distribution shift, NeurIPS 2021.
+    Romano, Patterson & Candes, Conformalized quantile regression, NeurIPS 2019.
+
+    Examples
+    --------
+    >>> import tsforecast as tsf
+    >>> panel = tsf.make_prices(3, 300, random_state=0)
+    >>> model = tsf.ConformalForecaster(tsf.RandomWalk(target="close"), level=0.9).fit(panel)
+    >>> model.predict().columns.tolist()
+    ['target', 'cutoff', 'step', 'forecast', 'q0.05', 'q0.95']
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        method: Literal["adaptive", "split"] = "adaptive",
+        level: float = 0.8,
+        by: Literal["all", "series"] = "all",
+        size: float = 0.25,
+        rate: float = 0.02,
+        window: int | None = None,
+        scores: Literal["auto", "quantile", "absolute"] = "auto",
+    ) -> None:
+        self.estimator = estimator
+        self.method = method
+        self.level = level
+        self.by = by
+        self.size = size
+        self.rate = rate
+        self.window = window
+        self.scores = scores
+
+    estimator_: Any
+    n_scores_: Ints
+    _scores: Scores
+    _rows: pd.DataFrame | None  # those of fit and of update, raw; None where tails will do
+    _newest: ConformalRows | None  # the tail after update, and the scores
+    _now: Scores
+
+    def __getattr__(self, name: str) -> Any:
+        # said once: by the estimator
+        if name in _WITHIN and "estimator" in vars(self):
+            return getattr(self.estimator, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    # ------------------------------------------------------------------------------------ verbs
+
+    def fit(self, panel: pd.DataFrame, y: None = None) -> ConformalForecaster:
+        """Fit the estimator on the first part of the time, and calibrate on the rest.
+
+        Parameters
+        ----------
+        panel : DataFrame
+            A panel, or anything that `as_panel` takes without further names.
+        y : None
+            Ignored: the targets are columns of the panel.
+
+        Returns
+        -------
+        self
+        """
+        self._check_parameters()
+        super().fit(panel, y)
+        return self
+
+    def update(
+        self, actuals: pd.DataFrame, *, gaps: Literal["raise", "allow"] = "raise"
+    ) -> ConformalForecaster:
+        """Take new rows: the intervals move on, and `predict()` goes from the newest row.
+
+        Afterwards ``predict()`` gives what ``predict(panel)`` would with all rows so far. Methods
+        that are given a panel look at its rows alone, as before. Pooled scores count in the order
+        in which they are given: give all series of a time together.
+
+        Parameters
+        ----------
+        actuals : DataFrame
+            A panel with the columns that the estimator needs: of any of the series, and new ones,
+            the rows that follow the newest one.
+        gaps : {"raise", "allow"}
+            What to do where a row that the spacing of time lets expect is not there. Step h is
+            the h-th row after the origin, whatever the time between, so that a row that is lost
+            would shift the scores; a holiday is no loss.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        DataError
+            If a row is not later than the newest one of its series, or the rows between are
+            missing; the message names them, and nothing has changed. Also if the model was saved
+            without its rows.
+        """
+        check_is_fitted(self)
+        choice("gaps", gaps, ("raise", "allow"))
+        newest = self._own_rows().layout
+        panel, layout = self._checked(actuals)
+        if (layout.ids is None) != (newest.ids is None):
+            both = ["one series without a name", "an index (series, time)"]
+            raise fail(
+                "index is of another kind than in fit",
+                expected=both[newest.ids is not None],
+                found=both[layout.ids is not None],
+                advice="Give the rows the index of the panel that the model was fitted on.",
+            )
+        self._check_follows(newest, layout, gaps=gaps)
+        old, known = self._own_rows(), None
+        if can_advance(self.estimator_):
+            rows = further(self.estimator_, old.rows, panel)
+            parts = getattr(rows, "parts", (rows,))
+            actual = np.stack([np.where(p.age == 0, p.value, np.nan) for p in parts], axis=1)
+        else:
+            known = pd.concat([self._rows, panel])
+            known.attrs = dict(getattr(self._rows, "attrs", {}))
+            known = as_panel(known)
+            rows = self.estimator_._prepare(known, layout_of(known))
+            actual = known[self.targets_].to_numpy(dtype=np.float64)
+        self._newest, self._now = self._moved_on(rows, actual, old)
+        self._rows = known
+        return self
+
+    def _moved_on(
+        self, rows: Any, actual: Floats, old: ConformalRows
+    ) -> tuple[ConformalRows, Scores]:
+        """The tail and the scores after rows that follow those of `old`, which are among them."""
+        layout: Layout = rows.layout
+        place = places(old.layout, layout)
+        ends = np.full(layout.n_series, np.iinfo(np.int64).min)  # the newest times so far
+        newest = time_to_ints(old.layout.time.astype(layout.labels.dtype))
+        ends[place >= 0] = newest[old.layout.stops[place[place >= 0]] - 1]
+        new = layout.when() > ends[layout.codes()]
+        early = np.add.reduceat(~new, layout.starts, dtype=np.int64)
+        first = layout.starts + np.maximum(early - self.horizon, 0)
+        bounds = self._bounds_from(rows, layout, first)
+        given = np.full((layout.n_rows, old.threshold.shape[1]), np.nan)
+        for series, at in enumerate(place):
+            if at >= 0:
+                kept = old.threshold[old.layout.offsets[at] : old.layout.offsets[at + 1]]
+                stop = layout.starts[series] + early[series]
+                n = min(len(kept), early[series])
+                given[stop - n : stop] = kept[len(kept) - n :]
+        threshold, now = self._followed(self._now, bounds, actual, layout, new, given)
+        return ConformalRows(rows, threshold).tail(self._memory), now
+
+    def _followed(
+        self,
+        before: Scores,
+        bounds: Floats,
+        actual: Floats,
+        layout: Layout,
+        new: Bools,
+        given: Floats,
+    ) -> tuple[Floats, Scores]:
+        """Go on from some scores through new rows (N,), behind those of which `given` tells."""
+        scores = scores_at(bounds, actual, layout, first=layout.starts)
+        groups = before.groups(series_key(layout, self._series))
+        late = new & layout.per_row(np.asarray(layout.labels > self.cutoff_))
+        through = new & ~late  # of times that fit has ended with
+        given = given.copy()
+        given[through] = before.threshold[groups[layout.codes()[through]]]
+        return follow(before, groups, scores, layout, late, self.horizon, given)
+
+    # ------------------------------------------------------------------------------- parameters
+
+    def _check_parameters(self) -> None:
+        choice("method", self.method, ("adaptive", "split"))
+        choice("by", self.by, ("all", "series"))
+        choice("scores", self.scores, ("auto", "quantile", "absolute"))
+        for name in ("level", "size"):
+            share = getattr(self, name)
+            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
+                raise bad_parameter(name, expected="a share in (0, 1)", found=share)
+        rate = self.rate
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
+            raise bad_parameter("rate", expected="a number in [0, 1)", found=rate)
+        if self.window is not None:
+            least = fewest_scores(float(self.level)) if self.by == "series" else 1
+            positive_int("window", self.window, least=least)
+        within = self._unfrozen(self.estimator)
+        if isinstance(within, type) or not isinstance(within, PanelForecaster):
+            raise bad_parameter(
+                "estimator",
+                expected="a forecaster of panels with forecast_origins, or FrozenEstimator of one",
+                found=self.estimator,
+                advice="For example RandomWalk(); LagRegressor(estimator=...) makes one of any "
+                "regressor, CalibratedEvents is for the risks of events.",
+            )
+        if self._frozen:
+            check_is_fitted(within)
+
+    @property
+    def _frozen(self) -> bool:
+        return isinstance(self.estimator, FrozenEstimator)
+
+    @staticmethod
+    def _unfrozen(estimator: Any) -> Any:
+        return estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+
+    @property
+    def _levels(self) -> tuple[float, ...]:
+        outside = (1.0 - float(self.level)) / 2.0
+        # 0.05, not 0.04999999999999999
+        return round(outside, 12), round(1.0 - outside, 12)
+
+    @property
+    def _memory(self) -> int:
+        # scores of the forecasts from the last rows are still to come
+        return int(self.estimator_._memory) + int(self.horizon) - 1
+
+    def _columns(self) -> list[Hashable]:
+        columns: list[Hashable] = self.estimator_._columns()
+        return columns
+
+    def _select(self, panel: pd.DataFrame, *, fitting: bool) -> pd.DataFrame:
+        if fitting:
+            return panel  # the estimator chooses when it is fitted
+        selected: pd.DataFrame = self.estimator_._select(panel, fitting=False)
+        return selected
+
+    # -------------------------------------------------------------------------------------- fit
+
+    def _fit(self, panel: pd.DataFrame, layout: Layout) -> ConformalRows:
+        late = self._calibration_rows(panel, layout)
+        if self._frozen:
+            self.estimator_ = self._unfrozen(self.estimator)
+        else:
+            self.estimator_ = clone(self.estimator).fit(panel[~late])
+        if self.targets_ != self.estimator_.targets_:
+            self.targets_ = list(self.estimator_.targets_)  # of a frozen one
+        known = self.estimator_._select(panel, fitting=False)
+        layout = layout_of(known)
+        rows = self.estimator_._prepare(known, layout)
+        early = np.add.reduceat(~late, layout.starts, dtype=np.int64)
+        first = layout.starts + np.maximum(early - 1, 0)  # the last rows before are origins, too
+        scores = self._score_rows(rows, known, layout, first)
+        self.n_scores_ = np.isfinite(scores).sum(axis=0).reshape(len(self.targets_), self.horizon)
+        self._check_enough()
+        self._scores = start(
+            scores,
+            layout,
+            late,
+            level=float(self.level),
+            rate=float(self.rate) if self.method == "adaptive" else 0.0,
+            window=self.window if self.method == "adaptive" else None,
+            by_series=self.by == "series",
+        )
+        if (np.isfinite(self._scores.pool).sum(axis=0) < fewest_scores(float(self.level))).any():
+            raise bad_parameter(
+                "window",
+                expected=f"times with at least {fewest_scores(float(self.level))} scores, for "
+                f"level={self.level:g}",
+                found=self.window,
+            )
+        self._rows = None if can_advance(self.estimator_) else known.copy()
+        self._newest, self._now = None, self._scores
+        groups = self._scores.groups(np.arange(layout.n_series))
+        return ConformalRows(rows, self._scores.threshold[groups[layout.codes()]])
+
+    def _calibration_rows(self, panel: pd.DataFrame, layout: Layout) -> Bools:
+        """Which rows are for calibration, (N,): the last ones of all series."""
+        if self._frozen:
+            cutoff = self.estimator.cutoff_
+            late = layout.per_row(np.asarray(layout.labels > cutoff))
+            expected, advice = f"rows after {cutoff}, the last that the estimator has seen", "them"
+        else:
+            late = layout.when() >= validation_start(panel, float(self.size))
+            expected, advice = "times before the calibration part", "more rows, or a smaller size="
+        if not late.any() or (late.all() and not self._frozen):
+            raise fail(
+                "nothing to calibrate on" if not late.any() else "nothing to fit on",
+                expected=expected,
+                found=f"{layout.n_rows} rows up to {layout.last_time()}",
+                advice=f"Give {advice}.",
+            )
+        return late
+
+    def _check_enough(self) -> None:
+        least = fewest_scores(float(self.level))
+        if (self.n_scores_ < least).any():
+            k, h = np.argwhere(self.n_scores_ < least)[0]
+            raise fail(
+                "too few scores to calibrate on",
+                expected=f"at least {least} for level={self.level:g}",
+                found=f"{self.n_scores_[k, h]} of step {h + 1}",
+                advice="Give more rows, a larger size= or a lower level=; where quantiles of the "
+                "estimator coincide, scores='absolute'.",
+                column=self.targets_[k],
+            )
+
+    # ------------------------------------------------------------------------------------- rows
+
+    def _prepare(self, panel: pd.DataFrame, layout: Layout) -> ConformalRows:
+        rows = self.estimator_._prepare(panel, layout)
+        groups = self._scores.groups(series_key(layout, self._series))
+        late = layout.per_row(np.asarray(layout.labels > self.cutoff_))
+        if self._scores.rate == 0 or not late.any():
+            return ConformalRows(rows, self._scores.threshold[groups[layout.codes()]])
+        early = np.add.reduceat(~late, layout.starts, dtype=np.int64)
+        first = layout.starts + np.maximum(early - self.horizon, 0)
+        scores = self._score_rows(rows, panel, layout, first)
+        threshold, _ = follow(self._scores, groups, scores, layout, late, self.horizon)
+        return ConformalRows(rows, threshold)
+
+    def _score_rows(self, rows: Any, panel: pd.DataFrame, layout: Layout, first: Ints) -> Floats:
+        """Score the forecasts from `first` (S,) on, at the rows of their outcomes, (N, K H)."""
+        bounds = self._bounds_from(rows, layout, first)
+        actual = panel[self.targets_].to_numpy(dtype=np.float64)
+        return scores_at(bounds, actual, layout, first=first)
+
+    def _bounds_from(self, rows: Any, layout: Layout, first: Ints) -> Floats:
+        """Bounds and unit at the rows from `first` (S,) on, NaN before, (3, N, K, H)."""
+        counts = layout.stops - first
+        origins = np.repeat(layout.stops - np.cumsum(counts), counts) + np.arange(counts.sum())
+        with short_origins_unsaid():
+            bounds = np.stack(self._bounds(*self.estimator_._forecast(rows, origins)))
+        whole = np.full((3, layout.n_rows, *bounds.shape[2:]), np.nan)
+        whole[:, origins] = bounds
+        return whole
+
+    def _bounds(self, forecast: Floats, quantiles: Floats) -> tuple[Floats, Floats, Floats]:
+        """Lower and upper bound of the estimator and the unit of scores, (n, K, H) each."""
+        levels = self.estimator_._levels
+        both = len(levels) > 1 and levels[0] < 0.5 < levels[-1]
+        if self.scores == "quantile" and not both:
+            raise bad_parameter(
+                "scores",
+                expected="'absolute', as the estimator has no quantiles on both sides of the "
+                "median",
+                found=self.scores,
+            )
+        if self.scores == "absolute" or not both:
+            return forecast, forecast, np.ones_like(forecast)
+        low, high = (_between(quantiles, levels, level) for level in self._levels)
+        return low, high, high - low
+
+    def _own_rows(self) -> Any:
+        tail = super()._own_rows()
+        return tail if self._newest is None else self._newest
+
+    def _ends(self, panel: pd.DataFrame | None, future: pd.DataFrame | None) -> tuple[Any, Ints]:
+        if not getattr(self, "future", None):
+            return super()._ends(panel, future)
+        mine: Any = self._own_rows() if panel is None else self._prepared(panel)
+        known = self._rows if panel is None else panel
+        rows, origins = self.estimator_._ends(known, future)
+        threshold = np.full((rows.layout.n_rows, mine.threshold.shape[1]), np.nan)
+        threshold[origins] = mine.threshold[mine.layout.stops - 1]
+        return ConformalRows(rows, threshold), origins
+
+    def _check_follows(self, before: Layout, new: Layout, *, gaps: str) -> None:
+        """Raise unless the rows of each series known go on where they ended."""
+        place = places(before, new)
+        known = np.flatnonzero(place >= 0)
+        like = before.labels
+        now = time_to_ints(new.time.astype(like.dtype))
+        then = np.full(new.n_rows, np.iinfo(np.int64).min)  # the row before, where there is one
+        then[1:] = now[:-1]
+        then[new.starts] = np.iinfo(np.int64).min
+        then[new.starts[known]] = before.when(before.stops[place[known]] - 1)
+        follows = np.flatnonzero(then > np.iinfo(np.int64).min)
+        now, then = now[follows], then[follows]
+
+        def named(ints: Ints, at: int) -> Any:
+            return time_from_ints(ints[[at]], like)[0]
+
+        def series(at: int) -> Any:
+            return None if new.ids is None else new.ids[new.codes()[follows[at]]]
+
+        if (now <= then).any():
+            at = int(np.argmax(now <= then))
+            raise fail(
+                "rows that are not new",
+                expected=f"rows later than the newest one, {named(then, at)}",
+                found=f"a row at {named(now, at)}",
+                advice="Pass the new rows alone, each once.",
+                series=series(at),
+            )
+        if gaps == "allow":
+            return
+        step = infer_time_step(before, learned=self._time_step)
+        expected = step.after(then, 1, like=like, required=False)[:, 0]
+        skipped = (then < expected) & (expected < now)
+        if skipped.any():
+            at = int(np.argmin(np.where(skipped, expected, np.iinfo(np.int64).max)))
+            raise fail(
+                "rows are missing",
+                expected=f"a row at {named(expected, at)}, the next one after {named(then, at)}",
+                found=f"one at {named(now, at)}",
+                advice="Give all rows, with NaN where a value is missing; where there was none to "
+                "come, as on a holiday, gaps='allow'.",
+                series=series(at),
+            )
+
+    # -------------------------------------------------------------------------------- forecasts
+
+    def _forecast(self, rows: ConformalRows, origins: Ints) -> tuple[Floats, Floats]:
+        forecast, quantiles = self.estimator_._forecast(rows.rows, origins)
+        low, high, unit = self._bounds(forecast, quantiles)
+        reach = rows.threshold[origins].reshape(forecast.shape) * unit
+        low, high = low - reach, high + reach
+        # where the threshold is the least that there is, they may cross by a rounding
+        bounds = np.stack([np.minimum(low, high), np.maximum(low, high)], axis=-1)
+        return forecast, bounds
+
+
+def _between(quantiles: Floats, levels: tuple[float, ...], level: float) -> Floats:
+    """A quantile (n, K, H) from those at some levels (n, K, H, J); the outermost beyond them."""
+    level = min(max(level, levels[0]), levels[-1])
+    j = min(int(np.searchsorted(levels, level)), len(levels) - 1)
+    i = max(j - 1, 0)
+    share = 1.0 if i == j else (level - levels[i]) / (levels[j] - levels[i])
+    found: Floats = quantiles[..., i] + share * (quantiles[..., j] - quantiles[..., i])
+    return found
