@@ -233,6 +233,25 @@ def test_exchangeable_scores_are_covered_as_the_finite_sample_promises(n, level,
     assert exact >= level
 
 
+@pytest.mark.parametrize("method", ["split", "adaptive"])
+def test_either_side_is_a_quantile_by_itself_where_sides_have_scores_of_their_own(method):
+    # errors with a long tail above and none below
+    y = np.random.default_rng(5).exponential(size=2000)
+    panel = pd.DataFrame({"y": y}, index=DAYS)
+    shares = {}
+    for sides in ("both", "each"):
+        model = tsf.ConformalForecaster(
+            tsf.EWMA(target="y", alpha=0.02, levels=()), method=method, level=0.8, sides=sides
+        ).fit(panel.iloc[:1000])
+        frame = model.forecast_origins(panel, DAYS[999:-1])
+        actual = panel["y"].reindex(frame.index).to_numpy()
+        shares[sides] = [(actual < frame["q0.1"]).mean(), (actual > frame["q0.9"]).mean()]
+    # |e - 1| > c with probability .2 for c = .94
+    wanted = [1 - math.exp(-(1 - 0.94)), math.exp(-(1 + 0.94))]
+    assert shares["both"] == pytest.approx(wanted, abs=0.03)
+    assert shares["each"] == pytest.approx([0.1, 0.1], abs=0.03)
+
+
 def test_when_volatility_doubles_split_covers_too_little_and_adaptive_comes_back():
     rng = np.random.default_rng(1)
     scale = np.repeat([1.0, 2.0], [1000, 1000])
@@ -382,7 +401,7 @@ def test_a_saved_model_goes_on_where_it_was_updated_to(tmp_path):
     ("inner", "options"),
     [
         (network(), {"by": "all"}),
-        (network(), {"by": "series"}),
+        (network(), {"by": "series", "sides": "each"}),
         (network(n_members=2, context="history", target=["y", "z"]), {"by": "all"}),
         (network(), {"method": "split"}),
     ],

@@ -72,6 +72,9 @@ ESTIMATORS = {
     "adaptive conformal": tsf.ConformalForecaster(
         tsf.EWMA(target=["y", "z"], horizon=H), window=8, scores="absolute"
     ),
+    "adaptive conformal of either side": tsf.ConformalForecaster(
+        tsf.HAR(**SAME, lags=(1, 3)), sides="each", level=0.6, size=0.4
+    ),
     "adaptive conformal by series": tsf.ConformalForecaster(
         tsf.HAR(**SAME, lags=(1, 3)), by="series", level=0.6, size=0.4
     ),

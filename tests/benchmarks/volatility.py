@@ -152,8 +152,13 @@ def rv(span, seeds, jobs):
 
 
 def index_prices():
-    """Returns in percent, their variance by range, and standardised returns, of the S&P 500."""
+    """Returns in percent, their variance by range, and standardised returns, of the S&P 500.
+
+    Until 2005 the open of these data repeats the close before, later it does not (`check_prices`
+    says so): it is put in its place everywhere, so that the range covers the night on all days.
+    """
     prices = tsf.load_sp500()
+    prices["open"] = prices["close"].shift()
     returns = 100 * np.log(prices["adj_close"]).diff()
     variance = (100 * tsf.garman_klass(prices)) ** 2
     panel = pd.DataFrame({"return": returns, "variance": variance}).iloc[1:]

@@ -2,7 +2,8 @@
 
 A score says how far an outcome lay outside what was forecast of it; an interval is as wide as a
 quantile of the scores known at its origin.  Letters of shapes: N rows, S series, K targets, H
-steps, C = K H of them together, G series with scores of their own, W times that count.
+steps, D sides (2 where the two of an interval have scores of their own, else 1), C = D K H of them
+together, G series with scores of their own, W times that count.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Scores:
     Attributes
     ----------
     level : float
-        Share of outcomes that intervals are to hold.
+        Share of outcomes that intervals, or each side of them, are to hold.
     rate : float
         How fast alpha moves (gamma of Gibbs and Candes); 0 leaves everything as it was calibrated.
     window : int
@@ -76,7 +77,9 @@ def fewest_scores(level: float) -> int:
     return n
 
 
-def scores_at(bounds: Floats, actual: Floats, layout: Layout, *, first: Ints) -> Floats:
+def scores_at(
+    bounds: Floats, actual: Floats, layout: Layout, *, first: Ints, n_sides: int
+) -> Floats:
     """Score, at every row, the forecasts whose outcome it is.
 
     Parameters
@@ -89,29 +92,32 @@ def scores_at(bounds: Floats, actual: Floats, layout: Layout, *, first: Ints) ->
         Of the rows.
     first : ndarray of int64, shape (S,)
         First row of each series whose forecasts count.
+    n_sides : int
+        D: 1 for the farther one of the two sides, 2 for the lower and the upper one.
 
     Returns
     -------
-    ndarray, shape (N, K H)
+    ndarray, shape (N, D K H)
         Of target k and step h: how far the row lies outside of what was forecast h rows before, in
         units; NaN where nothing was forecast or has come.
     """
     low, high, unit = bounds
     n, n_targets, horizon = low.shape
-    result = np.full((n, n_targets, horizon), np.nan)
+    result = np.full((n, n_sides, n_targets, horizon), np.nan)
     first = np.repeat(first, np.diff(layout.offsets))
     rows = np.arange(n)
     for step in range(1, horizon + 1):
         at = np.flatnonzero(rows - step >= first)
         origin = at - step
-        outside = np.maximum(
-            low[origin, :, step - 1] - actual[at], actual[at] - high[origin, :, step - 1]
-        )
-        scale = unit[origin, :, step - 1]
+        below = low[origin, :, step - 1] - actual[at]
+        above = actual[at] - high[origin, :, step - 1]
+        both = np.stack([below, above], axis=1)  # (n, 2, K)
+        outside = both if n_sides == 2 else both.max(axis=1, keepdims=True)
+        scale = unit[origin, None, :, step - 1]
         with np.errstate(divide="ignore", invalid="ignore"):
             # where quantiles meet there is no unit to measure by
-            result[at, :, step - 1] = np.where(scale > 0, outside / scale, np.nan)
-    return result.reshape(n, n_targets * horizon)
+            result[at, :, :, step - 1] = np.where(scale > 0, outside / scale, np.nan)
+    return result.reshape(n, n_sides * n_targets * horizon)
 
 
 def start(

@@ -43,7 +43,7 @@ class ConformalRows:
     ----------
     rows : PreparedRows
         Of the forecaster within; N rows.
-    threshold : ndarray, shape (N, K H)
+    threshold : ndarray, shape (N, C)
         How far the interval of each target and step reaches from an origin there; see `Scores`.
     """
 
@@ -105,6 +105,14 @@ class ConformalForecaster(PanelForecaster):
           the outermost ones that there are.
         - ``"absolute"``: the absolute error of the forecast, the same width at all times.
         - ``"auto"``: quantiles where the estimator has them on both sides of the median.
+
+    sides : {"both", "each"}
+        - ``"both"``: one score tells how far an outcome lies outside, whichever the side, and both
+          sides reach as far. The interval holds `level`, but more outcomes may lie below it than
+          above.
+        - ``"each"``: the two sides have scores (and an alpha) of their own, and half of what may
+          lie outside lies on each: either bound is a calibrated quantile by itself, as a value at
+          risk must be (Romano et al. 2019, theorem 2). Intervals are a little wider.
 
     Attributes
     ----------
@@ -176,6 +184,7 @@ class ConformalForecaster(PanelForecaster):
         rate: float = 0.02,
         window: int | None = None,
         scores: Literal["auto", "quantile", "absolute"] = "auto",
+        sides: Literal["both", "each"] = "both",
     ) -> None:
         self.estimator = estimator
         self.method = method
@@ -185,6 +194,7 @@ class ConformalForecaster(PanelForecaster):
         self.rate = rate
         self.window = window
         self.scores = scores
+        self.sides = sides
 
     estimator_: Any
     n_scores_: Ints
@@ -310,7 +320,7 @@ class ConformalForecaster(PanelForecaster):
         given: Floats,
     ) -> tuple[Floats, Scores]:
         """Go on from some scores through new rows (N,), behind those of which `given` tells."""
-        scores = scores_at(bounds, actual, layout, first=layout.starts)
+        scores = scores_at(bounds, actual, layout, first=layout.starts, n_sides=self._n_sides)
         groups = before.groups(series_key(layout, self._series))
         late = new & layout.per_row(np.asarray(layout.labels > self.cutoff_))
         through = new & ~late  # of times that fit has ended with
@@ -324,6 +334,7 @@ class ConformalForecaster(PanelForecaster):
         choice("method", self.method, ("adaptive", "split"))
         choice("by", self.by, ("all", "series"))
         choice("scores", self.scores, ("auto", "quantile", "absolute"))
+        choice("sides", self.sides, ("both", "each"))
         for name in ("level", "size"):
             share = getattr(self, name)
             if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
@@ -332,7 +343,7 @@ class ConformalForecaster(PanelForecaster):
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
             raise bad_parameter("rate", expected="a number in [0, 1)", found=rate)
         if self.window is not None:
-            least = fewest_scores(float(self.level)) if self.by == "series" else 1
+            least = fewest_scores(self._held) if self.by == "series" else 1
             positive_int("window", self.window, least=least)
         within = self._unfrozen(self.estimator)
         if isinstance(within, type) or not isinstance(within, PanelForecaster):
@@ -353,6 +364,21 @@ class ConformalForecaster(PanelForecaster):
     @staticmethod
     def _unfrozen(estimator: Any) -> Any:
         return estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+
+    @property
+    def _n_sides(self) -> int:
+        """D, how many sides have scores of their own."""
+        return 2 if self.sides == "each" else 1
+
+    @property
+    def _n_channels(self) -> int:
+        """C, how many thresholds a forecast has."""
+        return self._n_sides * len(self.targets_) * int(self.horizon)
+
+    @property
+    def _held(self) -> float:
+        """Share of outcomes within one side, or within both."""
+        return 1.0 - (1.0 - float(self.level)) / self._n_sides
 
     @property
     def _levels(self) -> tuple[float, ...]:
@@ -391,21 +417,23 @@ class ConformalForecaster(PanelForecaster):
         early = np.add.reduceat(~late, layout.starts, dtype=np.int64)
         first = layout.starts + np.maximum(early - 1, 0)  # the last rows before are origins, too
         scores = self._score_rows(rows, known, layout, first)
-        self.n_scores_ = np.isfinite(scores).sum(axis=0).reshape(len(self.targets_), self.horizon)
+        # as many on either side
+        count = np.isfinite(scores[:, : len(self.targets_) * self.horizon]).sum(axis=0)
+        self.n_scores_ = count.reshape(len(self.targets_), self.horizon)
         self._check_enough()
         self._scores = start(
             scores,
             layout,
             late,
-            level=float(self.level),
+            level=self._held,
             rate=float(self.rate) if self.method == "adaptive" else 0.0,
             window=self.window if self.method == "adaptive" else None,
             by_series=self.by == "series",
         )
-        if (np.isfinite(self._scores.pool).sum(axis=0) < fewest_scores(float(self.level))).any():
+        if (np.isfinite(self._scores.pool).sum(axis=0) < fewest_scores(self._held)).any():
             raise bad_parameter(
                 "window",
-                expected=f"times with at least {fewest_scores(float(self.level))} scores, for "
+                expected=f"times with at least {fewest_scores(self._held)} scores, for "
                 f"level={self.level:g}",
                 found=self.window,
             )
@@ -433,7 +461,7 @@ class ConformalForecaster(PanelForecaster):
         return late
 
     def _check_enough(self) -> None:
-        least = fewest_scores(float(self.level))
+        least = fewest_scores(self._held)
         if (self.n_scores_ < least).any():
             k, h = np.argwhere(self.n_scores_ < least)[0]
             raise fail(
@@ -460,10 +488,10 @@ class ConformalForecaster(PanelForecaster):
         return ConformalRows(rows, threshold)
 
     def _score_rows(self, rows: Any, panel: pd.DataFrame, layout: Layout, first: Ints) -> Floats:
-        """Score the forecasts from `first` (S,) on, at the rows of their outcomes, (N, K H)."""
+        """Score the forecasts from `first` (S,) on, at the rows of their outcomes, (N, C)."""
         bounds = self._bounds_from(rows, layout, first)
         actual = panel[self.targets_].to_numpy(dtype=np.float64)
-        return scores_at(bounds, actual, layout, first=first)
+        return scores_at(bounds, actual, layout, first=first, n_sides=self._n_sides)
 
     def _bounds_from(self, rows: Any, layout: Layout, first: Ints) -> Floats:
         """Bounds and unit at the rows from `first` (S,) on, NaN before, (3, N, K, H)."""
@@ -554,8 +582,9 @@ class ConformalForecaster(PanelForecaster):
     def _forecast(self, rows: ConformalRows, origins: Ints) -> tuple[Floats, Floats]:
         forecast, quantiles = self.estimator_._forecast(rows.rows, origins)
         low, high, unit = self._bounds(forecast, quantiles)
-        reach = rows.threshold[origins].reshape(forecast.shape) * unit
-        low, high = low - reach, high + reach
+        n, n_targets, horizon = forecast.shape
+        reach = rows.threshold[origins].reshape(n, self._n_sides, n_targets, horizon)
+        low, high = low - reach[:, 0] * unit, high + reach[:, -1] * unit
         # where the threshold is the least that there is, they may cross by a rounding
         bounds = np.stack([np.minimum(low, high), np.maximum(low, high)], axis=-1)
         return forecast, bounds

@@ -496,7 +496,7 @@ def restore_conformal(model: Any, parts: Fields) -> None:
             raise ValueError("rows of another kind")
     scores, rows = model._scores, model._rows
     n_series = 1 if model._series is None else len(model._series)
-    n_channels = len(model.targets_) * fitted.horizon
+    n_channels = model._n_channels
     sound = (
         fitted.targets_ == model.targets_
         and fitted.horizon == model.horizon

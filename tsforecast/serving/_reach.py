@@ -1,7 +1,7 @@
 """How far intervals reach in a stream: what a `ConformalForecaster` makes of rows as they come.
 
 It is carried beside what a `Stepper` carries, for each series: ``bounds`` (n, H, 3, K, H), what the
-forecaster within said at the last H rows, and ``reach`` (n, H, K H), the thresholds given there;
+forecaster within said at the last H rows, and ``reach`` (n, H, C), the thresholds given there;
 NaN where a series has fewer rows.  The scores are one record for all series.  Letters of shapes
 are those of `tsforecast.estimators._intervals`, with n of the S series at a time.
 """
@@ -83,7 +83,10 @@ class Reach:
         if not self.adapts:
             return {}
         k, h = self._shape
-        return {"bounds": np.full((n, h, 3, k, h), np.nan), "reach": np.full((n, h, k * h), np.nan)}
+        return {
+            "bounds": np.full((n, h, 3, k, h), np.nan),
+            "reach": np.full((n, h, self.model._n_channels), np.nan),
+        }
 
     def at_all(self, panel: pd.DataFrame, layout: Layout) -> Floats:
         """Bounds at the rows of a panel that matter, else NaN, (3, N, K, H)."""
@@ -149,7 +152,10 @@ class Reach:
         source[~old] = np.arange(layout.n_rows)
         longer = Layout(layout.ids, layout.time.take(source), offsets)
         bounds = np.empty((3, len(old), k, h))
-        actual, given = np.full((len(old), k), np.nan), np.full((len(old), k * h), np.nan)
+        actual, given = (
+            np.full((len(old), k), np.nan),
+            np.full((len(old), self.model._n_channels), np.nan),
+        )
         bounds[:, ~old] = part.bounds
         actual[~old] = part.panel[self.model.targets_].to_numpy(dtype=np.float64)
         if part.before:
