@@ -20,7 +20,7 @@ from tsforecast.estimators.baselines import (
 )
 from tsforecast.estimators.garch import GARCH
 from tsforecast.estimators.regression import LagRegressor
-from tsforecast.estimators.volatility import HAR
+from tsforecast.estimators.volatility import HAR, LogHAR
 
 H = 3
 MODELS = {
@@ -31,6 +31,17 @@ MODELS = {
     "ewma that is naive": EWMA(horizon=H, alpha=1.0),
     "walk": RandomWalk(horizon=H),
     "har": HAR(horizon=H, lags=(1, 3, 8)),
+    "har with more": HAR(horizon=H, lags=(1, 3, 8), past=["p"], by="series"),
+    "log har": LogHAR(horizon=H, lags=(1, 3, 8)),
+    "log har with more": LogHAR(
+        horizon=H,
+        lags=(1, 3),
+        returns="r",
+        semivariance=("bad", "good"),
+        quarticity="q",
+        past=["p"],
+        by="series",
+    ),
     "garch": GARCH(horizon=H, o=1, mean="zero"),
     "garch of higher order": GARCH(horizon=H, p=2, o=2, q=3, distribution="skewt"),
 }
@@ -45,6 +56,19 @@ def walks(n_series: int, n_rows: int, *, missing: float, n_columns: int = 1) -> 
     values = rng.normal(size=(n_series, n_rows, n_columns)).cumsum(axis=1).reshape(-1, n_columns)
     values[rng.random(values.shape) < missing] = np.nan
     return pd.DataFrame(values, index=index, columns=[f"y{k}" for k in range(n_columns)])
+
+
+def walks_of(model: Baseline, n_series: int, n_rows: int, *, missing: float, n_targets: int = 1):
+    """Walks, above zero where the model wants a logarithm, and the further columns it reads."""
+    panel = walks(n_series, n_rows, missing=missing, n_columns=n_targets)
+    if isinstance(model, LogHAR):
+        panel = np.exp(0.3 * panel)
+    for number, name in enumerate(model._further()):
+        rng = np.random.default_rng(number + 1)
+        values = rng.normal(size=len(panel))
+        values[rng.random(len(panel)) < missing] = np.nan
+        panel[name] = np.exp(values) if isinstance(model, LogHAR) and name != "r" else values
+    return panel
 
 
 def rows_of(model: Baseline, panel: pd.DataFrame) -> KnownRows:
@@ -70,8 +94,8 @@ def assert_same_rows(found: KnownRows, expected: KnownRows) -> None:
 @pytest.mark.parametrize("missing", [0.0, 0.4])
 def test_row_by_row_equals_all_rows_at_once(model, missing):
     """Only as many rows are kept as a forecast needs; every series begins with its first row."""
-    fitted = clone(model).fit(walks(4, 40, missing=0.1))
-    panel = walks(4, 40, missing=missing) * 3 + 1
+    fitted = clone(model).set_params(target="y0").fit(walks_of(model, 4, 60, missing=0.1))
+    panel = walks_of(model, 4, 40, missing=missing) * 3 + 1
     rows = rows_of(fitted, upto(panel, 0))
     for time in range(1, 40):
         rows = fitted.advance(rows, at(panel, time)).tail(fitted._memory)
@@ -84,8 +108,8 @@ def test_row_by_row_equals_all_rows_at_once(model, missing):
 
 @every_model
 def test_more_rows_than_needed_may_be_kept_and_series_may_have_different_numbers_of_them(model):
-    fitted = clone(model).fit(walks(3, 40, missing=0.1))
-    panel = walks(3, 12, missing=0.2)
+    fitted = clone(model).set_params(target="y0").fit(walks_of(model, 3, 60, missing=0.1))
+    panel = walks_of(model, 3, 12, missing=0.2)
     ragged = panel.drop([("s0", time) for time in range(5)] + [("s2", time) for time in range(10)])
     found = fitted.advance(rows_of(fitted, upto(ragged, 10)), at(ragged, 11))
     assert found.layout.names() == ["s0", "s1", "s2"]
@@ -94,29 +118,34 @@ def test_more_rows_than_needed_may_be_kept_and_series_may_have_different_numbers
 
 @every_model
 def test_a_series_without_a_known_value_has_no_forecast_until_one_comes(model):
-    fitted = clone(model).fit(walks(2, 40, missing=0.0))
-    rows = rows_of(fitted, pd.DataFrame({"y0": [np.nan]}))
-    for y in (np.nan, np.nan, 7.0):
+    fitted = clone(model).set_params(target="y0").fit(walks_of(model, 2, 60, missing=0.0))
+    panel = pd.DataFrame({"y0": [np.nan] * 3 + [7.0]}).assign(
+        **dict.fromkeys(model._further(), 1.0)
+    )
+    rows = rows_of(fitted, panel.iloc[:1])
+    for y in panel.to_numpy()[1:]:
         assert np.isnan(fitted._forecast(rows, rows.layout.stops - 1)[0]).all()
-        rows = fitted.advance(rows, np.array([y]))
-    assert_same_rows(rows, rows_of(fitted, pd.DataFrame({"y0": [np.nan, np.nan, np.nan, 7.0]})))
+        rows = fitted.advance(rows, y[None])
+    assert_same_rows(rows, rows_of(fitted, panel))
     assert np.isfinite(fitted._forecast(rows, rows.layout.stops - 1)[0]).all()
 
 
 @every_model
 def test_rows_before_are_left_as_they_were(model):
-    fitted = clone(model).fit(walks(2, 40, missing=0.0))
-    panel = walks(2, 20, missing=0.0)
+    fitted = clone(model).set_params(target="y0").fit(walks_of(model, 2, 60, missing=0.0))
+    panel = walks_of(model, 2, 20, missing=0.0)
     before, again = rows_of(fitted, panel), rows_of(fitted, panel)
-    fitted.advance(before, np.array([1.0, np.nan]))
+    new = at(panel, 19).copy()
+    new[1, 0] = np.nan
+    fitted.advance(before, new)
     assert_same_rows(before, again)
 
 
 @every_model
 def test_several_targets_advance_beside_each_other(model):
-    panel = walks(3, 40, missing=0.2, n_columns=2)
+    panel = walks_of(model, 3, 60, missing=0.2, n_targets=2)
     both = clone(model).set_params(target=["y0", "y1"]).fit(panel)
-    found = both.advance(rows_of(both, upto(panel, 38)), at(panel, 39))
+    found = both.advance(rows_of(both, upto(panel, 58)), at(panel, 59))
     expected = rows_of(both, panel)
     for one, other in zip(found.parts, expected.parts):
         assert_same_rows(one, other)

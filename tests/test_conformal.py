@@ -1,6 +1,7 @@
 """Conformal intervals: what they cover, what they know, and that they keep moving with the rows."""
 
 import math
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 
 import tsforecast as tsf
+from tsforecast.estimators._intervals import fewest_scores
 
 DAYS = pd.bdate_range("2020-01-01", periods=2000, name="day")
 
@@ -144,22 +146,22 @@ def plain_adaptive(series, start, end, *, level, rate, window, horizon):
     return np.array([found[h] for h in range(1, horizon + 1)])  # (H, times)
 
 
-@pytest.mark.parametrize("n_series", [1, 3])
-def test_adaptive_intervals_are_those_of_the_recursion_written_out(n_series):
+@pytest.mark.parametrize(("n_series", "rate"), [(1, 0.1), (3, 0.1), (3, 0.0)])
+def test_adaptive_intervals_are_those_of_the_recursion_written_out(n_series, rate):
     panel = several((200,) * n_series)
     frozen = FrozenEstimator(point(2).fit(upto(panel, 79)))
-    model = tsf.ConformalForecaster(frozen, level=0.8, rate=0.1, window=25)
+    model = tsf.ConformalForecaster(frozen, level=0.8, rate=rate, window=25, scores="absolute")
     model.fit(upto(panel, 119))
     frame = model.forecast_origins(panel, DAYS[119:200])
     series = [panel.loc[name, "y"].to_numpy() for name in panel.index.unique("id")]
-    wanted = plain_adaptive(series, 80, 119, level=0.8, rate=0.1, window=25, horizon=2)
+    wanted = plain_adaptive(series, 80, 119, level=0.8, rate=rate, window=25, horizon=2)
     for step in (1, 2):
         for name in panel.index.unique("id"):
             rows = frame.loc[name]
             rows = rows[rows["step"] == step]
             reach = (rows["q0.9"] - rows["forecast"]).to_numpy()
             np.testing.assert_allclose(reach, wanted[step - 1], rtol=1e-9)
-    assert len(np.unique(wanted[0])) > 10  # it moves
+    assert len(np.unique(wanted[0])) > 10  # it moves, without steps of alpha, too
 
 
 def test_a_series_by_itself_has_the_intervals_of_a_panel_of_its_own():
@@ -198,8 +200,113 @@ def test_the_forecast_is_left_as_it_is_and_columns_are_named_by_the_level():
         pd.testing.assert_series_equal(frame["forecast"], same["forecast"])
     assert model.target == ["y", "z"]
     assert model.horizon == 2
-    wide = model.predict_quantiles(levels=(0.5, 0.975))
-    np.testing.assert_allclose(wide["q0.5"], (frame["q0.025"] + frame["q0.975"]) / 2)
+    pd.testing.assert_frame_equal(model.predict_quantiles(levels=(0.025, 0.975)), frame)
+    upper = model.predict_quantiles(panel, levels=[0.975])
+    pd.testing.assert_frame_equal(upper, frame.drop(columns="q0.025"))
+
+
+def test_between_the_bounds_there_are_no_quantiles():
+    model = tsf.ConformalForecaster(tsf.EWMA(target="y"), level=0.9).fit(walk())
+    for level in (0.5, 0.06, 0.95001):
+        with pytest.raises(ValueError, match=r"\[0.05, 0.95\].*estimator_.predict_quantiles"):
+            model.predict_quantiles(levels=(0.05, level))
+    assert np.isfinite(model.estimator_.predict_quantiles(levels=(0.5,))["q0.5"]).all()
+
+
+@pytest.mark.parametrize(
+    "level", [0.01, 0.1, 0.5, 0.75, 0.8, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999]
+)
+def test_the_fewest_scores_are_those_whose_rank_is_there(level):
+    n = 1
+    while math.ceil((n + 1) * (1 - (1 - level)) - 1e-9) > n:
+        n += 1
+    assert fewest_scores(level) == n
+
+
+def test_the_fewest_scores_of_a_level_next_to_one_are_found_at_once():
+    assert fewest_scores(1 - 1e-6) == pytest.approx(999_999, abs=2)
+
+
+def test_intervals_after_a_halt_of_trading_are_in_proportion():
+    """Quantiles from the last rows meet in a halt; a score in their units was 8,638."""
+    rng = np.random.default_rng(0)
+    steps = rng.standard_normal(400)
+    steps[150:190] = 0.0
+    steps[260:290] = 0.0  # in the calibration part
+    steps[320:350] = 0.0
+    panel = pd.DataFrame({"y": steps.cumsum()}, index=DAYS[:400])
+    for method in ("split", "adaptive"):
+        inner = tsf.RandomWalk(target="y", decay=0.5, levels=(0.1, 0.5, 0.9))
+        model = tsf.ConformalForecaster(inner, method=method, level=0.98, rate=0.1)
+        frame = model.fit(panel[:310]).forecast_origins(panel, DAYS[309:399])
+        width = frame["q0.99"] - frame["q0.01"]
+        assert model._scores.pool.max() < 10.0
+        assert width.max() < 100.0
+        assert width.min() >= 0.0
+        assert inside(frame, panel).mean() > 0.9
+        assert model.n_scores_[0, 0] == 77  # those of the halt are counted
+        plain = model.estimator_.forecast_origins(panel[:309], DAYS[232:309])
+        unit = (plain["q0.9"] - plain["q0.1"]).to_numpy()  # the outermost that there are
+        assert model._least[0, 0, 0] == pytest.approx(0.1 * np.median(unit), rel=0.05)
+
+
+def test_the_least_unit_is_of_the_series_and_the_smallest_for_those_not_seen():
+    panel = several((200, 200, 200))
+    panel.loc[("s2", slice(None)), "y"] = 1.0
+    model = tsf.ConformalForecaster(tsf.Naive(target="y")).fit(panel)
+    least = model._least[:, 0, 0]
+    assert least[1] == pytest.approx(2 * least[0], rel=0.5)
+    assert least[2] == least[3] == least[0]  # one that never moves, and one not seen
+    again = several((200, 200)).loc[["s0"]].rename(index={"s0": "new"})
+    assert np.isfinite(model.predict(again)["q0.9"]).all()
+
+
+def test_absolute_scores_of_several_series_together_are_warned_of_once():
+    panel = several((200, 200))
+    with pytest.warns(UserWarning, match="all 2 series make one width.*by='series'") as caught:
+        tsf.ConformalForecaster(point()).fit(panel)
+    assert len(caught) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tsf.ConformalForecaster(point(), by="series").fit(panel)
+        tsf.ConformalForecaster(point(), scores="absolute").fit(panel)
+        tsf.ConformalForecaster(tsf.Naive(target="y")).fit(panel)
+        tsf.ConformalForecaster(point()).fit(panel.loc["s0"])
+
+
+@pytest.mark.parametrize("by", ["all", "series"])
+def test_without_steps_of_alpha_the_window_still_rolls(by):
+    panel = walk(400)
+    panel.iloc[200:] = 5.0 * panel.iloc[200:] - 4.0 * panel.iloc[200, 0]
+    widths = {}
+    for method in ("split", "adaptive"):
+        model = tsf.ConformalForecaster(point(), method=method, rate=0.0, by=by, window=40)
+        model.fit(panel[:200])
+        frame = model.forecast_origins(panel)
+        widths[method] = (frame["q0.9"] - frame["q0.1"]).to_numpy()
+        model.update(panel[200:])
+        pd.testing.assert_frame_equal(model.predict(), model.predict(panel))
+        assert model._now.alpha[0, 0] == pytest.approx(0.2)
+    assert np.ptp(widths["split"]) < 1e-9
+    assert widths["adaptive"][-1] > 3 * widths["adaptive"][100]
+
+
+def test_sides_that_would_cross_meet_in_the_middle():
+    panel = pd.DataFrame({"y": np.random.default_rng(0).standard_normal(400)}, index=DAYS[:400])
+    model = tsf.ConformalForecaster(
+        tsf.EWMA(target="y", alpha=0.05), sides="each", level=0.1, rate=0.4
+    ).fit(panel[:200])
+    frame = model.forecast_origins(panel, DAYS[199:400])
+    said = model.estimator_.predict_quantiles(panel, levels=(0.45, 0.55)).iloc[0]
+    width = said["q0.55"] - said["q0.45"]  # EWMA has the same at all times
+    reach = model._prepared(panel).threshold[199:]
+    middle = model.estimator_.forecast_origins(panel, DAYS[199:400])["forecast"].to_numpy()
+    low = middle + (said["q0.45"] - said["forecast"]) - reach[:, 0] * width
+    high = middle + (said["q0.55"] - said["forecast"]) + reach[:, 1] * width
+    crossed = low > high
+    assert 10 < crossed.sum() < 190
+    np.testing.assert_allclose(frame["q0.45"], np.where(crossed, (low + high) / 2, low))
+    np.testing.assert_allclose(frame["q0.55"], np.where(crossed, (low + high) / 2, high))
 
 
 def test_parameters_of_the_estimator_are_reached_from_without():
@@ -300,7 +407,9 @@ def test_an_outcome_counts_from_the_time_on_when_it_is_known():
 @pytest.mark.parametrize("inner", [point(2), tsf.RandomWalk(target="y", horizon=2)])
 def test_a_fitted_one_that_adapts_does_not_look_ahead(by, inner):
     panel = several(missing=0.1)
-    model = tsf.ConformalForecaster(inner, by=by, rate=0.2).fit(upto(panel, 59))
+    model = tsf.ConformalForecaster(
+        inner, by=by, rate=0.2, scores="auto" if inner.levels else "absolute"
+    ).fit(upto(panel, 59))
     tsf.check_no_lookahead(FrozenEstimator(model), panel, cutoff=DAYS[85])
 
 
@@ -319,7 +428,7 @@ def test_intervals_are_the_same_asked_for_at_once_or_one_by_one_and_after_update
 
 def test_a_backtest_without_refits_adapts_from_origin_to_origin():
     panel = several((120, 120))
-    model = tsf.ConformalForecaster(point(2), rate=0.2)
+    model = tsf.ConformalForecaster(point(2), rate=0.2, scores="absolute")
     splitter = tsf.RollingOrigin(5, 8)
     result = tsf.backtest({"model": model}, panel, splitter, refit=False).frame
     first = result["cutoff"].min()
@@ -355,7 +464,7 @@ def test_after_updates_predict_is_that_of_all_rows(inner, by):
 
 def test_rows_that_do_not_follow_are_refused_and_nothing_changes():
     panel = several()
-    model = tsf.ConformalForecaster(point(2)).fit(upto(panel, 79))
+    model = tsf.ConformalForecaster(point(2), scores="absolute").fit(upto(panel, 79))
     before = model.predict()
     with pytest.raises(tsf.DataError, match=r"not new \(series 's0'\): expected rows later than"):
         model.update(between(panel, 79, 81))
@@ -401,6 +510,7 @@ def test_a_saved_model_goes_on_where_it_was_updated_to(tmp_path):
     ("inner", "options"),
     [
         (network(), {"by": "all"}),
+        (network(), {"by": "all", "rate": 0.0}),
         (network(), {"by": "series", "sides": "each"}),
         (network(n_members=2, context="history", target=["y", "z"]), {"by": "all"}),
         (network(), {"method": "split"}),
@@ -411,10 +521,11 @@ def test_intervals_of_a_stream_are_those_of_all_rows(inner, options, tmp_path):
     panel = several(missing=0.05)
     late = panel.drop("s1")
     late = pd.concat([late, between(panel.loc[["s1"]], 88, 119)]).sort_index()  # begins later
-    model = tsf.ConformalForecaster(inner, rate=0.1, **options)
+    model = tsf.ConformalForecaster(inner, **({"rate": 0.1} | options))
     if options.get("method") == "split":
         model.set_params(rate=0.02)
     model.fit(upto(late, 79))
+    model._least *= 12.0  # so that it matters in about half of the rows
     stream = tsf.Stream(model, upto(late, 84))
     for first, last in ((85, 85), (86, 86), (87, 95), (96, 119)):
         pd.testing.assert_frame_equal(
@@ -511,6 +622,14 @@ def test_a_frozen_estimator_wants_rows_after_its_own():
     model = tsf.ConformalForecaster(FrozenEstimator(fitted)).fit(panel[150:250])
     assert model.estimator_ is fitted
     assert model.n_scores_.tolist() == [[50]]
+
+
+def test_a_frozen_estimator_wants_time_of_the_kind_it_has_seen():
+    fitted = point().fit(walk()[:200])
+    with pytest.raises(tsf.DataError, match="time is of another kind than in fit"):
+        tsf.ConformalForecaster(FrozenEstimator(fitted)).fit(walk().tz_localize("UTC"))
+    with pytest.raises(tsf.DataError, match="time is of another kind than in fit"):
+        tsf.ConformalForecaster(FrozenEstimator(fitted)).fit(walk().reset_index(drop=True))
 
 
 def test_one_time_alone_leaves_nothing_to_fit_on():

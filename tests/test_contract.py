@@ -65,7 +65,9 @@ ESTIMATORS = {
     "garch": tsf.GARCH(target="z", horizon=H, o=1, distribution="t"),
     "garch of a variance": tsf.GARCH(**SAME, returns="z", mean="zero"),
     "lag ridge": tsf.LagRegressor(**SAME, lags=4),
-    "split conformal": tsf.ConformalForecaster(tsf.Naive(**SAME, levels=()), method="split"),
+    "split conformal": tsf.ConformalForecaster(
+        tsf.Naive(**SAME, levels=()), method="split", scores="absolute"
+    ),
     "split conformal by series": tsf.ConformalForecaster(
         tsf.HAR(**SAME, lags=(1, 3)), method="split", by="series", level=0.7, size=0.4
     ),

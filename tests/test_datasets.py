@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tsforecast import DataError, with_calendar
 from tsforecast.data.datasets import (
     load_etth1,
     load_exchange_rate,
@@ -294,6 +295,18 @@ def test_index_is_daily_from_1999_to_2018(load: Callable[[], pd.DataFrame]) -> N
     assert_bars_are_consistent(frame)
 
 
+def test_opens_of_the_index_are_copies_in_the_years_of_its_card() -> None:
+    pytest.importorskip("arch")
+    frame = load_sp500()
+    copied = frame["open"].eq(frame["close"].shift()).iloc[1:]
+    share = copied.groupby(copied.index.year).mean().round(2)
+    wanted = [0.97, 0.96, 0.95, 0.95, 0.98, 0.98, 0.96, 0.43, 0.16, 0.01, 0.02, 0.01, 0.09]
+    assert share.loc[1999:2011].tolist() == wanted
+    assert share.loc[2012:2013].tolist() == [0.25, 0.26]
+    assert copied[copied.index.year >= 2014].sum() == 2
+    assert copied.index[copied][-1] == pd.Timestamp("2015-01-02")
+
+
 @pytest.mark.parametrize(("load", "name"), [(load_sp500, "sp500"), (load_nasdaq, "nasdaq")])
 def test_index_without_arch_says_what_to_install(
     load: Callable[[], pd.DataFrame], name: str, monkeypatch: pytest.MonkeyPatch
@@ -408,6 +421,9 @@ def test_realised_variance_is_in_percent_squared() -> None:
     assert frame.index[0] == pd.Timestamp("1997-04-08")
     assert frame.index[-1] == pd.Timestamp("2013-08-30")
     assert frame["rv"].mean() == pytest.approx(1.175, abs=0.001)
+    pytest.importorskip("exchange_calendars")
+    with pytest.raises(DataError, match="Mon 2009-01-19, Mon 2011-02-21.*found 2 others"):
+        with_calendar(frame, "XNYS")
     np.testing.assert_allclose(frame["rv_negative"] + frame["rv_positive"], frame["rv"], atol=1e-6)
     jump = (frame["rv"] - frame["bpv"]).clip(lower=0)
     np.testing.assert_allclose(frame["jump"], jump, atol=1e-5)

@@ -170,9 +170,19 @@ def test_the_base_rate_counts_what_was_known_at_the_cutoff():
     frame[["q0.1", "q0.9"]] = frame["forecast"].to_numpy()[:, None] + [-1.0, 1.0]
     rows = direction_rows(frame, 0.0, step=4)
     ours = rows[rows["model"] == "m"]
-    for _, row in ours.iloc[::17].iterrows():
-        known = ours[ours["time"] <= row["cutoff"]]["up"]
-        assert row["base"] == pytest.approx((known.sum() + 1) / (len(known) + 2))
+    for _, row in ours[ours["cutoff"] > 25].iloc[::17].iterrows():
+        known = ours[ours["time"] <= row["cutoff"]]
+        share = (known["up"].sum() + 1) / (len(known) + 2)
+        noise = share * (1 - share)
+        groups = known.groupby("series")["up"].agg(["size", "mean"])
+        between = (groups["size"] * (groups["mean"] - share) ** 2 - noise).sum() / len(known)
+        own = groups.loc[row["series"]]
+        weight = 1 / (1 + noise / (own["size"] * between)) if between > 0 else 0.0
+        assert row["base"] == pytest.approx(share + weight * (own["mean"] - share))
+    one = direction_rows(frame[frame["series"] == "s0"], 0.0, step=4)
+    last_row = one[one["model"] == "m"].iloc[-1]
+    known = one[(one["model"] == "m") & (one["time"] <= last_row["cutoff"])]["up"]
+    assert last_row["base"] == pytest.approx((known.sum() + 1) / (len(known) + 2))
 
 
 def test_the_line_is_fitted_on_what_was_known_at_every_so_many_cutoffs():
@@ -184,7 +194,8 @@ def test_the_line_is_fitted_on_what_was_known_at_every_so_many_cutoffs():
         known = rows[rows["time"] <= begin]
         line = fit_map("platt", known["probability"].to_numpy(), known["up"].to_numpy())
         here = rows[rows["cutoff"].between(begin, begin + 49)]
-        np.testing.assert_allclose(here["calibrated"], line(here["probability"].to_numpy()))
+        expected = line(here["probability"].to_numpy())
+        np.testing.assert_allclose(here["calibrated"], expected, atol=2e-3)  # chances in bins
 
 
 def test_a_model_that_is_wrong_way_round_is_calibrated_to_the_base_rate():
@@ -278,19 +289,101 @@ def test_a_backtest_judges_direction_against_the_last_value():
         "naive": tsf.Naive(target="close", horizon=2),
     }
     result = tsf.backtest(models, panel, tsf.RollingOrigin(2, 60))
-    table = result.direction(step=2)
+    table = result.direction("last", step=2)
     assert list(table.index) == ["walk", "naive"] and table["n"].tolist() == [240, 240]
-    pd.testing.assert_frame_equal(table, direction_table(result.frame, "last", step=2))
+    options = {"step": 2, "baselines": ["walk", "naive"]}
+    pd.testing.assert_frame_equal(table, direction_table(result.frame, "last", **options))
     inside = result.frame.assign(in_sample=True, forecast=np.nan)
     both = pd.concat([result.frame.assign(in_sample=False), inside], ignore_index=True)
-    again = Backtest(both, 2, pd.DataFrame(), ("naive",))
-    pd.testing.assert_frame_equal(again.direction(step=2), table)
+    again = Backtest(both, 2, pd.DataFrame(), ("walk", "naive"))
+    pd.testing.assert_frame_equal(again.direction("last", step=2), table)
     # a threshold for each row is one for each row of the frame
     first = both["forecast"].groupby([both["series"], both["cutoff"]]).transform("first")
     pd.testing.assert_frame_equal(
         again.direction(first, step=2),
-        direction_table(result.frame, first[: len(result.frame)], step=2),
+        direction_table(result.frame, first[: len(result.frame)], **options),
     )
+    with pytest.raises(TypeError, match="threshold"):
+        result.direction()
+
+
+def two_ways(n=400, n_series=20, share=0.65, seed=0):
+    """Half of the series rise more often, half fall; the model knows which, and no more."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for series in range(n_series):
+        chance = share if series % 2 else 1 - share
+        up = rng.uniform(size=n) < chance
+        part = returns_frame(n).assign(series=series, actual=np.where(up, 1.0, -1.0))
+        centre = norm.ppf(chance)
+        part[list(normal_rows([0.0]).columns)] = normal_rows(np.full(n, centre)).to_numpy()
+        parts.append(part.assign(forecast=centre))
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_to_know_which_series_rise_more_often_is_no_evidence():
+    frame = two_ways()
+    row = direction_table(frame, 0.0).loc["m"]
+    assert row["hit_rate"] > 0.63 and (row["pt"], row["pt_p"]) == (0.0, 1.0)
+    assert row["verdict"].startswith("m: no evidence of direction beyond the base rate 50 %")
+    # nor when the forecasts also move without knowing anything
+    moves = np.random.default_rng(1).normal(scale=0.3, size=len(frame))
+    names = list(normal_rows([0.0]).columns)
+    restless = frame.assign(forecast=frame["forecast"] + moves)
+    restless[names] = frame[names].to_numpy() + moves[:, None]
+    row = direction_table(restless, 0.0).loc["m"]
+    assert row["hit_rate"] > 0.6 and 0.05 < row["pt_p"] < 1
+    # two series are as good as one where they have the same moves
+    assert direction_table(returns_frame(500, signal=0.3, n_series=2), 0.0).loc["m", "pt_p"] < 0.01
+
+
+def test_the_base_rate_of_equal_series_is_that_of_all():
+    frame = returns_frame(400, n_series=30)
+    rows = direction_rows(frame, 0.0)
+    pooled = (rows["up"].sum() + 1) / (len(rows) + 2)
+    late = rows[rows["cutoff"] == 399]
+    assert (late["base"] - pooled).abs().max() < 0.02
+    p = [direction_table(returns_frame(300, n_series=20, seed=i), 0.0)["brier_p"] for i in range(8)]
+    assert np.mean(np.array(p) < 0.05) < 0.3
+
+
+def test_baselines_are_shown_and_not_counted():
+    frame = returns_frame(400, signal=0.2)
+    both = [frame, *(frame.assign(model=name) for name in ("naive", "walk"))]
+    table = direction_table(pd.concat(both, ignore_index=True), 0.0, baselines=["naive", "walk"])
+    alone = direction_table(frame, 0.0)
+    assert table.loc["m", "pt_p_holm"] == alone.loc["m", "pt_p_holm"] == table.loc["m", "pt_p"]
+    assert table.loc["m", "verdict"] == alone.loc["m", "verdict"]
+    assert table.loc[["naive", "walk"], "pt_p_holm"].isna().all()
+    assert table.loc["walk", "verdict"] == table.loc["m", "verdict"].replace("m: ", "walk: ")
+    by_default = direction_table(pd.concat(both, ignore_index=True), 0.0)
+    assert by_default["pt_p_holm"].isna().to_dict() == {"m": False, "naive": True, "walk": False}
+    assert "after Holm over 2 rows" in by_default.loc["m", "verdict"]
+    with pytest.raises(ValueError, match="'baselines': expected a sequence of model names"):
+        direction_table(frame, 0.0, baselines="naive")
+
+
+def test_repeated_rows_are_refused():
+    frame = returns_frame(50)
+    with pytest.raises(DataError, match="rows are repeated .*found 3 repeated rows"):
+        direction_table(pd.concat([frame, frame.iloc[:3]], ignore_index=True), 0.0)
+
+
+def test_a_frame_of_another_toolkit_has_a_direction_too():
+    frame = returns_frame(200, signal=0.3)
+    theirs = frame.rename(columns={"series": "unique_id", "time": "ds", "actual": "y"})
+    theirs = theirs.drop(columns=["target", "step"]).set_axis(np.arange(200) + 7)
+    names = {"series": "unique_id", "time": "ds", "actual": "y"}
+    expected = direction_table(frame, 0.1)
+    for threshold in (0.1, np.full(200, 0.1), pd.Series(0.1, theirs.index)):
+        pd.testing.assert_frame_equal(direction_table(theirs, threshold, names), expected)
+
+
+def test_quantiles_that_some_rows_lack_do_not_matter():
+    frame = returns_frame(200, signal=0.3)
+    expected = direction_rows(frame, 0.0)
+    frame.loc[::3, "q0.5"] = np.nan  # of a normal distribution the others are enough
+    pd.testing.assert_frame_equal(direction_rows(frame, 0.0), expected)
 
 
 @pytest.mark.parametrize(

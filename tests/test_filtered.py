@@ -63,7 +63,7 @@ def test_forecast_agrees_with_a_plain_computation(centre):
         z = (r[50 + k :] - m) / np.sqrt(variance[50:-k])  # 50 rows to forget how it began
         line = frame[frame["step"] == k].iloc[0]
         assert line["forecast"] == pytest.approx(m)
-        plain = m + np.sqrt(variance[-1]) * np.quantile(z, LEVELS)
+        plain = m + np.sqrt(variance[-1]) * np.quantile(z, LEVELS, method="weibull")
         np.testing.assert_allclose(line[[f"q{level:g}" for level in LEVELS]].astype(float), plain)
         h = model.variance_origins(PANEL, PANEL.index[-1:])["forecast"].to_numpy()
         assert h[k - 1] == pytest.approx(variance[-1] * np.square(z).mean())
@@ -101,7 +101,9 @@ def test_each_step_is_standardised_by_its_own_forecast():
         used = (np.arange(len(r)) >= 50) & np.isfinite(r) & (v > 0)
         z = (r[used] - PANEL["r"].mean()) / np.sqrt(v[used])
         assert model._spread[0, k - 1] == pytest.approx(np.square(z).mean())
-        assert model._quantiles[0, k - 1, 0] == pytest.approx(np.quantile(z, 0.05))
+        assert model._quantiles[0, k - 1, 0] == pytest.approx(
+            np.quantile(z, 0.05, method="weibull")
+        )
 
 
 def test_series_with_rows_enough_have_quantiles_of_their_own():
@@ -118,6 +120,28 @@ def test_series_with_rows_enough_have_quantiles_of_their_own():
         assert np.isfinite(unseen["q0.05"]).all()
     assert (pooled._quantiles == pooled._quantiles[-1]).all()
     assert np.ptp(own._quantiles[:, 0, 0]) > 0
+
+
+def test_a_series_stands_alone_only_where_its_outermost_level_is_reached():
+    panel = make_panel([400, 260, 260])  # 349, 208 and 208 standardised returns
+    for level, alone in ((0.01, 3), (0.004, 1), (0.001, 0), (0.996, 1)):
+        model = FilteredHistorical(ewma(), target="r", levels=(min(level, 0.5), max(level, 0.5)))
+        model.fit(panel)
+        own = (model._spread[:-1, 0] != model._spread[-1, 0]).sum()
+        assert own == alone
+        assert ((model._centre[:-1] != model._centre[-1]).sum()) == alone
+
+
+def test_quantiles_of_few_returns_are_as_far_out_as_new_ones_will_be():
+    """Of n values the one at place (n + 1) p: type 7 of 155 is passed by 1.6 % of new ones."""
+    panel = PANEL.iloc[:206].assign(squared=1.0)
+    model = FilteredHistorical(ewma(), target="r", centre="zero", levels=(0.01, 0.05)).fit(panel)
+    z = np.sort(panel["r"].to_numpy()[42:])  # behind the first fifth
+    assert len(z) == 164
+    place = 165 * 0.01 - 1
+    expected = z[0] + place * (z[1] - z[0])
+    assert model._quantiles[0, 0, 0] == pytest.approx(expected)
+    assert expected < np.quantile(z, 0.01)
 
 
 def test_a_flexible_forecaster_is_not_believed_on_its_own_training_rows():
@@ -146,7 +170,9 @@ def test_fits_on_earlier_parts_agree_with_a_plain_loop():
         r = PANEL["r"].shift(-1).to_numpy()[edge + 1 : end + 1]
         used = (v > 0) & np.isfinite(r)
         z.append(r[used] / np.sqrt(v[used]))
-    np.testing.assert_allclose(model._quantiles[0, 0], np.quantile(np.concatenate(z), LEVELS))
+    np.testing.assert_allclose(
+        model._quantiles[0, 0], np.quantile(np.concatenate(z), LEVELS, method="weibull")
+    )
 
 
 def test_variances_that_are_not_positive_are_taken_to_the_least_one():
@@ -156,8 +182,30 @@ def test_variances_that_are_not_positive_are_taken_to_the_least_one():
     said = model.volatility_.forecast_origins(panel)["forecast"].to_numpy()
     assert (said <= 0).sum() > 50
     h = model.variance_origins(panel)["forecast"].to_numpy()
-    assert h.min() == pytest.approx(model._least * model._spread[0, 0])
+    assert h[said <= 0] == pytest.approx(model._least * model._spread[0, 0])
+    np.testing.assert_allclose(h[said > 0], said[said > 0] * model._spread[0, 0])
     assert (model.forecast_origins(panel)["q0.01"] < 0).all()
+
+
+def test_a_calm_that_training_has_not_seen_is_forecast_as_calm():
+    model = FilteredHistorical(ewma(), target="r", centre="zero", levels=LEVELS).fit(PANEL)
+    calm = make_returns(300, seed=9, scale=0.1)
+    calm.index = pd.bdate_range(PANEL.index[-1], periods=301, name="day")[1:]
+    panel = pd.concat([PANEL, calm])
+    said = model.volatility_.forecast_origins(panel)["forecast"].to_numpy()
+    assert said[-1] < model._least
+    h = model.variance_origins(panel)["forecast"].to_numpy()
+    np.testing.assert_allclose(h, said * model._spread[0, 0])
+    wide = model.forecast_origins(panel).set_index("cutoff")["q0.05"]
+    np.testing.assert_allclose(wide, np.sqrt(said) * model._quantiles[0, 0, 1])
+
+
+def test_a_missing_variance_forecast_stays_missing():
+    panel = make_panel([300, 300])
+    model = FilteredHistorical(ewma(), target="r").fit(panel)
+    panel.loc[("s1", slice(None)), "squared"] = np.nan
+    frame = model.forecast_origins(panel, panel.index.levels[1][[250]])
+    assert frame["q0.05"].isna().tolist() == [False, True]
 
 
 def test_missing_returns_and_variances_are_survived():
@@ -227,6 +275,16 @@ def test_what_cannot_be_used_is_refused():
         fit(ewma(), by="sector")
     with pytest.raises(ValueError, match="'levels': expected increasing numbers"):
         fit(ewma(), levels=(0.5, 0.1))
+    with pytest.raises(ValueError, match="'levels': expected increasing numbers .*found 0.05"):
+        fit(ewma(), levels=0.05)
+    with pytest.raises(
+        ValueError, match=r"another column than the returns.*GARCH\(target='squared"
+    ):
+        fit(tsf.GARCH(target="r"))
+    with pytest.raises(ValueError, match="another column than the returns.*returns='r'"):
+        fit(tsf.EWMA(target="r"))
+    with pytest.raises(ValueError, match=r"horizon of its own.*ConformalForecaster\(FilteredHist"):
+        fit(tsf.ConformalForecaster(ewma()))
     with pytest.raises(ValueError, match="'target': expected one column of returns"):
         fit(ewma(), target=["r", "squared"])
     with pytest.raises(ValueError, match="'volatility': expected a forecaster of one column"):

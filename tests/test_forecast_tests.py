@@ -10,10 +10,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.fft import dct
+from scipy.signal import lfilter
 from scipy.stats import chi2, f, norm
 
 import tsforecast as tsf
-from tests.test_skill import backtest_frame, last, mean_of_five, random_walk, shrink
+from tests.test_skill import (
+    backtest_frame,
+    last,
+    mean_of_five,
+    plain_test,
+    random_walk,
+    shrink,
+)
 from tsforecast._checks import DataError
 from tsforecast.backtesting.forecast_tests import (
     giacomini_white,
@@ -34,10 +42,10 @@ def losses_of(n, seed=0, horizon=1):
     return (y - a) ** 2, (y - b) ** 2
 
 
-def plain_wald(moments):
+def plain_wald(moments, horizon=1):
     """The Wald statistic with the variance of cosine transforms, by scipy's own transform."""
     n, q = moments.shape
-    degrees = max(q + 1, int(0.41 * n ** (2 / 3)))
+    degrees = max(q + 1, min(int(0.41 * n ** (2 / 3)), n // (2 * horizon)))
     transforms = dct(moments, type=2, norm="ortho", axis=0)[1 : degrees + 1]
     variance = transforms.T @ transforms / degrees
     mean = moments.mean(axis=0)
@@ -60,12 +68,13 @@ def test_one_step_is_n_times_r2_of_ones_on_the_moments():
     assert test.n_origins == 79 and not test.identical
 
 
-def test_overlapping_forecasts_take_the_cosine_variance():
-    a, b = losses_of(300, horizon=5)
+@pytest.mark.parametrize("horizon", [5, 20, 60])  # of 16, 7 and 3 transforms
+def test_overlapping_forecasts_take_the_cosine_variance(horizon):
+    a, b = losses_of(300, horizon=horizon)
     d = a - b
-    test = giacomini_white(a, b, horizon=5)
-    z = np.column_stack([np.ones(295), d[:-5]]) * d[5:, None]
-    assert (test.statistic, test.p) == pytest.approx(plain_wald(z))
+    test = giacomini_white(a, b, horizon=horizon)
+    z = np.column_stack([np.ones(300 - horizon), d[:-horizon]]) * d[horizon:, None]
+    assert (test.statistic, test.p) == pytest.approx(plain_wald(z, horizon))
 
 
 def test_the_order_of_losses_and_the_unit_of_instruments_do_not_matter():
@@ -175,6 +184,18 @@ def test_a_biased_forecast_is_found_and_a_fair_one_rarely():
     assert 0.015 < np.mean(np.array(p) < 0.05) < 0.085
 
 
+def test_long_overlaps_are_allowed_for():
+    """With as many transforms as for one step a third of fair forecasts would be called biased."""
+    p = {"fair": [], "equal": []}
+    for seed in range(200):
+        p["fair"].append(mincer_zarnowitz(*regression(250, seed, horizon=60), horizon=60).p)
+        rng = np.random.default_rng(seed)
+        d = np.convolve(rng.normal(size=309), np.ones(60), mode="valid")
+        p["equal"].append(giacomini_white(d, np.zeros(250), horizon=60).p)
+    size = {name: np.mean(np.array(found) < 0.05) for name, found in p.items()}
+    assert 0.005 < size["fair"] < 0.11 and 0.005 < size["equal"] < 0.13
+
+
 def test_exact_lines_have_clear_answers():
     x = np.arange(20.0)
     perfect = mincer_zarnowitz(x, x, horizon=1)
@@ -220,19 +241,61 @@ def test_regressions_that_cannot_be_made():
 # Pesaran and Timmermann
 
 
-def test_one_series_agrees_with_the_paper():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=120)
-    y = 0.4 * x + 0.2 + rng.normal(size=120)
-    test = pesaran_timmermann(y, x, horizon=1)
-    p, pu, px = np.mean((y > 0) == (x > 0)), np.mean(y > 0), np.mean(x > 0)
+def paper(y, x):
+    """Pesaran and Timmermann 1992: against signs that are independent in time, too."""
+    n, p, pu, px = len(y), np.mean((y > 0) == (x > 0)), np.mean(y > 0), np.mean(x > 0)
     star = pu * px + (1 - pu) * (1 - px)
-    v = star * (1 - star) / 120
-    w = ((2 * pu - 1) ** 2 * px * (1 - px) + (2 * px - 1) ** 2 * pu * (1 - pu)) / 120
+    v = star * (1 - star) / n
+    w = ((2 * pu - 1) ** 2 * px * (1 - px) + (2 * px - 1) ** 2 * pu * (1 - pu)) / n
     statistic = (p - star) / np.sqrt(v - w)
-    assert (test.statistic, test.p) == pytest.approx((statistic, norm.sf(statistic)))
-    assert (test.hit_rate, test.expected) == pytest.approx((p, star))
+    return statistic, norm.sf(statistic)
+
+
+def test_the_covariance_of_signs_is_tested_and_close_to_the_paper():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=400)
+    y = 0.2 * x + 0.2 + rng.normal(size=400)
+    test = pesaran_timmermann(y, x, horizon=1)
+    up, other = y > 0, x > 0
+    products = (up - up.mean()) * (other - other.mean())
+    statistic, p = plain_test(-products, np.zeros(400), 1)
+    assert (test.statistic, test.p) == pytest.approx((-statistic, p))
+    assert test.statistic == pytest.approx(paper(y, x)[0], rel=0.15)
+    pu, px = up.mean(), other.mean()
+    assert test.hit_rate == np.mean(up == other)
+    assert test.expected == pytest.approx(pu * px + (1 - pu) * (1 - px))
     assert (test.up_actual, test.up_forecast) == pytest.approx((pu, px))
+
+
+def test_signs_that_follow_their_own_past_prove_nothing():
+    p = {"ours": [], "paper": []}
+    for seed in range(400):
+        y, x = lfilter([1], [1, -0.8], np.random.default_rng(seed).normal(size=(2, 400)))[:, 100:]
+        p["ours"].append(pesaran_timmermann(y, x, horizon=1).p)
+        p["paper"].append(paper(y, x)[1])
+    size = {name: np.mean(np.array(found) < 0.05) for name, found in p.items()}
+    assert 0.03 < size["ours"] < 0.12 and size["paper"] > 0.14
+
+
+def test_shares_of_ups_are_those_of_each_series():
+    rng = np.random.default_rng(3)
+    series = np.tile(["up", "down"], 300)
+    y = rng.normal(size=600) + np.where(series == "up", 0.8, -0.8)
+    cutoff = np.repeat(np.arange(300), 2)
+    x = np.where(series == "up", 1.0, -1.0) + rng.normal(size=600)
+    pooled = pesaran_timmermann(y, x, horizon=1, cutoff=cutoff)
+    own = pesaran_timmermann(y, x, horizon=1, cutoff=cutoff, series=series)
+    assert pooled.p < 0.001 and own.p > 0.05 and own.hit_rate == pooled.hit_rate
+    products = np.zeros(300)
+    for name in ("up", "down"):
+        up, other = y[series == name] > 0, x[series == name] > 0
+        products += (up - up.mean()) * (other - other.mean()) / 2
+    assert own.p == pytest.approx(plain_test(-products, np.zeros(300), 1)[1])
+    constant = np.where(series == "up", 1.0, -1.0)
+    never = pesaran_timmermann(y, constant, horizon=1, cutoff=cutoff, series=series)
+    assert (never.statistic, never.p) == (0.0, 1.0) and never.hit_rate > 0.7
+    with pytest.raises(ValueError, match="'series': expected 600 labels, found 2"):
+        pesaran_timmermann(y, x, horizon=1, cutoff=cutoff, series=["a", "b"])
 
 
 def test_a_forecast_that_always_rises_proves_nothing():
@@ -264,7 +327,7 @@ def test_overlap_and_shared_moves_are_allowed_for():
         rng = np.random.default_rng(seed)
         x, y = (np.convolve(rng.normal(size=209), np.ones(10), mode="valid") for _ in range(2))
         found["overlap"].append(pesaran_timmermann(y, x, horizon=10).p)
-        found["ignored"].append(pesaran_timmermann(y, x, horizon=1).p)
+        found["ignored"].append(paper(y, x)[1])
         common = y[:, None] + rng.normal(size=(200, 4))
         found["panel"].append(
             pesaran_timmermann(
@@ -323,9 +386,20 @@ def test_the_set_is_that_of_arch():
     ours = model_confidence_set(losses, horizon=4, n_bootstrap=500, random_state=3)
     pd.testing.assert_series_equal(
         ours["p"].sort_index(),
-        theirs.pvalues["Pvalue"].sort_index(),
+        (500 * theirs.pvalues["Pvalue"].sort_index() + 1) / 501,
         check_names=False,
     )
+
+
+def test_no_p_value_of_a_bootstrap_is_zero():
+    losses = table(naive=3.0, good=0.5)
+    test = spa(losses, "naive", horizon=1, n_bootstrap=99)
+    assert test.p == test.p_lower == test.p_upper == 0.01
+    chosen = model_confidence_set(losses, horizon=1, n_bootstrap=99)["p"]
+    assert chosen.to_dict() == {"good": 1.0, "naive": 0.01}
+    for call in (model_confidence_set, lambda t, **o: spa(t, "good", **o)):
+        with pytest.raises(ValueError, match="parameter 'random_state': expected a whole number"):
+            call(losses, horizon=1, random_state=-1)
 
 
 def test_the_same_seed_gives_the_same_set_and_no_global_seed_is_touched():

@@ -18,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 import tsforecast as tsf
 from tsforecast._checks import DataError
 from tsforecast.estimators.garch import GARCH, _standard_quantiles
+from tsforecast.metrics import qlike
 
 LEVELS = (0.01, 0.05, 0.5, 0.95)
 MODELS = {
@@ -89,6 +90,7 @@ def test_variances_at_all_origins_are_those_of_the_recursion(options):
     model = GARCH(returns="r", target="v", horizon=4, levels=(), **options)
     panel = pd.DataFrame({"r": returns, "v": returns**2 + 1e-9})
     found = model.fit(panel).forecast_origins(panel)["forecast"].to_numpy().reshape(-1, 4)
+    found = found / model._smearing[0]
     law = model.coefficients()
     alpha, gamma, beta = (law.filter(like=name).to_numpy() for name in ("alpha", "gamma", "beta"))
     e = returns - law["mu"]
@@ -116,7 +118,7 @@ def test_forecasts_are_those_of_arch_at_every_origin(options):
     returns = simulated(400)
     panel = pd.DataFrame({"r": returns, "v": returns**2 + 1e-9})
     model = GARCH(target="v", returns="r", horizon=3, levels=(), **options).fit(panel)
-    found = model.forecast_origins(panel)["forecast"].to_numpy().reshape(-1, 3)
+    found = model.forecast_origins(panel)["forecast"].to_numpy().reshape(-1, 3) / model._smearing[0]
     theirs, parameters = arch_of(model, returns)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -148,7 +150,7 @@ def test_quantiles_of_returns_lie_around_the_mean_by_the_volatility():
         panel.assign(v=1.0)
     )
     frame = model.predict()
-    sigma = np.sqrt(variance.predict()["forecast"].to_numpy())
+    sigma = np.sqrt(variance.predict()["forecast"].to_numpy() / variance._smearing[0])
     assert frame["forecast"].tolist() == [law["mu"]] * 3
     for level in LEVELS:
         z = SkewStudent().ppf(level, law[["eta", "lambda"]].to_numpy())
@@ -196,10 +198,95 @@ def test_quantiles_of_a_variance_are_those_of_its_training_ratios():
     said = model.forecast_origins(panel)
     for k in (1, 2):
         part = said.query("step == @k").reset_index(drop=True)
-        ratio = (panel["v"].shift(-k) / part["forecast"]).dropna()
+        sigma2 = part["forecast"] / model._smearing[0, k - 1]
+        ratio = (panel["v"].shift(-k) / sigma2).dropna()
+        assert ratio.mean() == pytest.approx(model._smearing[0, k - 1], rel=1e-9)
         for level in (0.2, 0.9):
-            expected = part["forecast"] * ratio.quantile(level)
+            expected = sigma2 * ratio.quantile(level)
             np.testing.assert_allclose(part[f"q{level}"], expected, rtol=1e-9)
+
+
+def session(n=2000, *, seed=0, share=0.6):
+    """Returns of day and night, and the variance of the day alone, measured well."""
+    rng = np.random.default_rng(seed)
+    h, rows = 1.0, []
+    for _ in range(n):
+        measured = share * h * rng.gamma(8.0, 1 / 8.0)
+        e = np.sqrt(h) * rng.normal()
+        rows.append((1e-2 * e, 1e-4 * measured))
+        h = 0.06 + 0.09 * e**2 + 0.85 * h
+    return pd.DataFrame(rows, columns=["r", "v"])
+
+
+def test_a_variance_that_leaves_out_the_night_is_forecast_in_its_own_unit():
+    panel = session()
+    early, cutoffs, late = panel.iloc[:1500], panel.index[1499:-1], panel["v"].iloc[1500:]
+    said = {}
+    for name, model in {
+        "garch": GARCH(target="v", returns="r", levels=()),
+        "log har": tsf.LogHAR(target="v", levels=()),
+    }.items():
+        frame = model.fit(early).forecast_origins(panel, cutoffs)
+        said[name] = frame["forecast"].to_numpy()
+    assert said["garch"].mean() == pytest.approx(late.mean(), rel=0.05)
+    loss = {name: qlike(late, each).mean() for name, each in said.items()}
+    assert loss["garch"] < loss["log har"] + 0.01
+    whole = said["garch"] / 0.6  # of the return
+    assert qlike(late, whole).mean() > loss["garch"] + 0.05
+
+
+def test_of_squared_returns_the_factor_is_about_one():
+    panel = pd.DataFrame({"r": simulated(3000)}).assign(v=lambda frame: frame["r"] ** 2)
+    model = GARCH(target="v", returns="r", horizon=3, o=1, levels=()).fit(panel)
+    np.testing.assert_allclose(model._smearing, 1.0, atol=0.05)
+    assert model._smearing.std() > 0
+
+
+def test_the_factor_is_of_the_series_where_it_has_enough_rows():
+    parts = {"a": session(400), "b": session(300, seed=1, share=0.3), "short": session(60, seed=2)}
+    panel = pd.concat(parts, names=["series", "time"])
+    model = GARCH(target="v", returns="r", horizon=2, levels=(0.5,)).fit(panel)
+    for name in ("a", "b"):
+        frame = model.forecast_origins(panel.loc[[name]])
+        for k in (1, 2):
+            ratio = (
+                panel.loc[name, "v"].shift(-k).to_numpy() / frame.query("step == @k")["forecast"]
+            )
+            assert ratio.mean() == pytest.approx(1.0)
+    np.testing.assert_array_equal(model._smearing[2], model._smearing[-1])
+    said = model.predict(panel.rename(index={"short": "new"}))
+    assert (said["forecast"] / said["q0.5"]).between(0.9, 1.3).all()
+
+
+def test_large_units_cost_no_digits():
+    panel = session(400)
+    one = GARCH(target="v", returns="r", levels=(0.1, 0.9)).fit(panel).predict()
+    dollars = panel.assign(r=1e9 * panel["r"], v=1e18 * panel["v"])
+    large = GARCH(target="v", returns="r", levels=(0.1, 0.9)).fit(dollars).predict()
+    for name in ("forecast", "q0.1", "q0.9"):
+        np.testing.assert_allclose(large[name] / 1e18, one[name], rtol=1e-6)
+
+
+def test_prices_in_place_of_returns_are_refused_by_the_name_of_their_series():
+    prices = 100 * np.exp(simulated(300).cumsum())
+    with pytest.raises(DataError, match=r"all positive .column 'r'.: .*np.log\(price\)"):
+        GARCH().fit(pd.DataFrame({"r": prices}))
+    with pytest.raises(DataError, match="all positive .column 'r'; series 'b'"):
+        GARCH().fit(panel_of(a=simulated(300), b=prices))
+    with pytest.raises(DataError, match="all positive .column 'r'; series 'a'"):
+        GARCH().fit(panel_of(a=prices[:50], b=prices[:40]))
+    some = panel_of(a=simulated(60), b=prices[:60])  # a short series may rise by chance
+    assert np.isfinite(GARCH(mean="zero").fit(some).predict()["q0.1"]).all()
+    variance = pd.DataFrame({"v": prices, "w": prices})
+    with pytest.raises(DataError, match="all positive .column 'w'"):
+        GARCH(target="v", returns="w").fit(variance)
+
+
+def test_coefficients_of_a_series_that_was_not_there_are_refused():
+    with pytest.raises(KeyError, match="series 'typo': expected one of those of fit"):
+        GARCH().fit(panel_of(a=simulated(200))).coefficients("typo")
+    with pytest.raises(KeyError, match="one series without a name"):
+        GARCH().fit(pd.DataFrame({"r": simulated(200)})).coefficients("typo")
 
 
 def test_the_unit_of_the_returns_is_that_of_the_forecast():
@@ -257,6 +344,7 @@ def test_short_series_share_one_fit():
 def test_a_missing_return_lets_the_variance_go_on_by_its_expectation():
     panel = pd.DataFrame({"r": simulated(400), "v": 1.0})
     model = GARCH(target="v", returns="r", horizon=3, o=1, levels=()).fit(panel)
+    model._smearing[:] = 1.0  # of the return itself
     ahead = model.predict()["forecast"].to_numpy()
     unknown = pd.DataFrame({"r": [np.nan] * 2, "v": 1.0}, index=[400, 401])
     later = model.predict(pd.concat([panel, unknown]))["forecast"].to_numpy()
@@ -338,6 +426,7 @@ def test_returns_that_are_too_few_or_never_move_are_refused():
         ({"distribution": "cauchy"}, "'distribution': expected one of"),
         ({"mean": "ar"}, "'mean': expected one of"),
         ({"returns": "x"}, "'x'"),
+        ({"returns": ["x"]}, "'returns': expected the name of one column"),
         ({"returns": "r"}, "'returns': expected another column than the target"),
     ],
 )

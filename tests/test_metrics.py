@@ -386,13 +386,17 @@ def test_r2_and_correlation_are_scored_only_by_name_and_nan_where_undefined():
 @pytest.mark.parametrize("metric", ["r2", "correlation"])
 def test_a_price_level_warns_that_the_naive_scores_as_high(metric):
     frame = path_frame(simulated()["price"], models=("naive", "lstm"))
-    with pytest.warns(UserWarning, match="say next to nothing") as caught:
+    with pytest.warns(UserWarning, match="says next to nothing") as caught:
         table = evaluate(frame, metric)
     assert len(caught) == 1 and caught[0].filename == __file__
     text = str(caught[0].message)
-    assert f"{metric} say next to nothing of a level, such as a price: on 'close' the naive" in text
+    assert (
+        f"{metric} says next to nothing of a level, such as a price: on 'close' the naive" in text
+    )
     assert f"has {metric} {table.loc['naive', metric]:.3f}." in text
     assert "Forecast returns, or read the skill table." in text
+    with pytest.warns(UserWarning, match="r2 and correlation say next to nothing of a level"):
+        evaluate(frame, ["r2", "correlation"])
 
 
 def test_a_price_level_warns_without_a_naive_in_the_frame():
@@ -417,6 +421,6 @@ def test_returns_and_volatilities_do_not_warn(kind, models):
 def test_of_several_targets_the_level_is_named():
     price = path_frame(simulated()["price"])
     both = pd.concat([price, path_frame(simulated()["returns"], target="return")])
-    with pytest.warns(UserWarning, match="say next to nothing") as caught:
+    with pytest.warns(UserWarning, match="says next to nothing") as caught:
         evaluate(both, "r2")
     assert "'close'" in str(caught[0].message) and "'return'" not in str(caught[0].message)

@@ -113,6 +113,24 @@ def test_outcomes_that_are_not_known_and_models_without_quantiles_are_left_out()
         tsf.coverage_summary(bare)
 
 
+def test_infinite_bounds_are_bounds_and_only_missing_ones_are_not():
+    frame = frame_of(np.ones(200))
+    plain = tsf.coverage_monitor(frame, window=20)
+    frame.loc[99, "q0.05"] = -np.inf
+    frame.loc[120, ["q0.05", "q0.95"]] = [-np.inf, np.inf]
+    frame.loc[150, "q0.95"] = np.nan
+    found = tsf.coverage_monitor(frame, window=20)
+    assert len(found) == 199
+    endless = (np.arange(199) >= 99) & (np.arange(199) < 140)
+    endless[119] = False  # between the two windows
+    assert np.isinf(found["width"]).tolist() == endless.tolist()
+    assert (found["coverage"][19:] == 1.0).all()
+    np.testing.assert_allclose(found["width"][19:99], plain["width"][19:99])
+    np.testing.assert_allclose(found["width"][140:], 2.0)
+    summary = tsf.coverage_summary(frame, window=20).iloc[0]
+    assert (summary["n"], summary["coverage"], summary["width"]) == (199, 1.0, np.inf)
+
+
 def test_the_summary_is_that_of_the_windows():
     frame = pd.concat(
         [frame_of(drawn(seed=1), model="b"), frame_of(drawn(share=0.7), model="a", width=3.0)]
@@ -169,6 +187,11 @@ def test_a_frame_or_level_that_cannot_be_used_is_refused():
             tsf.coverage_monitor(frame, level)
     with pytest.raises(ValueError, match="'frame': expected two quantile columns"):
         tsf.coverage_summary(frame.drop(columns="q0.05"))
+    for follow in (tsf.coverage_monitor, tsf.coverage_summary):
+        with pytest.raises(
+            ValueError, match="'frame': expected .* with a column 'actual'.*backtest"
+        ):
+            follow(frame.drop(columns="actual"))
     with pytest.raises(ValueError, match="'window'"):
         tsf.coverage_monitor(frame, window=1)
     with pytest.raises(ValueError, match="'by'"):

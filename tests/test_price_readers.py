@@ -50,11 +50,7 @@ def test_columns_of_two_levels_in_either_order(order: str, named: bool):
         frame.columns.names = [None, None]
     panel = from_yfinance(frame)
     same(panel, tidy("AAPL", "MSFT"))
-    assert panel.attrs == {
-        "source": "Yahoo, by yfinance",
-        "adjusted": "splits+dividends",
-        "survivorship": UNKNOWN_UNIVERSE,
-    }
+    assert panel.attrs == {"source": "Yahoo, by yfinance", "survivorship": UNKNOWN_UNIVERSE}
 
 
 def test_a_ticker_may_be_called_open():
@@ -94,6 +90,23 @@ def test_an_adjusted_close_tells_that_prices_are_adjusted_for_splits_alone():
     panel = from_yfinance(frame)
     assert list(panel) == ["open", "high", "low", "close", "adj_close", "volume"]
     assert panel.attrs["adjusted"] == "splits"
+
+
+def test_what_prices_are_adjusted_for_is_claimed_only_if_told(tmp_path: Path):
+    assert "adjusted" not in from_yfinance(one()).attrs
+    assert from_yfinance(one(), auto_adjust=True).attrs["adjusted"] == "splits+dividends"
+    assert from_yfinance(one(), auto_adjust=False).attrs["adjusted"] == "splits"
+    assert "adjusted" not in read_yahoo_csv(write(tmp_path, "A.csv", STOOQ)).attrs  # no Adj Close
+    write(tmp_path, "B.csv", YAHOO)
+    assert "adjusted" not in read_yahoo_csv(tmp_path).attrs  # of one and not of the other
+
+
+def test_an_adjusted_close_contradicts_prices_that_are_adjusted_all():
+    frame = one().assign(**{"Adj Close": [1.0, 2.0, 3.0]})
+    with pytest.raises(ValueError, match="'auto_adjust': expected False or None.*found True"):
+        from_yfinance(frame, auto_adjust=True)
+    with pytest.raises(ValueError, match="'auto_adjust': expected one of"):
+        from_yfinance(one(), auto_adjust="yes")
 
 
 def test_days_on_which_a_ticker_has_no_value_are_left_out():
@@ -195,6 +208,51 @@ def test_tables_copied_from_the_page_are_read(tmp_path: Path):
     assert panel.index.tolist() == [pd.Timestamp("2024-03-07"), pd.Timestamp("2024-03-08")]
     assert panel["open"].tolist() == [5.0, 1005.0]
     assert panel["volume"].isna().tolist() == [True, False]
+
+
+@pytest.mark.parametrize("cell", ["12,34", "12,3", "0,123", "1234,56", "1,23,456", "1.234,56"])
+@pytest.mark.parametrize("read", [read_yahoo_csv, read_stooq])
+def test_decimal_commas_are_refused_and_not_read_as_thousands(read, cell: str, tmp_path: Path):
+    path = write(tmp_path, "X.csv", f'Date,Close\n2024-03-07,"{cell}"\n')
+    with pytest.raises(DataError, match=f"not numeric.*'close'.*found '{cell}'.*with a comma"):
+        read(path)
+
+
+def test_decimal_commas_without_quotes_shift_the_columns_and_are_refused(tmp_path: Path):
+    for read in (read_yahoo_csv, read_stooq):
+        path = write(tmp_path, "X.csv", "Date,Close\n2024-03-07,12,34\n2024-03-08,12,50\n")
+        with pytest.raises(DataError, match="more cells than.*found '2024-03-07,12,34'.*a comma"):
+            read(path)
+
+
+@pytest.mark.parametrize("cell, value", [("1,234", 1234.0), ("-12,345,678.5", -12345678.5)])
+def test_commas_of_thousands_are_read(cell: str, value: float, tmp_path: Path):
+    path = write(tmp_path, "X.csv", f'Date,Close\n2024-03-07,"{cell}"\n')
+    assert read_yahoo_csv(path)["close"].tolist() == [value]
+
+
+@pytest.mark.parametrize(
+    "event", ["0,24 Dividend", "0,244 Dividend", "4:0 Stock Splits", "1:2:3 Split"]
+)
+def test_events_that_cannot_be_read_are_refused(event: str, tmp_path: Path):
+    path = write(tmp_path, "X.csv", YAHOO + f'2024-03-08,"{event}",,,,,\n')
+    with pytest.raises(DataError, match=f"(cannot be read|not numeric).*found '{event}'.*a comma"):
+        read_yahoo_csv(path)
+
+
+@pytest.mark.parametrize(
+    "text, found",
+    [
+        ("", "an empty file"),
+        ("Date,Close\n", "'Date,Close'"),
+        ("Date,Close\n2024-03-07,null\n", "1 rows without a value"),
+    ],
+)
+def test_a_file_of_yahoo_without_prices_is_refused(text: str, found: str, tmp_path: Path):
+    write(tmp_path, "AAPL.csv", YAHOO)
+    write(tmp_path, "GONE.csv", text)
+    with pytest.raises(DataError, match=f"without prices.*'GONE'.*found {found}.*survivorship"):
+        read_yahoo_csv(tmp_path)
 
 
 @pytest.mark.parametrize("order", ["Price", "Ticker"])
@@ -303,6 +361,17 @@ def test_a_message_in_place_of_prices_is_shown(tmp_path: Path):
 def test_only_empty_files_are_an_error(tmp_path: Path):
     with pytest.raises(DataError, match="no prices.*found 1 empty files, aapl.us.txt"):
         read_stooq(write(tmp_path, "aapl.us.txt", ""))
+
+
+@pytest.mark.parametrize("text", [HEAD, STOOQ.split("\n", 1)[0]])
+def test_files_of_names_alone_are_left_out_and_named(text: str, tmp_path: Path):
+    write(tmp_path, "aapl_us_d.csv", STOOQ)
+    path = write(tmp_path, "gone_us_d.csv", text)
+    with pytest.warns(UserWarning, match="1 of 2 files have no rows.*gone_us_d.csv.*survivorship"):
+        panel = read_stooq(tmp_path)
+    same(panel, tidy("AAPL.US"))
+    with pytest.raises(DataError, match="no prices.*found 1 empty files, gone_us_d.csv"):
+        read_stooq(path)
 
 
 def test_wrong_dates_and_tables_are_refused(tmp_path: Path):

@@ -162,6 +162,27 @@ def test_sampling_takes_the_first_price_and_the_last_of_each_bar():
         assert row["rv"] == pytest.approx(measures(prices)["rv"], rel=1e-9)
 
 
+@pytest.mark.parametrize("zone", [None, "America/New_York", "Asia/Kolkata"])
+def test_bars_that_do_not_divide_a_day_begin_at_its_midnight(zone):
+    panel = make_intraday(zone=zone).loc["a"]
+    found = realized_variance(panel, every="7min")
+    for day, row in found.iterrows():
+        chosen, before = [], None
+        for time, price in panel["price"].items():
+            if time.strftime("%Y-%m-%d") != f"{day:%Y-%m-%d}" or np.isnan(price):
+                continue
+            bar = (60 * time.hour + time.minute) // 7
+            if bar == before and len(chosen) > 1:
+                chosen[-1] = price
+            else:
+                chosen.append(price)
+                if before is None:  # the first of the day stands before its bar's last
+                    chosen.append(price)
+            before = bar
+        assert row["rv"] == pytest.approx(np.square(np.diff(np.log(chosen))).sum(), rel=1e-9)
+    assert len(found) == 3
+
+
 def test_sampling_at_the_spacing_of_the_prices_changes_nothing():
     panel = make_intraday()
     whole, sampled = realized_variance(panel), realized_variance(panel, every="1min")
@@ -206,7 +227,7 @@ def test_wrong_intraday_prices_are_refused():
         realized_variance(pd.DataFrame({"price": [1.0, 2.0]}))
     with pytest.raises(ValueError, match="'price': expected one of the columns"):
         realized_variance(panel.assign(other=1.0))
-    for every in ("no time", "-5min", 0, "2D", []):
+    for every in ("no time", "-5min", 0, "2D", [], 5, 5e9, "300000000000", np.int64(5), " 1.5 "):
         with pytest.raises(ValueError, match="'every': expected a length of time"):
             realized_variance(panel, every=every)
 

@@ -153,7 +153,7 @@ def test_only_the_step_asked_for_is_tested_out_of_sample():
 
 def test_a_step_beyond_the_horizon_is_refused():
     frame = make_frame({("m", "a"): noise(0)})
-    with pytest.raises(DataError, match="no residuals of this step: expected one of the steps 1"):
+    with pytest.raises(DataError, match="no forecasts of this step: expected one of the steps 1"):
         ljung_box(frame, step=2)
     with pytest.raises(ValueError, match="parameter 'lags'"):
         ljung_box(frame, 0)
@@ -207,7 +207,18 @@ def test_a_backtest_tests_the_residuals_of_a_step_for_clusters():
     one, two = make_frame({("m", "a"): noise(0)}), make_frame({("m", "a"): garch(0)}, step=2)
     result = Backtest(pd.concat([one, two]), 2, pd.DataFrame(), ("naive",))
     pd.testing.assert_frame_equal(result.arch_lm(3, step=2), arch_lm(two, 3, step=2))
-    with pytest.raises(DataError, match="no residuals of this step: expected one of the steps 1"):
+    with pytest.raises(DataError, match="no forecasts of this step: expected one of the steps 1"):
         result.arch_lm(step=3)
     with pytest.raises(ValueError, match="parameter 'lags'"):
         result.arch_lm(0)
+
+
+def test_a_frame_of_another_toolkit_has_residuals_and_tests_too():
+    frame = make_frame({("m", "a"): ar(0), ("m", "b"): noise(1)}).drop(columns=["target", "step"])
+    theirs = frame.rename(columns={"series": "unique_id", "time": "ds", "actual": "y"})
+    names = {"series": "unique_id", "time": "ds", "actual": "y"}
+    ours = frame.assign(target="value", step=1)
+    left = residuals(theirs, names)
+    np.testing.assert_array_equal(left["residual"], frame["actual"] - frame["forecast"])
+    pd.testing.assert_frame_equal(ljung_box(theirs, 5, columns=names), ljung_box(ours, 5))
+    pd.testing.assert_frame_equal(arch_lm(theirs, columns=names), arch_lm(ours))

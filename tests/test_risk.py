@@ -341,6 +341,7 @@ def test_p_is_a_function_of_the_data():
         one = test()
         risk_tests._independent.cache_clear()
         risk_tests._permuted.cache_clear()
+        risk_tests._drawn_sums.cache_clear()
         assert one == test()
     assert state == np.random.get_state()[1].tolist()
 
@@ -461,7 +462,9 @@ def test_a_right_model_passes_and_a_narrow_one_fails():
     assert (table.loc["right", tests] > 0.05).all(axis=None)
     assert (table.loc["narrow", ["kupiec_p", "coverage_p", "dq_p", "z2_p"]] < 0.01).all(axis=None)
     line = table.loc[("narrow", 0.05, "a")]
-    assert line["verdict"].startswith("hits 20.5 % against 5 %: too many (Kupiec p < 0.001)")
+    assert line["verdict"].startswith(
+        "narrow, level 5 %: hits 20.5 % against 5 %: too many (Kupiec p < 0.001)"
+    )
     assert "larger losses than the expected shortfall (p < 0.001)" in line["verdict"]
     said = table.loc[("right", 0.05, "a"), "verdict"]
     assert "no evidence against coverage (Kupiec p = 0." in said
@@ -510,7 +513,9 @@ def test_series_are_pooled_with_an_error_that_knows_that_they_fall_together():
         assert pooled["hits"] == single["hits"].sum()
         assert pooled["n"] == 1500
         assert math.isnan(pooled["kupiec_p"])
-        assert "over 3 series" in pooled["verdict"]
+        assert pooled["verdict"].startswith("right, level 5 %, all series: hits ")
+        assert "over 3 series (standard error " in pooled["verdict"]
+    assert apart["verdict"].iloc[1].startswith("right, level 5 %, series b: hits ")
     one = together.loc[("right", 0.05, "a"), "hit_se"]
     assert together.loc[("right", 0.05, POOLED), "hit_se"] == pytest.approx(one)
     assert apart.loc[("right", 0.05, POOLED), "hit_se"] == pytest.approx(one / 3**0.5, rel=0.2)
@@ -525,7 +530,7 @@ def test_overlapping_forecasts_are_taken_apart():
     assert line["hits"] == (third["actual"] < norm.ppf(0.05)).sum()
     sparse = frame[frame["cutoff"] % 3 == 0]  # already apart: every one is used
     assert risk_table(sparse, [0.05], step=3)["n"].item() == 30
-    with pytest.raises(tsf.DataError, match="one of the steps 1 to 3, found 4"):
+    with pytest.raises(tsf.DataError, match="one of the steps 1, 2, 3, found 4"):
         risk_table(frame, step=4)
 
 
@@ -577,6 +582,117 @@ def test_wrong_parameters_of_the_table_are_refused():
         risk_table(frame, alpha=5)
     with pytest.raises(ValueError, match="'step': expected a whole number"):
         risk_table(frame, step=0)
+    with pytest.raises(ValueError, match="'levels': expected at least one level"):
+        risk_table(frame, [])
+    with pytest.raises(ValueError, match="'random_state': expected a whole number of at least 0"):
+        risk_table(frame, random_state=-1)
+    with pytest.raises(tsf.DataError, match="no forecasts: expected a backtest frame with rows"):
+        risk_table(frame.iloc[:0])
+    with pytest.raises(tsf.DataError, match="rows are repeated .*found 5 repeated rows"):
+        risk_table(pd.concat([frame, frame.iloc[:5]], ignore_index=True))
+    pooled = backtest_frame(60, series=("a", POOLED))
+    with pytest.raises(tsf.DataError, match="a series is called 'pooled': expected another name"):
+        risk_table(pooled)
+    assert len(risk_table(pooled[pooled["series"] == POOLED], [0.05])) == 1
+
+
+def test_quantiles_that_cross_are_sorted_within_their_row():
+    rng = np.random.default_rng(5)
+    names = [f"q{level:g}" for level in tail_levels()]
+    ends = np.sort(rng.standard_t(4, size=(100, len(names))), axis=1)
+    ends[rng.uniform(size=ends.shape) < 0.1] = np.nan
+    straight = pd.DataFrame(ends, columns=names)
+    crossed = straight.copy()
+    for row in range(100):
+        given = np.flatnonzero(~np.isnan(ends[row]))
+        crossed.iloc[row, given] = rng.permutation(ends[row, given])
+    for level in (0.01, 0.03, 0.05):
+        for read in (value_at_risk, expected_shortfall):
+            pd.testing.assert_series_equal(read(crossed, level), read(straight, level))
+    assert value_at_risk(crossed, 0.05).isna().equals(straight["q0.05"].isna())
+
+
+def test_one_row_of_crossing_quantiles_does_not_break_the_table():
+    frame = backtest_frame(200)
+    names = [name for name in frame if name.startswith("q0")]
+    frame.loc[7, names] = frame.loc[7, names].to_numpy()[::-1]
+    pd.testing.assert_frame_equal(risk_table(frame), risk_table(backtest_frame(200)))
+
+
+def test_a_shortfall_that_is_no_loss_is_named_in_the_verdict():
+    frame = backtest_frame(200)
+    names = [name for name in frame if name.startswith("q0")]
+    frame.loc[[3, 9], names] = frame.loc[[3, 9], names] + 10.0
+    line = risk_table(frame, [0.05]).iloc[0]
+    assert np.isnan(line["z2"]) and np.isnan(line["z2_p"]) and np.isfinite(line["es"])
+    assert line["verdict"].endswith(
+        "the expected shortfall is not positive in 2 of 200 rows, and not tested."
+    )
+
+
+def test_a_model_that_does_not_reach_a_level_is_left_out_there_by_name():
+    fine, coarse = (
+        backtest_frame(100),
+        backtest_frame(100, models=["coarse"], levels=(0.05, 0.1, 0.5, 0.95)),
+    )
+    both = pd.concat([coarse, fine], ignore_index=True)
+    with pytest.warns(UserWarning, match=r"do not reach a level: 'coarse' at 0.01\.") as caught:
+        table = risk_table(both, [0.01, 0.05])
+    assert len(caught) == 1 and caught[0].filename == __file__
+    assert list(table.index) == [("coarse", 0.05, "a"), ("right", 0.01, "a"), ("right", 0.05, "a")]
+    pd.testing.assert_frame_equal(table.loc[["right"]], risk_table(fine, [0.01, 0.05]))
+    with pytest.warns(UserWarning, match="'coarse' at 0.97, 'coarse' at 0.99"):
+        assert len(risk_table(both, [0.05, 0.97, 0.99])) == 4
+
+
+def test_models_are_judged_on_the_rows_that_all_have():
+    frame = backtest_frame(120, models=("right", "narrow"), series=("a", "b"), horizon=3)
+    late = (frame["model"] == "narrow") & frame["cutoff"].between(30, 39)
+    names = [name for name in frame if name.startswith("q0")]
+    shared = frame[~frame["cutoff"].between(30, 39)]
+    for some in (frame[~late], frame.assign(**{n: frame[n].mask(late) for n in names})):
+        with pytest.warns(UserWarning, match="'narrow' lacks 20 of 240 rows, at 10 of 120"):
+            table = risk_table(some, [0.05])
+        assert set(table["left_out"]) == {10, 20}
+        plain = risk_table(shared, [0.05])
+        same = [name for name in table if name != "left_out"]
+        pd.testing.assert_frame_equal(table[same], plain[same])
+    with pytest.warns(UserWarning, match="'narrow' lacks"):
+        table = risk_table(frame[~late], [0.05], step=3)
+    assert table["n"].unique().tolist() == [36, 72]  # of 40 apart, 4 of them lacking
+    with (
+        pytest.warns(UserWarning, match="'narrow' lacks"),
+        pytest.raises(tsf.DataError, match="cannot be compared.*none that right, narrow share"),
+    ):
+        risk_table(frame[(frame["model"] == "right") == (frame["cutoff"] > 60)])
+
+
+def test_without_any_hit_there_is_no_error_of_their_rate():
+    frame = backtest_frame(60, series=("a", "b")).assign(actual=1.0)
+    table = risk_table(frame, [0.05])
+    assert table["hit_se"].isna().all() and (table["hits"] == 0).all()
+    assert table["verdict"].iloc[-1] == (
+        "right, level 5 %, all series: hits 0 % against 5 % over 2 series."
+    )
+
+
+def test_a_series_without_outcomes_keeps_its_line():
+    frame = backtest_frame(60, series=("a", "b"))
+    gone = frame["series"] == "b"
+    table = risk_table(frame.assign(actual=frame["actual"].mask(gone)), [0.05])
+    line = table.loc[("right", 0.05, "b")]
+    assert (line["n"], line["left_out"]) == (0, 60) and np.isnan(line["kupiec_p"])
+    assert line["verdict"] == ("right, level 5 %, series b: no row with an outcome and a forecast.")
+
+
+def test_series_of_one_length_share_their_simulated_samples():
+    rng = np.random.default_rng(12)
+    risk_tests._drawn_sums.cache_clear()
+    for _ in range(5):
+        dynamic_quantile(rng.random(300) < 0.03, rng.random(300), 0.03)
+    assert risk_tests._drawn_sums.cache_info().misses == 1
+    dynamic_quantile(rng.random(300) < 0.03, rng.random(300), 0.03, random_state=1)
+    assert risk_tests._drawn_sums.cache_info().misses == 2
 
 
 def test_a_conformal_wrapper_gives_value_at_risk_at_its_edge():

@@ -241,6 +241,8 @@ def test_metrics_skill_and_verdicts_are_functions_of_the_frame():
     assert list(result.skill().index) == ["mean"]
     assert len(result.verdicts()) == 1
     assert result.verdicts()[0].startswith("mean: ")
+    alone = backtest({"fast": Origins()}, panel, RollingOrigin(2, 20))
+    assert alone.verdicts() == ["All models are baselines (fast, naive): none is judged."]
     assert repr(result) == (
         "Backtest(models=['mean', 'fast', 'naive'], horizon=3, series=1, cutoffs=40, rows=360)"
     )

@@ -166,6 +166,18 @@ def test_dates_in_the_zone_of_another_place_are_refused():
         with_calendar(tokyo, "XNYS")
 
 
+def test_another_name_of_the_exchanges_zone_will_do():
+    panel = with_calendar(daily(TO_THANKSGIVING.tz_localize("US/Eastern")), "XNYS")
+    index = naive(2).fit(panel).predict().index
+    assert dates(index) == ["11-29", "12-02"]
+    assert str(index.tz) == "US/Eastern"
+    # UTC-5 is New York's time in winter and not in October
+    winter = TO_THANKSGIVING[TO_THANKSGIVING >= "2024-11-04"].tz_localize("Etc/GMT+5")
+    assert with_calendar(daily(winter), "XNYS").attrs["calendar"] == "XNYS"
+    with pytest.raises(DataError, match="time zones differ"):
+        with_calendar(daily(TO_THANKSGIVING.tz_localize("Etc/GMT+5")), "XNYS")
+
+
 def test_two_time_zones_in_one_panel_are_refused():
     a = daily(TO_THANKSGIVING.tz_localize("America/New_York")).reset_index()
     b = daily(TO_THANKSGIVING.tz_localize("Asia/Tokyo")).reset_index()
@@ -205,22 +217,63 @@ def test_weeks_do_not_go_by_a_daily_calendar():
         naive().fit(weekly)
 
 
+def test_a_short_slice_with_a_halt_is_predicted():
+    panel = with_calendar(daily(NYSE), "XNYS")
+    halted = panel.iloc[[20, 22, 25]]
+    model = naive(1).fit(panel)
+    after = exchange_sessions("XNYS", NYSE[26], periods=1).index
+    assert dates(model.predict(halted).index) == dates(after)
+    every_second = panel.iloc[20:32:2]
+    assert len(every_second) == 6
+    assert len(model.predict(every_second[:5])) == 1
+    with pytest.raises(DataError, match="do not go by the calendar.*steps of 2 sessions"):
+        model.predict(every_second)
+
+
 def test_unknown_calendars_are_refused():
     with pytest.raises(ValueError, match="parameter 'calendar'.*'XNYS'.*found 'WALL'"):
         with_calendar(daily(NYSE), "WALL")
 
 
-def test_days_beyond_the_calendar_are_refused():
-    with pytest.raises(DataError, match="does not reach that far.*1970-01-02 to.*found 1899-01-02"):
-        exchange_sessions("XNYS", "1899-01-02", "1999-01-02")
-    with pytest.raises(DataError, match="does not reach that far"):
-        with_calendar(daily(pd.DatetimeIndex(["1899-01-03", "1899-01-04"])), "XNYS")
+@pytest.mark.parametrize("several", [["XNYS"], ("XNYS", "XLON"), None, {"A": "XNYS"}])
+def test_a_calendar_is_one_name(several: Any):
+    with pytest.raises(ValueError, match="'calendar': expected one name, such as 'XNYS', found"):
+        with_calendar(daily(NYSE), several)
+    with pytest.raises(ValueError, match="'calendar': expected one name"):
+        exchange_sessions(several, "2024-01-02", periods=1)
+
+
+def test_days_before_the_calendar_are_refused_and_no_newer_package_is_advised():
+    reach = "does not reach that far.*1970-01-02 to.*found 1963-01-02.*Earlier holidays are not"
+    with pytest.raises(DataError, match=reach) as told:
+        exchange_sessions("XNYS", "1963-01-02", "1999-01-02")
+    assert "newer" not in str(told.value)
+    with pytest.raises(DataError, match=reach):
+        with_calendar(daily(pd.DatetimeIndex(["1963-01-02", "1963-01-03"])), "XNYS")
+    with pytest.raises(DataError, match="of XTKS, 1997.*found 1996-01-05.*Earlier holidays"):
+        exchange_sessions("XTKS", "1996-01-05", periods=1)
+
+
+def test_days_after_the_calendar_are_refused():
+    with pytest.raises(DataError, match="does not reach that far.*found 2101-01-03.*newer"):
+        with_calendar(daily(pd.DatetimeIndex(["2101-01-03", "2101-01-04"])), "XNYS")
+
+
+def test_the_first_years_of_the_calendar_have_as_many_sessions_as_there_were():
+    years = exchange_sessions("XNYS", "1970-01-02", "1972-12-31").index.year
+    assert pd.Series(years).value_counts().sort_index().tolist() == [254, 253, 251]
 
 
 def test_the_last_session_known_has_none_after_it():
     last = sessions._calendar("XNYS").index[-1]
     with pytest.raises(DataError, match="does not reach that far"):
         last + ExchangeSessions("XNYS")
+
+
+def test_an_end_before_the_start_is_refused():
+    with pytest.raises(ValueError, match="'end': expected a day from start='2024-01-09' on, found"):
+        exchange_sessions("XNYS", "2024-01-09", "2024-01-02")
+    assert len(exchange_sessions("XNYS", "2024-01-09", "2024-01-09")) == 1
 
 
 @pytest.mark.parametrize(
@@ -241,7 +294,7 @@ def without_package(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    sessions._calendar.cache_clear()
+    sessions._made.cache_clear()
 
 
 def test_without_the_package_only_a_calendar_fails(monkeypatch: pytest.MonkeyPatch):
@@ -337,6 +390,6 @@ def test_a_calendar_that_the_package_cannot_make_is_refused(monkeypatch: pytest.
         raise NotImplementedError("implemented by subclasses")
 
     monkeypatch.setattr(sessions, "_widest", broken)
-    sessions._calendar.cache_clear()
+    sessions._made.cache_clear()
     with pytest.raises(ValueError, match="can make with this pandas, found 'XNYS'.*NotImpl"):
         exchange_sessions("XNYS", "2024-01-02", periods=1)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy.stats import t as student
 
+import tsforecast as tsf
 from tsforecast._checks import DataError
 from tsforecast.backtesting import skill as module
 from tsforecast.backtesting.skill import (
@@ -609,3 +610,44 @@ def test_only_baselines_give_an_empty_table_by_step():
     frame = backtest_frame(random_walk(60), MODELS, horizon=2)
     table = skill(frame, baselines=["naive", "mean"], by="step")
     assert len(table) == 0 and table.index.names == ["model", "step"]
+
+
+def test_a_forecast_that_hardly_moves_is_not_said_to_be_late():
+    returns = random_walk(300, persistence=0.0)
+    still = {"lstm": lambda y, s: 0.05 * y[-1], **MODELS}
+    row = skill(backtest_frame(returns, still, horizon=1), 1, baselines=["naive", "mean"])
+    assert row["shift"].item() == row["shift_naive"].item() == 1
+    assert "lies closest" not in row["verdict"].item()
+    assert "Its departures from the naive have " in row["verdict"].item()
+    # nor where series of different levels make it move between them
+    levels = returns + [0.0, 100.0]
+    near = {"lstm": lambda y, s: 0.95 * round(y.mean(), -1) + 0.05 * y[-1], **MODELS}
+    row = skill(backtest_frame(levels, near, horizon=1), 1, baselines=["naive", "mean"])
+    assert row["shift"].item() == row["shift_naive"].item() == 1
+    assert "lies closest" not in row["verdict"].item()
+
+
+def test_names_of_models_need_not_be_text():
+    frame = backtest_frame(random_walk(150, persistence=0.8), {**MODELS, "lstm": shrink}, horizon=2)
+    for new in ({"lstm": 3, "mean": 1, "naive": "naive"}, {"lstm": 3, "mean": 1, "naive": 2}):
+        numbers = frame.assign(model=frame["model"].map(new))
+        some = [new["naive"], new["mean"]]
+        table, expected = (
+            skill(numbers, baselines=some),
+            skill(frame, baselines=["naive", "mean"]),
+        )
+        assert list(table.index) == [3]
+        assert table["p"].item() == expected["p"].item()
+        assert table["verdict"].item().startswith("3: skill over ")
+        losses = tsf.loss_table(numbers)
+        assert set(losses) == set(new.values()) and tsf.spa(losses, 1).best == 3
+
+
+def test_the_shift_by_series_and_target_is_that_of_each_alone():
+    both, single = two_targets({"lstm": shrink})
+    table = skill(both, baselines=["naive", "mean"], by="series")
+    for target, frame in single.items():
+        for series in ("s0", "s1"):
+            rows = frame[(frame["series"] == series) & (frame["model"] == "lstm")]
+            found = table.loc[("lstm", target, series), "shift"]
+            assert found == shift_lag(rows, horizon=2)

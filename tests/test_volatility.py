@@ -15,6 +15,7 @@ from tsforecast.data.ranges import garman_klass
 from tsforecast.estimators.baselines import Naive
 from tsforecast.estimators.volatility import HAR, LogHAR
 from tsforecast.metrics import qlike
+from tsforecast.serving._parts import older_har
 
 
 def bars(**changes: object) -> pd.DataFrame:
@@ -266,6 +267,46 @@ def test_what_is_not_known_yet_of_a_further_column_takes_its_training_mean():
     assert model.predict(unknown)["forecast"].iloc[0] == pytest.approx(expected, rel=1e-10)
 
 
+def test_a_mean_of_a_further_column_is_over_what_is_known_of_it():
+    """A return that is missing is not replaced by that of the day before."""
+    panel = make_variance(rows=150)
+    rng = np.random.default_rng(3)
+    panel.loc[rng.random(150) < 0.2, "vix"] = np.nan
+    panel.loc[[148, 149], "vix"] = np.nan
+    model = HAR(target="rv", past=["vix"], lags=(1, 2, 5)).fit(panel)
+    parts = [panel["vix"].rolling(n, min_periods=1).mean() for n in (1, 2, 5)]
+    terms = np.column_stack([means(panel["rv"], (1, 2, 5)), *parts])
+    assert (~np.isfinite(terms[4:, 3:])).any(axis=0).tolist() == [True, True, False]
+    usual = np.nanmean(terms[4:, 3:], axis=0)
+    found = [model.intercept_[0], *model.coef_[0]]
+    whole = terms.copy()
+    whole[4:, 3:] = np.where(np.isnan(terms[4:, 3:]), usual, terms[4:, 3:])
+    whole[:4] = np.nan
+    np.testing.assert_allclose(found, line_of(whole, panel["rv"], 1), rtol=1e-7, atol=1e-9)
+    last = [*terms[-1, :3], *usual[:2], panel["vix"].iloc[-5:].mean()]
+    expected = model.intercept_[0] + model.coef_[0] @ last
+    assert model.predict()["forecast"].iloc[0] == pytest.approx(expected, rel=1e-9)
+
+
+def test_fewer_rows_than_two_for_each_coefficient_are_refused_with_the_number_of_terms():
+    panel = make_variance(rows=200)
+    least = 2 * (1 + 13) + 21 + 1  # rows before the first with all means, and one to forecast
+    LogHAR(target="rv", **ALL_TERMS).fit(panel.iloc[:least])
+    with pytest.raises(DataError, match="at least 28 rows.*P = 13 terms.*found 27 at step 1"):
+        LogHAR(target="rv", **ALL_TERMS).fit(panel.iloc[: least - 1])
+    with pytest.raises(DataError, match="at least 8 rows.*P = 3 terms.*found 5 at step 3"):
+        HAR(target="rv", horizon=3, lags=(1, 2, 3)).fit(panel.iloc[:10])
+
+
+def test_coefficients_of_a_series_that_was_not_there_are_refused():
+    panel = make_variance(series=2, rows=60)
+    for by in ("all", "series"):
+        model = HAR(target="rv", by=by).fit(panel)
+        assert model.coefficients("s0").shape == (1, 4)
+        with pytest.raises(KeyError, match="series 'typo': expected one of those of fit"):
+            model.coefficients("typo")
+
+
 def test_a_line_for_each_series_is_that_of_the_series_alone():
     panel = make_variance(series=3, rows=300)
     panel = panel.drop([("s2", time) for time in range(80, 300)])
@@ -309,6 +350,7 @@ def test_a_saved_har_by_series_forecasts_bit_equal(tmp_path):
     ("options", "message"),
     [
         ({"past": "vix"}, "'past': expected a list"),
+        ({"past": 5}, "'past': expected a list of columns, found 5"),
         ({"by": "stock"}, "'by': expected one of"),
         ({"past": ["wix"]}, "'wix'"),
     ],
@@ -346,9 +388,7 @@ def test_terms_of_log_har_are_what_the_docstring_says():
     bad, good = means(panel["bad"]), means(panel["good"])
     noise = np.sqrt(panel["rq"]) / rv
     trained = slice(21, None)
-    attenuation = (noise - noise.iloc[trained].mean()) * (
-        np.log(rv) - np.log(rv).iloc[trained].mean()
-    )
+    attenuation = (noise - noise.iloc[trained].mean()) * (logs[:, 0] - logs[:, 2])
     terms = np.column_stack(
         [
             logs,
@@ -424,11 +464,25 @@ def test_semivariances_come_in_two():
             LogHAR(target="rv", semivariance=wrong).fit(make_variance(rows=60))
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"returns": ["ret"]}, r"'returns': expected the name of a column, found \['ret'\]"),
+        ({"quarticity": ["rq"]}, "'quarticity': expected the name of a column"),
+        ({"semivariance": (["bad"], "good")}, "'semivariance': expected the name of a column"),
+        ({"returns": "rv"}, "'returns': expected another column than the target"),
+    ],
+)
+def test_wrong_options_of_log_har_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        LogHAR(target="rv", **options).fit(make_variance(rows=60))
+
+
 def test_columns_that_are_never_known_together_are_refused():
     panel = make_variance(rows=80)
     panel.loc[30:, "rv"] = np.nan
     panel.loc[:50, "ret"] = np.nan
-    with pytest.raises(DataError, match=r"too few known rows .*\['rv', 'ret'\] are known"):
+    with pytest.raises(DataError, match=r"too few known rows .*\['rv', 'ret'\] are known.*found 0"):
         LogHAR(target="rv", returns="ret").fit(panel)
 
 
@@ -490,3 +544,44 @@ def test_a_row_without_a_logarithm_is_refused_by_the_name_of_its_series():
     rows = model._prepare(panel, layout_of(panel))
     with pytest.raises(DataError, match="not positive .column 'rv'; first rows: s1"):
         model.advance(rows, np.array([1.0, 0.0]))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_row_of_a_stream_of_one_series_is_refused_by_its_time():
+    panel = make_variance(rows=60)
+    model = network_over(LogHAR(lags=(1, 3), quarticity="rq"), past=["rq"]).fit(panel.iloc[:50])
+    stream = tsf.Stream(model, panel.iloc[:55])
+    panel.loc[55, "rq"] = 0.0
+    with pytest.raises(DataError, match="not positive .column 'rq'; first rows: 55"):
+        stream.update(panel.iloc[55:56])
+
+
+def test_rows_of_an_update_are_refused_by_series_and_time():
+    panel = make_variance(series=2, rows=160)
+    early, late = (panel[panel.index.get_level_values("time") // 150 == part] for part in (0, 1))
+    inner = LogHAR(target="rv", lags=(1, 3), quarticity="rq")
+    model = tsf.ConformalForecaster(inner, level=0.8).fit(early)
+    wrong = late.copy()
+    wrong.loc[("s1", 153), "rq"] = -1.0
+    before = model.predict()
+    with pytest.raises(DataError, match=r"not positive .column 'rq'; first rows: \(s1, 153\)"):
+        model.update(wrong)
+    pd.testing.assert_frame_equal(model.predict(), before)
+    model.update(late)
+
+
+def test_a_har_of_an_older_version_has_the_line_it_had():
+    """Of one below a network tests/formats has a folder; here is what `older_har` makes of one."""
+    panel = make_volatility(rows=80)
+    model = HAR(horizon=2, lags=(1, 4)).fit(panel)
+    new = ("terms_", "_lines", "_usual")
+    learned = {name: part for name, part in vars(model).items() if name not in new}
+    found = older_har(learned, HAR(horizon=2, lags=(1, 4)))
+    assert found["terms_"] == model.terms_
+    np.testing.assert_array_equal(found["_lines"], model._lines)
+    assert found["_usual"].shape == model._usual.shape
+    again = HAR(horizon=2, lags=(1, 4))
+    vars(again).update(found)
+    pd.testing.assert_frame_equal(again.predict(panel), model.predict(panel))
+    assert older_har(vars(model), model) is vars(model)  # one of today
+    assert older_har({}, model) == {}  # one that is not fitted

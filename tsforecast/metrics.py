@@ -765,7 +765,8 @@ def _warn_of_levels(rows: pd.DataFrame, names: Sequence[str]) -> None:
             )
     if told:
         warnings.warn(
-            f"{' and '.join(names)} say next to nothing of a level, such as a price: "
+            f"{' and '.join(names)} {'say' if len(names) > 1 else 'says'} next to nothing of a "
+            "level, such as a price: "
             f"{'; '.join(told)}. A shifted copy of the series scores as high. Forecast returns, or "
             "read the skill table.",
             stacklevel=callers_level(),

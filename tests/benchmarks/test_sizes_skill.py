@@ -1,6 +1,7 @@
 """Do the tests of skill reject equals 5 times in 100, and find what is there: simulation.
 
-Size at a nominal 5 % and power over an effect, for 250 and 1,000 origins, horizons 1 and 5.  Losses
+Size at a nominal 5 % and power over an effect, for 250 and 1,000 origins, horizons 1 and 5
+(size alone: 20 and 60, too).  Losses
 are those of two forecasts of the sum of the next `horizon` shocks, with errors of equal variance;
 'ma' are loss differentials that are themselves sums of `horizon` shocks, the strongest overlap.
 Run with ``make slow`` or ``pytest -m slow -s tests/benchmarks/test_sizes_skill.py``; figures in
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from scipy.signal import lfilter
 
 from tsforecast.backtesting.forecast_tests import (
     giacomini_white,
@@ -101,13 +103,26 @@ def persistent_direction(rng: np.random.Generator, n: int, horizon: int, effect:
     return pesaran_timmermann(y, 0.25 + signal, horizon=horizon).p
 
 
+def long_memory_direction(rng: np.random.Generator, n: int, horizon: int, effect: float) -> float:
+    """Signs of series that follow their own past, without overlap."""
+    signal, y = lfilter([1], [1, -0.8], rng.normal(size=(2, n + 100)))[:, 100:]
+    y = sums(np.concatenate([y, np.zeros(horizon - 1)]), horizon)
+    return pesaran_timmermann(y + effect * horizon * signal, signal, horizon=horizon).p
+
+
 def panel_direction(rng: np.random.Generator, n: int, horizon: int, effect: float) -> float:
     """Ten series that share most of their moves, and a signal that is the same for all."""
     signal = rng.normal(size=n)
     own = np.stack([outcomes(rng, n, horizon) for _ in range(10)])
     y = 2 * outcomes(rng, n, horizon) + own + effect * signal
     cutoff = np.tile(np.arange(n), 10)
-    return pesaran_timmermann(y.ravel(), np.tile(signal, 10), horizon=horizon, cutoff=cutoff).p
+    return pesaran_timmermann(
+        y.ravel(),
+        np.tile(signal, 10),
+        horizon=horizon,
+        cutoff=cutoff,
+        series=np.repeat(np.arange(10), n),
+    ).p
 
 
 Simulation = Callable[[np.random.Generator, int, int, float], float]
@@ -121,7 +136,15 @@ TESTS: dict[str, tuple[Simulation, float, float]] = {
     "mincer_zarnowitz": (bias, 0.035, 0.065),
     "pesaran_timmermann": (direction, 0.035, 0.065),
     "pesaran_timmermann, ma": (persistent_direction, 0.035, 0.065),
+    "pesaran_timmermann, memory": (long_memory_direction, 0.035, 0.1),
     "pesaran_timmermann, panel": (panel_direction, 0.035, 0.065),
+}
+# at long horizons, of 1,000 origins: with the strongest overlap few independent ones are left
+LONG: dict[str, tuple[float, float]] = {
+    "giacomini_white": (0.025, 0.065),
+    "giacomini_white, ma": (0.035, 0.125),
+    "giacomini_white, at times": (0.025, 0.065),
+    "mincer_zarnowitz": (0.035, 0.07),
 }
 
 
@@ -150,6 +173,19 @@ def test_size_and_power(name: str) -> None:
             if n == 1000:
                 assert low <= shares[0] <= high
                 assert shares[-1] > 0.4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(LONG))
+def test_size_of_long_horizons(name: str) -> None:
+    low, high = LONG[name]
+    print(f"\n{name}: share of equals rejected at 5 %")
+    for horizon in (20, 60):
+        for n in (250, 1000):
+            share = share_rejected(TESTS[name][0], n, horizon, 0.0, repeats=2000)
+            print(f"  horizon {horizon}, n {n:5d}: {100 * share:5.1f}")
+            if n == 1000:
+                assert low <= share <= high
 
 
 def equal_models(rng: np.random.Generator, n: int, horizon: int, k: int) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,20 +11,27 @@ import numpy.typing as npt
 import pandas as pd
 
 from tsforecast._checks import bad_parameter, fail, first, positive_int
+from tsforecast.backtesting._shared import (
+    ROW,
+    chance,
+    check_alpha,
+    refuse_repeated,
+    rows_of_step,
+)
 from tsforecast.backtesting.forecast_tests import pesaran_timmermann
-from tsforecast.backtesting.risk_maps import fit_map
+from tsforecast.backtesting.risk_maps import fit_map, log_odds
 from tsforecast.backtesting.skill import NAIVE, diebold_mariano, holm, origin_overlap
-from tsforecast.metrics import quantile_column, quantile_levels, sample_rows
+from tsforecast.metrics import as_forecasts, quantile_column, quantile_levels, sample_rows
 
 __all__ = ["Threshold", "direction_rows", "direction_table", "prob_above"]
 
 Floats = npt.NDArray[np.float64]
 Threshold = float | pd.Series | npt.NDArray[np.float64] | Literal["last"]
 
-_ROW = ["series", "cutoff", "step", "target", "time"]
+_BINS, _WIDTH = 1000, 0.02  # of log odds, from -10 to 10, whose chances are fitted as one
 _COLUMNS = (
     "base_rate",
-    "ups",
+    "share_up",
     "hit_rate",
     "pt",
     "pt_p",
@@ -93,7 +100,8 @@ def prob_above(frame: pd.DataFrame, threshold: Threshold) -> pd.Series:
 
 def direction_rows(
     frame: pd.DataFrame,
-    threshold: Threshold = "last",
+    threshold: Threshold,
+    columns: Mapping[str, Hashable | Sequence[str]] | None = None,
     *,
     step: int = 1,
     every: int = 20,
@@ -102,15 +110,18 @@ def direction_rows(
     """Set the chance to lie above a threshold beside what happened, and calibrate it causally.
 
     ``calibrated`` is the model's probability sent through a logistic line on log odds (Platt 1999)
-    that is fitted, anew every `every` cutoffs, on all outcomes known at that cutoff. Where the line
-    would turn the model's order round, it is the base rate.
+    that is fitted, anew every `every` cutoffs, on all outcomes known at that cutoff, of all series
+    (chances whose log odds lie within 0.02 count as one). Where the line would turn the model's
+    order round, it is the base rate.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        The flat backtest frame.
+        The flat backtest frame, ours or that of another toolkit.
     threshold : float, Series, array of shape (n,) or "last"
-        See `prob_above`.
+        See `prob_above` and `direction_table`.
+    columns : mapping of str to column name, optional
+        Our names to those of the frame; see `tsforecast.metrics.as_forecasts`.
     step : int
         The step of the horizon that is looked at.
     every : int
@@ -123,69 +134,70 @@ def direction_rows(
     -------
     pandas.DataFrame
         Columns ``model, series, time, cutoff, target``, in order of cutoff; ``up``, whether the
-        outcome lay above (1.0 or 0.0); ``said``, whether the model's chance is above one half
-        (without quantiles: its forecast above the threshold); ``probability`` (NaN without
-        quantiles); ``calibrated``; and ``base``, the share of ups among the outcomes of all series
-        known at the cutoff, one up and one down added. Rows without an outcome, or on which some
-        model has no forecast, are left out of all models.
+        outcome lay above (1.0 or 0.0); ``forecast_up``, whether the model's chance is above one
+        half (without quantiles: its forecast above the threshold); ``probability`` (NaN without
+        quantiles); ``calibrated``; and ``base``, the share of ups among the outcomes of the series
+        known at the cutoff, shrunk to that of all series (one up and one down added) as far as
+        chance explains that they differ. Rows without an outcome, or on which some model has no
+        forecast, are left out of all models.
 
     Raises
     ------
     DataError
-        If the backtest has no such step, or there is no row that all models share.
+        If the backtest has no such step, rows are repeated, or there is no row that all models
+        share.
     ValueError
         If a parameter cannot be used.
     """
     step, every = positive_int("step", step), positive_int("every", every)
     least = positive_int("least", least)
-    frame = sample_rows(frame.assign(threshold=_threshold(frame, threshold)))
-    limit = frame["threshold"].to_numpy(dtype=float)
-    if step not in set(frame["step"]):
-        raise fail(
-            "no forecasts of this step",
-            expected=f"one of the steps {first(sorted(frame['step'].unique()))}",
-            found=f"{step}",
-            advice="Choose a step within the horizon.",
-        )
-    chance = np.full(len(frame), np.nan)
+    frame = sample_rows(_with_threshold(frame, threshold, columns))
+    rows = rows_of_step(frame, step)
+    refuse_repeated(rows)
+    limit = rows["threshold"].to_numpy(dtype=float)
+    above = np.full(len(rows), np.nan)
     levels = np.asarray(quantile_levels(frame.columns))
     if len(levels) > 1:
-        columns = [quantile_column(float(level)) for level in levels]
-        chance = _above(frame[columns].to_numpy(dtype=float), levels, limit)
-    forecast = frame["forecast"].to_numpy(dtype=float)
-    actual = frame["actual"].to_numpy(dtype=float)
-    with_chance = pd.Series(~np.isnan(chance)).groupby(frame["model"].to_numpy()).transform("any")
-    said = np.where(with_chance, chance > 0.5, forecast > limit)
-    rows = frame[["model", "series", "time", "cutoff", "target"]].assign(
-        up=(actual > limit).astype(float), said=said, probability=chance
+        names = [quantile_column(float(level)) for level in levels]
+        above = _above(rows[names].to_numpy(dtype=float), levels, limit)
+    forecast = rows["forecast"].to_numpy(dtype=float)
+    actual = rows["actual"].to_numpy(dtype=float)
+    with_chance = pd.Series(~np.isnan(above)).groupby(rows["model"].to_numpy()).transform("any")
+    rows = rows[["model", *ROW]].assign(
+        up=(actual > limit).astype(float),
+        forecast_up=np.where(with_chance, above > 0.5, forecast > limit),
+        probability=above,
     )
-    known = ~np.isnan(np.where(with_chance, chance, forecast) + actual + limit)
-    rows = rows[known & (frame["step"].to_numpy() == step)]
-    keys = ["series", "time", "cutoff", "target"]
-    shared = rows.groupby(keys, observed=True)["model"].transform("size")
-    rows = rows[shared.to_numpy() == frame["model"].nunique()]
+    rows = rows[~np.isnan(np.where(with_chance, above, forecast) + actual + limit)]
+    models = list(frame["model"].unique())
+    shared = rows.groupby(ROW, observed=True)["model"].transform("size")
+    rows = rows[shared.to_numpy() == len(models)]
     if rows.empty:
         raise fail(
             "the models cannot be compared",
             expected="rows with an outcome, a threshold and a forecast of every model",
-            found=f"none that {first(frame['model'].unique())} share",
+            found=f"none that {first(models)} share",
             advice="Leave out the model that gives none.",
         )
-    order = list(dict.fromkeys(frame["model"]))
     parts: list[pd.DataFrame] = []
     for _, some in rows.groupby("target", observed=True, sort=False):
-        some = some.sort_values("cutoff", kind="stable")
-        for model in order:
+        some = some.sort_values(["cutoff", "series"], kind="stable")
+        base: Floats | None = None
+        for model in models:
             ours = some[some["model"] == model]
-            base = _known_share(ours)
+            base = _known_share(ours) if base is None else base  # they have the same rows
             parts.append(ours.assign(base=base, calibrated=_calibrated(ours, base, every, least)))
-    return pd.concat(parts, ignore_index=True)
+    found = pd.concat(parts, ignore_index=True).drop(columns="step")
+    first_ones = ["model", "series", "time", "cutoff", "target"]
+    return found[[*first_ones, *(name for name in found if name not in first_ones)]]
 
 
 def direction_table(
     frame: pd.DataFrame,
-    threshold: Threshold = "last",
+    threshold: Threshold,
+    columns: Mapping[str, Hashable | Sequence[str]] | None = None,
     *,
+    baselines: Sequence[Hashable] = (NAIVE,),
     step: int = 1,
     every: int = 20,
     least: int = 100,
@@ -196,9 +208,16 @@ def direction_table(
     Parameters
     ----------
     frame : pandas.DataFrame
-        The flat backtest frame.
+        The flat backtest frame, ours or that of another toolkit.
     threshold : float, Series, array of shape (n,) or "last"
-        What "up" is above, see `prob_above`; 0 for returns.
+        What "up" is above, see `prob_above`: 0 for returns, ``"last"`` for levels such as prices.
+        ``"last"`` is wrong for returns: whether a return will lie above the last one is easily
+        foretold, as after a large one a smaller one is likely, and says nothing of the market.
+    columns : mapping of str to column name, optional
+        Our names to those of the frame; see `tsforecast.metrics.as_forecasts`.
+    baselines : sequence of str
+        Models that are shown and not judged: their p-values are not adjusted, nor counted in the
+        adjustment of the others.
     step, every, least : int
         See `direction_rows`.
     alpha : float
@@ -209,12 +228,13 @@ def direction_table(
     pandas.DataFrame
         Index ``model``, of several targets ``(model, target)``. The columns:
 
-        - ``base_rate``: share of outcomes that were up; ``ups``: share that the model said;
+        - ``base_rate``: share of outcomes that were up; ``share_up``: share of forecasts that were;
         - ``hit_rate``: share of right directions; ``pt``, ``pt_p``, ``pt_p_holm``: statistic and
-          one-sided p-value of `pesaran_timmermann`, adjusted over the rows of the table;
+          one-sided p-value of `pesaran_timmermann`, with shares of ups of each series, and the
+          same adjusted over the models and targets judged (NaN for baselines);
         - ``brier``, ``brier_calibrated``, ``brier_base``: mean squared error of the model's
-          probability, of the same calibrated, and of the base rate known at the cutoff;
-          ``brier_skill`` is 1 - calibrated / base, and ``brier_p`` the one-sided p-value of
+          probability, of the same calibrated, and of the base rate of the series known at the
+          cutoff; ``brier_skill`` is 1 - calibrated / base, and ``brier_p`` the one-sided p-value of
           "calibrated is better" (`diebold_mariano`, one mean per cutoff), not adjusted. NaN without
           quantiles;
         - ``n`` rows, ``n_origins`` cutoffs, and the ``verdict``.
@@ -222,7 +242,8 @@ def direction_table(
     Raises
     ------
     DataError
-        If the backtest has no such step, or there is no row that all models share.
+        If the backtest has no such step, rows are repeated, or there is no row that all models
+        share.
     ValueError
         If a parameter cannot be used.
 
@@ -230,30 +251,31 @@ def direction_table(
     -----
     How it misleads. A hit rate above one half is the base rate of a rising market until the test
     says otherwise. Calibration mends a probability's level and spread, not its order. Series of
-    one cutoff count as one observation.
+    one cutoff count as one observation. On panels ``brier_p`` also counts what a model was told
+    beforehand of how often each series rises, which the base rate must learn first; ``pt_p`` and
+    the verdict do not.
     """
-    if not 0 < alpha < 1:
-        raise bad_parameter("alpha", expected="a number between 0 and 1", found=alpha)
-    rows = direction_rows(frame, threshold, step=step, every=every, least=least)
-    records: dict[Any, dict[str, Any]] = {
-        place: _judged(part) for place, part in rows.groupby(["model", "target"], sort=False)
-    }
+    check_alpha(alpha)
+    if isinstance(baselines, str):
+        raise bad_parameter("baselines", expected="a sequence of model names", found=baselines)
+    rows = direction_rows(frame, threshold, columns, step=step, every=every, least=least)
+    groups = dict(tuple(rows.groupby(["model", "target"], observed=True, sort=False)))
     index = [
-        (model, target)
-        for model in dict.fromkeys(rows["model"])
-        for target in dict.fromkeys(rows["target"])
+        (model, target) for model in rows["model"].unique() for target in rows["target"].unique()
     ]
+    records = [_judged(groups[place]) for place in index]
     several = rows["target"].nunique() > 1
-    adjusted = f" after Holm over {len(index)} rows" if len(index) > 1 else ""
-    p_holm = holm([records[place]["pt_p"] for place in index])
-    for place, p in zip(index, p_holm):
-        record = records[place]
+    judged = np.array([model not in baselines for model, _ in index])
+    p_holm = holm([record["pt_p"] if own else math.nan for record, own in zip(records, judged)])
+    adjusted = f" after Holm over {judged.sum()} rows" if judged.sum() > 1 else ""
+    for place, record, own, p in zip(index, records, judged, p_holm):
         record["pt_p_holm"] = float(p)
         name = f"{place[0]} on {place[1]}" if several else str(place[0])
-        record["verdict"] = _sentence(name, record, alpha, adjusted)
+        said = (float(p), adjusted) if own else (record["pt_p"], "")
+        record["verdict"] = _sentence(name, record, alpha, *said)
     names = pd.Index([model for model, _ in index], name="model")
     return pd.DataFrame(
-        [records[place] for place in index],
+        records,
         index=pd.MultiIndex.from_tuples(index, names=["model", "target"]) if several else names,
         columns=list(_COLUMNS),
     )
@@ -262,8 +284,14 @@ def direction_table(
 def _judged(rows: pd.DataFrame) -> dict[str, Any]:
     """Scores and tests of one model on one target."""
     overlap = origin_overlap(rows)
-    up, said = rows["up"].to_numpy(), rows["said"].to_numpy(dtype=float)
-    test = pesaran_timmermann(up - 0.5, said - 0.5, horizon=overlap, cutoff=rows["cutoff"])
+    up, forecast_up = rows["up"].to_numpy(), rows["forecast_up"].to_numpy(dtype=float)
+    test = pesaran_timmermann(
+        up - 0.5,
+        forecast_up - 0.5,
+        horizon=overlap,
+        cutoff=rows["cutoff"],
+        series=rows["series"],
+    )
     brier = {
         name: (rows[column] - rows["up"]).to_numpy() ** 2
         for name, column in (
@@ -275,14 +303,14 @@ def _judged(rows: pd.DataFrame) -> dict[str, Any]:
     scores = {name: float(values.mean()) for name, values in brier.items()}
     skill = p = math.nan
     if not math.isnan(scores["brier_calibrated"]):
-        by_cutoff = pd.DataFrame(brier).groupby(rows["cutoff"].to_numpy()).mean()
+        by_cutoff = pd.DataFrame(brier).groupby(pd.factorize(rows["cutoff"])[0]).mean()
         skill = 1 - scores["brier_calibrated"] / scores["brier_base"]
         calibrated, base = by_cutoff["brier_calibrated"], by_cutoff["brier_base"]
         p = diebold_mariano(calibrated, base, horizon=overlap).p_less
     return {
         "base_rate": float(up.mean()),
-        "ups": float(said.mean()),
-        "hit_rate": float((up == said).mean()),
+        "share_up": float(forecast_up.mean()),
+        "hit_rate": float((up == forecast_up).mean()),
         "pt": test.statistic,
         "pt_p": test.p,
         **scores,
@@ -293,44 +321,83 @@ def _judged(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _sentence(name: str, record: Mapping[str, Any], alpha: float, adjusted: str) -> str:
-    base, p = f"the base rate {100 * record['base_rate']:.0f} %", record["pt_p_holm"]
+def _sentence(name: str, record: Mapping[str, Any], alpha: float, p: float, adjusted: str) -> str:
+    base = f"the base rate {100 * record['base_rate']:.0f} %"
     if math.isnan(p):
         return f"{name}: {record['n_origins']:,} origins are too few for a test of direction."
-    if record["ups"] in (0.0, 1.0):
-        way = "up" if record["ups"] else "down"
+    if record["share_up"] in (0.0, 1.0):
+        way = "up" if record["share_up"] else "down"
         return f"{name}: no evidence of direction beyond {base}: it always says {way}."
     opening = "direction" if p < alpha else "no evidence of direction"
-    chance = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
     right = f"right on {100 * record['hit_rate']:.1f} % of {record['n']:,}"
-    return f"{name}: {opening} beyond {base} ({right}, {chance}{adjusted})."
+    return f"{name}: {opening} beyond {base} ({right}, {chance(p)}{adjusted})."
 
 
 def _known_share(rows: pd.DataFrame) -> Floats:
-    """Share of ups among the outcomes known at each row's cutoff; one up and one down added."""
-    times, up = rows["time"].to_numpy(), rows["up"].to_numpy()
-    order = np.argsort(times, kind="stable")
-    ups = np.concatenate([[0.0], np.cumsum(up[order])])
-    count = np.searchsorted(times[order], rows["cutoff"].to_numpy(), side="right")
-    return np.asarray((ups[count] + 1) / (count + 2))
+    """Share of ups in a series among the outcomes known at each row's cutoff.
+
+    Shrunk to the share of all series, as far as chance explains that series differ (empirical
+    Bayes, by moments): of one series it is that share.
+    """
+    number, cutoffs = pd.factorize(rows["cutoff"], sort=True)
+    unit, names = pd.factorize(rows["series"])
+    known_from = cutoffs.searchsorted(pd.Index(rows["time"]))  # first cutoff that knows the outcome
+    size = (len(cutoffs) + 1, len(names))
+    place = known_from * size[1] + unit
+    count, ups = (
+        np.bincount(place, weights, size[0] * size[1]).reshape(size).cumsum(axis=0)
+        for weights in (None, rows["up"].to_numpy())
+    )  # (C + 1, S)
+    total = count.sum(axis=1, keepdims=True)
+    share = (ups.sum(axis=1, keepdims=True) + 1) / (total + 2)
+    noise = share * (1 - share)
+    away = np.divide(ups, count, out=share + np.zeros(size), where=count > 0) - share
+    excess = (count * away**2).sum(axis=1, keepdims=True)
+    excess -= noise * (count > 0).sum(axis=1, keepdims=True)
+    between = np.maximum(excess, 0.0) / np.maximum(total, 1)  # variance of the series' own shares
+    base = share + away * count * between / (count * between + noise)
+    return np.asarray(base[number, unit])
 
 
 def _calibrated(rows: pd.DataFrame, base: Floats, every: int, least: int) -> Floats:
     """Probabilities through a logistic line fitted on what was known at every so many cutoffs."""
-    chance, up = rows["probability"].to_numpy(), rows["up"].to_numpy()
-    if np.isnan(chance).any():
+    probability, up = rows["probability"].to_numpy(), rows["up"].to_numpy()
+    if np.isnan(probability).any():
         return np.full(len(rows), np.nan)
     number, cutoffs = pd.factorize(rows["cutoff"], sort=True)
     known_from = cutoffs.searchsorted(pd.Index(rows["time"]))  # first cutoff that knows the outcome
+    place = np.floor(log_odds(probability) / _WIDTH).astype(int) + _BINS // 2
+    place = np.clip(place, 0, _BINS - 1)
+    block = -(-known_from // every)  # the first fit that knows the outcome
+    turns = np.arange(0, len(cutoffs), every)
+    order = np.argsort(block, kind="stable")
+    edges = np.searchsorted(block[order], np.arange(len(turns) + 1))
+    count, total, ups = np.zeros((3, _BINS))
     result = base.copy()
-    for begin in range(0, len(cutoffs), every):
-        known = known_from <= begin
-        here = (number >= begin) & (number < begin + every)
-        if known.sum() >= least and 0 < up[known].sum() < known.sum():
-            line = fit_map("platt", chance[known], up[known])
-            if line.slope > 0:
-                result[here] = line(chance[here])
+    for turn, begin in enumerate(turns):
+        new = order[edges[turn] : edges[turn + 1]]
+        for sums, values in ((count, None), (total, probability[new]), (ups, up[new])):
+            sums += np.bincount(place[new], values, _BINS)
+        if count.sum() < least or not 0 < ups.sum() < count.sum():
+            continue
+        some = count > 0
+        line = fit_map("platt", total[some] / count[some], ups[some] / count[some], count[some])
+        if line.slope > 0:
+            here = (number >= begin) & (number < begin + every)
+            result[here] = line(probability[here])
     return result
+
+
+def _with_threshold(
+    frame: pd.DataFrame,
+    threshold: Threshold,
+    columns: Mapping[str, Hashable | Sequence[str]] | None,
+) -> pd.DataFrame:
+    """The frame in our form with the threshold of every row."""
+    ours = as_forecasts(frame, columns)
+    if isinstance(threshold, pd.Series) and threshold.index.equals(frame.index):
+        threshold = threshold.to_numpy(dtype=float)  # rows of a long frame keep their order
+    return ours.assign(threshold=_threshold(ours, threshold))
 
 
 def _threshold(frame: pd.DataFrame, threshold: Threshold) -> Floats:
@@ -374,8 +441,8 @@ def _last_known(frame: pd.DataFrame) -> Floats:
             found="last",
             advice="Add the naive forecast, or pass the last known value of each row.",
         )
-    naive = frame.loc[frame["model"] == NAIVE, [*_ROW, "forecast"]].drop_duplicates(_ROW)
-    joined = frame[_ROW].merge(naive, on=_ROW, how="left")
+    naive = frame.loc[frame["model"] == NAIVE, [*ROW, "forecast"]].drop_duplicates(ROW)
+    joined = frame[ROW].merge(naive, on=ROW, how="left")
     return joined["forecast"].to_numpy(dtype=float)
 
 
@@ -386,11 +453,14 @@ def _above(quantiles: Floats, levels: Floats, threshold: Floats) -> Floats:
     """
     result = np.full(len(quantiles), np.nan)
     given = ~np.isnan(quantiles)
-    patterns, which = np.unique(given, axis=0, return_inverse=True)
-    for number, pattern in enumerate(patterns):
-        rows = np.flatnonzero((which.ravel() == number) & ~np.isnan(threshold))
-        if pattern.sum() < 2 or not len(rows):
-            continue
+    count = np.where(np.isnan(threshold), 0, given.sum(axis=1))
+    whole = np.flatnonzero(count == len(levels))
+    partly = np.flatnonzero((count > 1) & (count < len(levels)))
+    groups = [(whole, np.ones(len(levels), dtype=bool))]
+    if len(partly):
+        patterns, which = np.unique(given[partly], axis=0, return_inverse=True)
+        groups += [(partly[which.ravel() == i], pattern) for i, pattern in enumerate(patterns)]
+    for rows, pattern in groups:
         values = np.sort(quantiles[np.ix_(rows, pattern)], axis=1)
         result[rows] = _survival(values, levels[pattern], threshold[rows])
     return result

@@ -17,7 +17,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from tsforecast._checks import bad_parameter, fail, first, positive_int
-from tsforecast.backtesting.skill import diebold_mariano, least_origins
+from tsforecast.backtesting._shared import chance
+from tsforecast.backtesting.skill import constant_difference, diebold_mariano, least_origins
 
 __all__ = [
     "GiacominiWhite",
@@ -99,10 +100,10 @@ class PesaranTimmermann:
         Positive when directions agree more often than independent ones would.
     p : float
         One-sided p-value of "the forecast knows something of the direction". Exactly 1 when
-        either always goes the same way, NaN when there are too few origins.
+        either always goes the same way (in each series), NaN when there are too few origins.
     hit_rate, expected : float
         Share of forecasts with the right direction, and that of independent ones with the same
-        shares of ups.
+        shares of ups (in each series).
     up_actual, up_forecast : float
         Shares of ups.
     n_origins : int
@@ -158,16 +159,18 @@ def giacomini_white(
     Giacomini and White (2006), conditional predictive ability: the loss differential times
     instruments known at the origin has mean zero. For one step the statistic is theirs, against
     chi-squared. Beyond, where forecasts overlap, the variance is the mean of the first
-    0.41 n^(2/3) cosine transforms and the statistic is taken against F (Lazarus, Lewis, Stock and
-    Watson 2018): with a Newey-West variance the test rejects equals far too often.
+    0.41 n^(2/3) cosine transforms, of no more than n / (2 `horizon`), and the statistic is taken
+    against F (Lazarus, Lewis, Stock and Watson 2018): with a Newey-West variance the test rejects
+    equals far too often.
 
     To read: a small p says that one forecast is better *at some times*, which the instruments
     know beforehand, or at all times; `prefers_first` says how often it is the first, and near 0 or
     1 that the choice is always the same. It misleads when read as "a is better than b", for which
-    there is `diebold_mariano`; when instruments were searched for; and with the strongest overlap:
-    a nominal 5 % was, in simulation, 4 to 5 % for one step, 4 to 5 % for five steps of ordinary
-    forecasts, and 6 % at 1,000 and 10 % at 250 origins where losses are sums of the same five
-    shocks. It does not find a difference that the instruments do not know.
+    there is `diebold_mariano`; when instruments were searched for; and with the strongest
+    overlap: a nominal 5 % was, in simulation, 4 to 5 % for one step, 4 to 5 % for five, twenty and
+    sixty steps of ordinary forecasts, at 250 and at 1,000 origins, and 6 to 10 % where losses are
+    sums of the same `horizon` shocks. Of many steps few transforms are left, at a price in power.
+    It does not find a difference that the instruments do not know.
 
     Parameters
     ----------
@@ -207,11 +210,11 @@ def giacomini_white(
         known, used = _instruments(instruments, len(a)), difference
     n = len(used)
     size = float(np.abs(b).mean()) if len(b) else 0.0
-    if _constant(difference, size) == 0.0:
+    if constant_difference(difference, size) == 0.0:
         return GiacominiWhite(0.0, 1.0, 0.0, n, True)
     if n < max(least_origins(horizon), 2 * known.shape[1] + 4):
         return GiacominiWhite(nan, nan, nan, n, False)
-    if (constant := _constant(used, size)) is not None:
+    if (constant := constant_difference(used, size)) is not None:
         certain = constant != 0
         return GiacominiWhite(
             math.inf if certain else 0.0, float(not certain), float(constant < 0), n, False
@@ -238,7 +241,7 @@ def giacomini_white(
         statistic = float(n * mean @ np.linalg.solve(moments.T @ moments / n, mean))
         p = float(chi2.sf(statistic, q))
     else:
-        statistic, p = _mean_zero(moments)
+        statistic, p = _mean_zero(moments, horizon)
     predicted = terms @ np.linalg.lstsq(terms, used, rcond=None)[0]
     return GiacominiWhite(statistic, p, float(np.mean(predicted < 0)), n, False)
 
@@ -255,7 +258,8 @@ def mincer_zarnowitz(
     Mincer and Zarnowitz (1969). The line is that of least squares; both hypotheses are tested at
     once on the errors and their products with the forecast, which have mean zero then, with the
     variance and the F distribution of `giacomini_white`: a Newey-West variance would reject ten in
-    a hundred fair forecasts of five steps at 250 origins, this one five or six.
+    a hundred fair forecasts of five steps at 250 origins, this one six, and five of twenty and
+    sixty steps.
 
     To read: a slope below 1 says that the forecast moves too much, above 1 too little. A small p
     says that shifting and stretching it would have helped. It misleads when p is large because
@@ -295,7 +299,7 @@ def mincer_zarnowitz(
     """
     horizon = positive_int("horizon", horizon)
     y, x = _paired("actual", actual, "forecast", forecast)
-    origin = _origins(cutoff, len(y))
+    origin = _numbered("cutoff", cutoff, len(y))
     n = int(origin.max(initial=-1)) + 1
     if n < least_origins(horizon):
         return MincerZarnowitz(nan, nan, nan, nan, nan, n)
@@ -320,7 +324,7 @@ def mincer_zarnowitz(
     moments = [
         _means((y - x) * factor, origin) for factor in (1.0, centred / np.abs(centred).max())
     ]
-    statistic, p = _mean_zero(np.column_stack(moments))
+    statistic, p = _mean_zero(np.column_stack(moments), horizon)
     return MincerZarnowitz(intercept, slope, statistic, p, r2, n)
 
 
@@ -330,19 +334,21 @@ def pesaran_timmermann(
     *,
     horizon: int,
     cutoff: npt.ArrayLike | None = None,
+    series: npt.ArrayLike | None = None,
 ) -> PesaranTimmermann:
     """Test whether the sign of a forecast tells the sign of what happens.
 
-    Pesaran and Timmermann (1992), through statsmodels, against independent signs with the same
-    shares: a forecast that always says "up" in a rising market is right often and proves nothing.
-    Where forecasts overlap or several rows share a cutoff, signs are dependent without any skill,
-    and the covariance of the two signs is tested instead, one mean per cutoff, with the variance
-    of `diebold_mariano` (in the manner of Pesaran and Timmermann 2009; Blaskowitz and Herwartz
-    2014).
+    Pesaran and Timmermann (1992) against signs that are independent of each other: a forecast that
+    always says "up" in a rising market is right often and proves nothing. The covariance of the two
+    signs is tested, one mean per cutoff, with the variance of `diebold_mariano`, as signs that
+    follow their own past agree for a while without any skill (in the manner of Pesaran and
+    Timmermann 2009; Blaskowitz and Herwartz 2014).
 
     To read: a small p says that the directions agree more often than chance explains. It misleads
-    when read as profit (it counts moves, not their size), in short samples, and when many models
-    were tried.
+    when read as profit (it counts moves, not their size), when many models were tried, and when
+    both signs hardly turn: a nominal 5 % was, in simulation of independent series, 5 % at 1,000
+    origins and 6 % at 250 where they have no memory, 8 and 9 % where their autocorrelation is .8,
+    13 and 16 % where it is .95.
 
     Parameters
     ----------
@@ -353,6 +359,9 @@ def pesaran_timmermann(
     cutoff : array-like, shape (n,), optional
         The origin of each row, if several rows (series) have the same one. They are one
         observation together, as series move together.
+    series : array-like, shape (n,), optional
+        The series of each row. Shares of ups are then those of each series, so that to know which
+        series rise more often is no skill.
 
     Returns
     -------
@@ -368,33 +377,30 @@ def pesaran_timmermann(
     --------
     >>> moves = [1.0, -1.0, 2.0, -2.0, 1.0, 1.0, -1.0, 3.0, -1.0, 2.0]
     >>> test = pesaran_timmermann(moves, moves, horizon=1)
-    >>> test.hit_rate, test.expected, round(test.p, 4)
-    (1.0, 0.52, 0.0008)
+    >>> test.hit_rate, round(test.expected, 2), test.p < 0.001
+    (1.0, 0.52, True)
     """
     horizon = positive_int("horizon", horizon)
     y, x = _paired("actual", actual, "forecast", forecast)
-    up, said = y > 0, x > 0
-    origin = _origins(cutoff, len(y))
+    up, up_forecast = y > 0, x > 0
+    origin = _numbered("cutoff", cutoff, len(y))
     n = int(origin.max(initial=-1)) + 1
     if n < least_origins(horizon):
         return PesaranTimmermann(nan, nan, nan, nan, nan, nan, n)
-    p_up, p_said = float(up.mean()), float(said.mean())
+    unit = (
+        np.zeros(len(y), dtype=np.intp) if series is None else _numbered("series", series, len(y))
+    )
+    p_up, p_forecast = (_means(signs, unit)[unit] for signs in (up, up_forecast))
     rates = (
-        float((up == said).mean()),
-        p_up * p_said + (1 - p_up) * (1 - p_said),
-        p_up,
-        p_said,
+        float((up == up_forecast).mean()),
+        float((p_up * p_forecast + (1 - p_up) * (1 - p_forecast)).mean()),
+        float(up.mean()),
+        float(up_forecast.mean()),
         n,
     )
-    if p_up in (0.0, 1.0) or p_said in (0.0, 1.0):
+    products = (up - p_up) * (up_forecast - p_forecast)
+    if not products.any():  # of each series one of the two always goes the same way
         return PesaranTimmermann(0.0, 1.0, *rates)
-    if horizon == 1 and n == len(y):
-        from statsmodels.stats.diagnostic import pesaran_timmermann as independent
-
-        # of signs: what statsmodels reads is x > 0
-        test = independent(np.where(up, 1.0, -1.0), np.where(said, 1.0, -1.0), "larger")
-        return PesaranTimmermann(float(test.statistic), float(test.pvalue), *rates)
-    products = (up - p_up) * (said - p_said)
     covariance = diebold_mariano(-_means(products, origin), np.zeros(n), horizon=horizon)
     return PesaranTimmermann(0.0 - covariance.statistic, covariance.p_less, *rates)
 
@@ -419,6 +425,8 @@ def model_confidence_set(
     models are in it that nobody would use (they widen what chance explains), it says nothing of
     models that were tried and are not in the table, and at few origins it is too small: five equal
     models were all in a set of 90 % in 93 of 100 simulations of 1,000 origins, and in 86 of 250.
+    With the strongest overlap (losses that are sums of the same 20 shocks) it lost one of equal
+    models in 38 to 45 % of simulations of 250 origins, and in 19 % of 1,000, where 10 % are meant.
 
     Parameters
     ----------
@@ -459,6 +467,7 @@ def model_confidence_set(
     {'a': True, 'b': True, 'c': False}
     """
     table, horizon = _loss_frame(losses, horizon)
+    random_state = positive_int("random_state", random_state, least=0)
     if not 0 < size < 1:
         raise bad_parameter("size", expected="a number between 0 and 1", found=size)
     n_bootstrap = positive_int("n_bootstrap", n_bootstrap)
@@ -478,7 +487,7 @@ def model_confidence_set(
         f"{name}: {n:,} origins are too few to tell models apart."
         if math.isnan(each)
         else f"{name}: {'may be the best' if inside else 'not the best'} of {len(names)} models "
-        f"({'in' if inside else 'outside'} the {share} confidence set, {_chance(each)})."
+        f"({'in' if inside else 'outside'} the {share} confidence set, {chance(each)})."
         for name, each, inside in zip(names, p, included)
     ]
     result = pd.DataFrame(
@@ -503,8 +512,10 @@ def spa(
     its standard deviation; the stationary bootstrap as in `model_confidence_set`.
 
     To read: a small p says that the best model's advantage is more than the best of so many equals
-    would have by luck. It misleads when models that were tried are not in the table, and it names
-    no model as skilful but the best.
+    would have by luck. It misleads when models that were tried are not in the table, and where
+    steps are many and origins few: with the strongest overlap (losses that are sums of the same 20
+    shocks) a nominal 5 % was 23 % in simulations of 250 origins, and 10 % in those of 1,000. It
+    names no model as skilful but the best.
 
     Parameters
     ----------
@@ -539,10 +550,11 @@ def spa(
     >>> noise = np.random.default_rng(0).normal(size=(200, 3))
     >>> losses = pd.DataFrame(noise + [2.0, 1.0, 3.0], columns=["naive", "b", "c"])
     >>> test = spa(losses, "naive", horizon=1)
-    >>> test.best, test.p
-    ('b', 0.0)
+    >>> test.best, round(test.p, 4)
+    ('b', 0.001)
     """
     table, horizon = _loss_frame(losses, horizon)
+    random_state = positive_int("random_state", random_state, least=0)
     n_bootstrap = positive_int("n_bootstrap", n_bootstrap)
     if benchmark not in table or table.shape[1] < 2:
         raise bad_parameter(
@@ -555,7 +567,7 @@ def spa(
     ahead = base[:, None] - rivals.to_numpy()  # (n, k)
     n = len(table)
     scale = float(np.abs(base).mean())
-    constant = [_constant(column, scale) for column in ahead.T]
+    constant = [constant_difference(column, scale) for column in ahead.T]
     ahead[:, [c == 0.0 for c in constant]] = 0.0
     mean, spread = ahead.mean(axis=0), ahead.std(axis=0)
     spread[[c is not None for c in constant]] = 0.0
@@ -575,8 +587,11 @@ def spa(
         np.zeros(n), -units, block_size=_block(n, horizon), reps=n_bootstrap, seed=random_state
     )
     test.compute()
-    p = test.pvalues
-    return SuperiorAbility(*found, float(p["consistent"]), float(p["lower"]), float(p["upper"]), n)
+    p, lower, upper = (
+        float(_counting_itself(test.pvalues[name], n_bootstrap))
+        for name in ("consistent", "lower", "upper")
+    )
+    return SuperiorAbility(*found, p, lower, upper, n)
 
 
 def _paired(name_a: str, a: npt.ArrayLike, name_b: str, b: npt.ArrayLike) -> tuple[Floats, Floats]:
@@ -592,21 +607,19 @@ def _paired(name_a: str, a: npt.ArrayLike, name_b: str, b: npt.ArrayLike) -> tup
     return one, two
 
 
-def _origins(cutoff: Any, n: int) -> npt.NDArray[np.intp]:
-    """Number the origins of n rows in order of time; one each without labels."""
-    if cutoff is None:
+def _numbered(name: str, given: Any, n: int) -> npt.NDArray[np.intp]:
+    """Number the labels of n rows in their order; one each without labels."""
+    if given is None:
         return np.arange(n)
-    labels = pd.Index(cutoff)
+    labels = pd.Index(given)
     if len(labels) != n:
-        raise bad_parameter("cutoff", expected=f"{n} labels", found=len(labels))
+        raise bad_parameter(name, expected=f"{n} labels", found=len(labels))
     if labels.hasnans:
-        raise bad_parameter(
-            "cutoff", expected="a label in every row", found="some that are missing"
-        )
+        raise bad_parameter(name, expected="a label in every row", found="some that are missing")
     return np.asarray(pd.factorize(labels, sort=True)[0], dtype=np.intp)
 
 
-def _means(values: Floats, origin: npt.NDArray[np.intp]) -> Floats:
+def _means(values: npt.NDArray[Any], origin: npt.NDArray[np.intp]) -> Floats:
     """Mean over the rows of each origin."""
     return np.asarray(np.bincount(origin, weights=values) / np.bincount(origin))
 
@@ -629,24 +642,17 @@ def _size(columns: Floats) -> Floats:
     return np.where(largest > 0, largest, 1.0)
 
 
-def _constant(difference: Floats, size: float) -> float | None:
-    """Return the value of a differential that never moves, 0 if it is rounding; else None."""
-    if not len(difference) or float(np.abs(difference).max()) <= _SAME * size:
-        return 0.0 if len(difference) else None
-    mean = float(difference.mean())
-    return mean if float(np.abs(difference - mean).max()) <= _SAME * abs(mean) else None
-
-
-def _mean_zero(moments: Floats) -> tuple[float, float]:
+def _mean_zero(moments: Floats, horizon: int) -> tuple[float, float]:
     """Test that autocorrelated moments (n, q) have mean zero: Wald statistic and p-value.
 
     The long-run covariance is the mean over the first 0.41 n^(2/3) cosine transforms (type II),
-    which ignore the mean; so few of them make the statistic one of Hotelling.
+    which ignore the mean, and not over those whose waves are shorter than four horizons: sums of
+    `horizon` shocks have less of them. So few make the statistic one of Hotelling.
     """
     from scipy.stats import f
 
     n, q = moments.shape
-    degrees = max(q + 1, int(0.41 * n ** (2 / 3)))
+    degrees = max(q + 1, min(int(0.41 * n ** (2 / 3)), n // (2 * horizon)))
     phase = np.pi * np.outer(np.arange(1, degrees + 1), np.arange(n) + 0.5) / n
     transforms = np.sqrt(2 / n) * np.cos(phase) @ moments  # (degrees, q)
     if np.linalg.matrix_rank(transforms / _size(moments)) < q:
@@ -701,7 +707,7 @@ def _exact_relations(values: Floats) -> tuple[npt.NDArray[np.intp], npt.NDArray[
     alike, beaten = np.arange(k), np.zeros(k, dtype=bool)
     for i in range(k):
         for j in range(i):
-            constant = _constant(values[:, i] - values[:, j], size)
+            constant = constant_difference(values[:, i] - values[:, j], size)
             if constant == 0.0:
                 alike[i] = min(alike[i], alike[j])
             elif constant is not None:
@@ -725,7 +731,12 @@ def _confidence_set(
         seed=random_state,
     )
     test.compute()
-    return np.asarray(test.pvalues["Pvalue"].reindex(range(k)), dtype=np.float64)
+    return _counting_itself(test.pvalues["Pvalue"].reindex(range(k)), n_bootstrap)
+
+
+def _counting_itself(p: npt.ArrayLike, n_bootstrap: int) -> Floats:
+    """P-values with the sample at hand as one more draw, so that none is 0."""
+    return np.asarray((np.asarray(p, dtype=np.float64) * n_bootstrap + 1) / (n_bootstrap + 1))
 
 
 def _bootstrap() -> Any:
@@ -737,7 +748,3 @@ def _bootstrap() -> Any:
             'pip install "tsforecast[finance]".'
         ) from None
     return arch.bootstrap
-
-
-def _chance(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"

@@ -60,6 +60,8 @@ def coverage_monitor(
 
     Notes
     -----
+    An interval with an infinite bound counts, and makes the width of its windows infinite.
+
     The band is one for each window by itself; of several hundred, which overlap, some lie outside
     of it. It is too narrow where outcomes hang together: series of one market, and steps from 2
     on, whose horizons overlap. A model without these quantiles is left out.
@@ -84,8 +86,12 @@ def coverage_monitor(
     at = at.sort_values(
         [*keys, "time"], key=lambda part: part.map(order) if part.name == "model" else part
     ).reset_index(drop=True)
-    rolling = at.groupby(keys, sort=False, observed=True)[["n", "inside", "width"]]
+    # pandas takes an infinite number in a window for a missing one
+    at["endless"] = np.isinf(at["width"]).astype(np.float64)
+    at["width"] = at["width"].where(at["endless"] == 0, 0.0)
+    rolling = at.groupby(keys, sort=False, observed=True)[["n", "inside", "width", "endless"]]
     sums = rolling.rolling(window).sum().reset_index(drop=True)
+    sums["width"] = sums["width"].where(~(sums["endless"] > 0.5), np.inf)
     n = sums["n"].to_numpy()
     full = np.isfinite(n)
     at["coverage"] = sums["inside"] / n
@@ -175,6 +181,14 @@ def coverage_summary(
 
 def _inside(frame: pd.DataFrame, level: float | None) -> tuple[float, pd.DataFrame]:
     """The level, and of each outcome with an interval whether it lies inside, and the width."""
+    if not isinstance(frame, pd.DataFrame) or "actual" not in frame.columns:
+        columns = list(frame.columns) if isinstance(frame, pd.DataFrame) else frame
+        raise bad_parameter(
+            "frame",
+            expected="the frame of a backtest, with a column 'actual'",
+            found=columns,
+            advice="Forecasts alone have no outcomes: take backtest(...).frame.",
+        )
     rows = sample_rows(frame)
     levels = quantile_levels(rows.columns)
     if level is None:
@@ -199,7 +213,8 @@ def _inside(frame: pd.DataFrame, level: float | None) -> tuple[float, pd.DataFra
         )
     low, high = (rows[name].to_numpy(dtype=np.float64) for name in names)
     actual = rows["actual"].to_numpy(dtype=np.float64)
-    known = np.isfinite(low) & np.isfinite(high) & np.isfinite(actual)
+    # an infinite bound is a bound, of an interval that holds all
+    known = ~np.isnan(low) & ~np.isnan(high) & np.isfinite(actual)
     if not known.any():
         raise fail(
             "no outcome has an interval",
@@ -210,5 +225,6 @@ def _inside(frame: pd.DataFrame, level: float | None) -> tuple[float, pd.DataFra
     result = rows.loc[known, [*_PARTS, "series", "time"]].reset_index(drop=True)
     result["n"] = 1.0
     result["inside"] = ((low <= actual) & (actual <= high))[known].astype(np.float64)
-    result["width"] = (high - low)[known]
+    with np.errstate(invalid="ignore"):
+        result["width"] = np.where(high == low, 0.0, high - low)[known]
     return float(level), result

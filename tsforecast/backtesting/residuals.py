@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tsforecast._checks import fail, positive_int
+from tsforecast._checks import positive_int
+from tsforecast.backtesting._shared import rows_of_step
 from tsforecast.backtesting.skill import holm
-from tsforecast.metrics import sample_rows
+from tsforecast.metrics import as_forecasts, sample_rows
 
 __all__ = ["arch_lm", "ljung_box", "residuals"]
 
 Floats = npt.NDArray[np.float64]
+Columns = Mapping[str, Hashable | Sequence[str]]
 
 _KEYS = ["model", "series", "time", "cutoff", "step", "target"]
 _LEAST = 3  # residuals beyond the lags
 
 
-def residuals(frame: pd.DataFrame, *, in_sample: bool = False) -> pd.DataFrame:
+def residuals(
+    frame: pd.DataFrame,
+    columns: Columns | None = None,
+    *,
+    in_sample: bool = False,
+) -> pd.DataFrame:
     """Give actual less forecast, row by row.
 
     Parameters
     ----------
     frame : DataFrame
-        The flat backtest frame.
+        The flat backtest frame, ours or that of another toolkit.
+    columns : mapping of str to column name, optional
+        Our names to those of the frame; see `tsforecast.metrics.as_forecasts`.
     in_sample : bool
         The in-sample rows of ``backtest(..., fitted=True)`` instead of the others.
 
@@ -43,13 +52,18 @@ def residuals(frame: pd.DataFrame, *, in_sample: bool = False) -> pd.DataFrame:
     DataError
         If in-sample rows are asked for and were not kept.
     """
-    rows = sample_rows(frame, in_sample=in_sample)
+    rows = sample_rows(as_forecasts(frame, columns), in_sample=in_sample)
     left = rows[[*_KEYS, *(["fit_until"] if in_sample else [])]].copy()
     left.insert(len(_KEYS), "residual", rows["actual"] - rows["forecast"])
     return left.reset_index(drop=True)
 
 
-def ljung_box(frame: pd.DataFrame, lags: int = 10, step: int = 1) -> pd.DataFrame:
+def ljung_box(
+    frame: pd.DataFrame,
+    lags: int = 10,
+    step: int = 1,
+    columns: Columns | None = None,
+) -> pd.DataFrame:
     """Test the out-of-sample residuals of a step for autocorrelation, series by series.
 
     The statistic of Ljung and Box (1978) over the first `lags` autocorrelations, against the
@@ -65,11 +79,13 @@ def ljung_box(frame: pd.DataFrame, lags: int = 10, step: int = 1) -> pd.DataFram
     Parameters
     ----------
     frame : DataFrame
-        The flat backtest frame.
+        The flat backtest frame, ours or that of another toolkit.
     lags : int
         Autocorrelations looked at together.
     step : int
         The step whose residuals are tested, in order of cutoff. Missing ones are skipped.
+    columns : mapping of str to column name, optional
+        Our names to those of the frame; see `tsforecast.metrics.as_forecasts`.
 
     Returns
     -------
@@ -85,10 +101,15 @@ def ljung_box(frame: pd.DataFrame, lags: int = 10, step: int = 1) -> pd.DataFram
     ValueError
         If `lags` or `step` is no whole number of at least 1.
     """
-    return _by_series(frame, lags, step, _autocorrelation)
+    return _by_series(as_forecasts(frame, columns), lags, step, _autocorrelation)
 
 
-def arch_lm(frame: pd.DataFrame, lags: int = 5, step: int = 1) -> pd.DataFrame:
+def arch_lm(
+    frame: pd.DataFrame,
+    lags: int = 5,
+    step: int = 1,
+    columns: Columns | None = None,
+) -> pd.DataFrame:
     """Test the out-of-sample residuals of a step for clusters of volatility, series by series.
 
     Engle's (1982) Lagrange multiplier test: squared residuals regressed on their `lags` last
@@ -102,11 +123,13 @@ def arch_lm(frame: pd.DataFrame, lags: int = 5, step: int = 1) -> pd.DataFrame:
     Parameters
     ----------
     frame : DataFrame
-        The flat backtest frame.
+        The flat backtest frame, ours or that of another toolkit.
     lags : int
         Squared residuals looked back on.
     step : int
         The step whose residuals are tested, in order of cutoff. Missing ones are skipped.
+    columns : mapping of str to column name, optional
+        Our names to those of the frame; see `tsforecast.metrics.as_forecasts`.
 
     Returns
     -------
@@ -122,7 +145,7 @@ def arch_lm(frame: pd.DataFrame, lags: int = 5, step: int = 1) -> pd.DataFrame:
     ValueError
         If `lags` or `step` is no whole number of at least 1.
     """
-    return _by_series(frame, lags, step, _clustering)
+    return _by_series(as_forecasts(frame, columns), lags, step, _clustering)
 
 
 def _by_series(
@@ -133,15 +156,7 @@ def _by_series(
 ) -> pd.DataFrame:
     """Test the residuals of every model and series, and adjust over those of a model."""
     lags, step = positive_int("lags", lags), positive_int("step", step)
-    left = residuals(frame)
-    if step not in set(left["step"]):
-        raise fail(
-            "no residuals of this step",
-            expected=f"one of the steps 1 to {left['step'].max()}",
-            found=f"{step}",
-            advice="Choose a step within the horizon.",
-        )
-    left = left[left["step"] == step].sort_values("cutoff", kind="stable")
+    left = rows_of_step(residuals(frame), step).sort_values("cutoff", kind="stable")
     keys = ["model", "target", "series"]
     if left["target"].nunique() == 1:
         keys.remove("target")

@@ -7,7 +7,9 @@ They read the lower tail; for a short position forecast minus the return.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,23 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtri
 
-from tsforecast._checks import bad_parameter, fail, first, positive_int
+from tsforecast._checks import (
+    DataError,
+    bad_parameter,
+    callers_level,
+    fail,
+    first,
+    positive_int,
+)
+from tsforecast.backtesting._shared import (
+    ROW,
+    chance,
+    check_alpha,
+    percent,
+    refuse_repeated,
+    rows_of_step,
+    warn_of_lacking,
+)
 from tsforecast.backtesting.risk_tests import (
     acerbi_szekely,
     check_level,
@@ -100,7 +118,8 @@ def value_at_risk(frame: pd.DataFrame, level: float = 0.05) -> pd.Series:
 
     with :math:`q_\alpha` the forecast quantile of the return: a loss that is exceeded with
     probability :math:`\alpha`. Between the levels that a model gives, its quantiles are
-    interpolated on the scale of normal scores, which is exact for a normal distribution.
+    interpolated on the scale of normal scores, which is exact for a normal distribution. Quantiles
+    of a row that cross are sorted, here and in all that reads risk.
 
     Parameters
     ----------
@@ -202,9 +221,10 @@ def risk_table(
     ----------
     frame : DataFrame
         The flat backtest frame of a return, ours or that of another toolkit. In-sample rows are
-        left out, and so are models without any quantiles.
+        left out, and so are models without any quantiles. The others are judged on the rows that
+        all of them have.
     levels : sequence of float
-        Levels of the value at risk.
+        Levels of the value at risk. A model whose quantiles do not reach one is left out there.
     columns : mapping of str to column name, optional
         Our names to those of the frame; see `tsforecast.metrics.as_forecasts`.
     step : int
@@ -222,24 +242,31 @@ def risk_table(
         Index ``(model, level, series)``, of several targets ``(model, target, level, series)``;
         with several series there is one more line, ``"pooled"``. The columns:
 
-        - ``n`` rows judged, ``left_out`` because outcome or forecast is missing, ``expected`` and
-          actual ``hits``, ``hit_rate``;
-        - ``hit_se``, standard error of the hit rate, clustered by time: series fall together;
+        - ``n`` rows judged, ``left_out`` because the outcome or the forecast of some model is
+          missing, ``expected`` and actual ``hits``, ``hit_rate``;
+        - ``hit_se``, standard error of the hit rate, clustered by time: series fall together; NaN
+          without any hit;
         - ``tick``, mean loss of the quantile (see `tick_loss`); ``var`` and ``es``, the mean
           forecasts; all in the unit of the return. ``es`` and what follows from it are NaN where a
           model has fewer than two quantiles at or below the level;
         - p-values: ``kupiec_p`` (frequency), ``independence_p``, ``coverage_p`` (both, of
           Christoffersen), ``dq_p`` (Engle and Manganelli), and ``z2`` with ``z2_p`` (Acerbi and
-          Szekely, of the expected shortfall, one-sided). NaN in the pooled line: the tests want
-          independent hits, and those of a day are not;
+          Szekely, of the expected shortfall, one-sided; NaN where one is not positive). NaN in the
+          pooled line: the tests want independent hits, and those of a day are not;
         - ``verdict``, a sentence.
 
     Raises
     ------
     DataError
-        If no model gives quantiles, one's do not reach a level, or no row of the step is known.
+        If no model gives quantiles that reach a level, no row of the step is known and shared by
+        all models, rows are repeated, or one of several series is called ``"pooled"``.
     ValueError
         If a parameter cannot be used.
+
+    Warns
+    -----
+    UserWarning
+        If a model does not reach a level, or lacks rows that others have.
 
     Notes
     -----
@@ -263,33 +290,53 @@ def risk_table(
     [[500.0, 25.0, 19.0]]
     """
     step, lags = positive_int("step", step), positive_int("lags", lags)
+    seed = positive_int("random_state", random_state, least=0)
     wanted = [check_level(level, name="levels") for level in np.atleast_1d(levels).tolist()]
-    if not 0 < alpha < 1:
-        raise bad_parameter("alpha", expected="a number between 0 and 1", found=alpha)
-    rows = _rows_of_step(sample_rows(as_forecasts(frame, columns)), step)
+    if not wanted:
+        raise bad_parameter("levels", expected="at least one level", found=levels)
+    check_alpha(alpha)
+    rows = rows_of_step(sample_rows(as_forecasts(frame, columns)), step)
+    refuse_repeated(rows)
     given = quantiles_given(rows)
     rows = rows[rows["model"].isin(given.index[given.any(axis=1)])].reset_index(drop=True)
     if len(rows) == 0:
         raise _no_quantiles(frame)
+    names = rows["series"].unique()
+    if len(names) > 1 and POOLED in names:
+        raise fail(
+            f"a series is called {POOLED!r}",
+            expected="another name: that is the line of all series together",
+            found=f"it among {len(names)} series",
+            advice="Rename the series.",
+        )
     scored_rows(rows)  # raises where no outcome is known
-    rows = _apart(rows)
+    var = _values_at_risk(rows, wanted)
+    shared, planned = _shared_rows(rows, var)
     several = rows["target"].nunique() > 1
     records = []
-    for level in wanted:
-        judged = rows.assign(
-            var=value_at_risk(rows, level), es=_shortfall_or_nan(rows, level, given)
-        )
-        groups = judged.groupby(["model", "target"], observed=True, sort=False)
+    for level in var:
+        judged = shared.assign(var=var[level][shared.index])
+        judged = judged[judged["var"].notna()]
+        judged = judged.assign(es=_shortfall_or_nan(judged, level, given))
+        groups: Any = judged.groupby(["model", "target"], observed=True, sort=False)
         for (model, target), group in groups:
-            parts: list[tuple[Any, pd.DataFrame]] = list(
-                group.groupby("series", observed=True, sort=False)
-            )
             key = {"model": model, **({"target": target} if several else {}), "level": level}
-            for series, part in parts:
-                judged_part = _judge(part, level, lags=lags, alpha=alpha, seed=random_state)
-                records.append({**key, "series": series, **judged_part})
-            if len(parts) > 1:
-                records.append({**key, "series": POOLED, **_pool(group, level, len(parts))})
+            name = f"{model} on {target}" if several else f"{model}"
+            name = f"{name}, level {100 * level:g} %"
+            parts = dict(_by_series(group))
+            plan = planned.loc[target]
+            for series, count in plan.items():
+                part = parts.get(series, _Part.empty())
+                record = _judge(part, level, lags=lags, alpha=alpha, seed=seed)
+                record["left_out"] = int(count) - len(part.var)
+                place = f"{name}, series {series}" if len(names) > 1 else name
+                record["verdict"] = f"{place}: {record['verdict']}"
+                records.append({**key, "series": series, **record})
+            if len(names) > 1:
+                record = _pool(_Part.of(group), level, len(parts))
+                record["left_out"] = int(plan.sum()) - len(group)
+                record["verdict"] = f"{name}, all series: {record['verdict']}"
+                records.append({**key, "series": POOLED, **record})
     keys = ["model", *(["target"] if several else []), "level", "series"]
     table = pd.DataFrame(records, columns=[*keys, *_COLUMNS])
     order = {model: number for number, model in enumerate(rows["model"].unique())}
@@ -337,7 +384,18 @@ def _models(
                 "tsf.Quantiles(tsf.tail_levels()), or levels=tsf.tail_levels() of a baseline.",
             )
         columns = [quantile_column(each) for each in levels]
-        yield rows, levels, frame.loc[rows, columns].to_numpy(dtype=float)
+        yield rows, levels, _uncrossed(frame.loc[rows, columns].to_numpy(dtype=float))
+
+
+def _uncrossed(values: Floats) -> Floats:
+    """Quantiles (n, J), those given in each row in order; a NaN stays where it is."""
+    given = ~np.isnan(values)
+    if given.all():
+        return np.sort(values, axis=1)
+    result = np.full(values.shape, np.nan)
+    counted = np.arange(values.shape[1]) < given.sum(axis=1)[:, None]
+    result[given] = np.sort(values, axis=1)[counted]  # NaN last
+    return result
 
 
 def _quantile(values: Floats, levels: Floats, level: float) -> Floats:
@@ -392,24 +450,65 @@ def _shortfall_or_nan(rows: pd.DataFrame, level: float, given: pd.DataFrame) -> 
 # ----------------------------------------------------------------------------------- the table
 
 
-def _rows_of_step(frame: pd.DataFrame, step: int) -> pd.DataFrame:
-    rows = frame[frame["step"] == step]
-    if len(rows) == 0:
-        raise fail(
-            "no forecasts of this step",
-            expected=f"one of the steps 1 to {frame['step'].max()}",
-            found=f"{step}",
-            advice="Choose a step within the horizon.",
+def _values_at_risk(rows: pd.DataFrame, levels: list[float]) -> dict[float, pd.Series]:
+    """Value at risk at every level, NaN of models that do not reach it, which are named."""
+    result: dict[float, pd.Series] = {}
+    refused: list[str] = []
+    error: ValueError | None = None
+    for level in levels:
+        var = pd.Series(np.nan, index=rows.index)
+        for model, part in rows.groupby("model", observed=True, sort=False):
+            try:
+                var[part.index] = value_at_risk(part, level)
+            except DataError as refusal:
+                error = refusal
+                refused.append(f"{str(model)!r} at {level:g}")
+        if var.notna().any():
+            result[level] = var
+    if not result and error is not None:
+        raise error
+    if refused:
+        warnings.warn(
+            f"The quantiles of some models do not reach a level: {', '.join(refused)}. They are "
+            "left out there.",
+            stacklevel=callers_level(),
         )
-    return rows
+    return result
+
+
+def _shared_rows(
+    rows: pd.DataFrame, var: Mapping[float, pd.Series]
+) -> tuple[pd.DataFrame, pd.Series]:
+    """Rows that can be judged for all models; and how many were to be, by target and series."""
+    known = rows["actual"].notna()
+    for each in var.values():
+        reached = each.notna().groupby(rows["model"]).transform("any")
+        known &= each.notna() | ~reached
+    models = list(rows["model"].unique())
+    usable = rows.loc[known, ["model", *ROW]]
+    if len(models) > 1:
+        warn_of_lacking(usable, models)
+    places = _apart(rows[ROW].drop_duplicates())
+    planned = places.groupby(["target", "series"], observed=True, sort=False).size()
+    shared = usable.groupby(ROW, observed=True)["model"].transform("size") == len(models)
+    usable = usable[shared.to_numpy()]
+    index = pd.MultiIndex.from_frame(places)
+    usable = usable[pd.MultiIndex.from_frame(usable[ROW]).isin(index)]
+    if len(usable) == 0:
+        raise fail(
+            "the models cannot be compared",
+            expected="rows with an outcome and a value at risk of every model",
+            found=f"none that {first(models)} share",
+            advice="Leave out the model that gives none.",
+        )
+    return rows.loc[usable.index], planned
 
 
 def _apart(rows: pd.DataFrame) -> pd.DataFrame:
     """Keep of each path the cutoffs behind the outcome of the forecast kept before."""
-    rows = rows.sort_values("cutoff", kind="stable")
-    path = rows.groupby(["model", "series", "target"], observed=True, sort=False)
+    rows = rows.sort_values(["cutoff", "time"], kind="stable")
     kept = np.zeros(len(rows), dtype=bool)
-    for places in path.indices.values():
+    for places in rows.groupby(["series", "target"], observed=True, sort=False).indices.values():
         at = np.sort(places)
         cutoff, time = pd.Index(rows["cutoff"].iloc[at]), pd.Index(rows["time"].iloc[at])
         following = cutoff.searchsorted(time)  # the first cutoff at or behind each outcome
@@ -423,87 +522,111 @@ def _apart(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[kept].sort_index()
 
 
-def _known(part: pd.DataFrame) -> pd.DataFrame:
-    return part[part[["actual", "var"]].notna().all(axis=1)].sort_values("cutoff", kind="stable")
+@dataclass(frozen=True)
+class _Part:
+    """Rows of one model and level, all of them known but for the shortfall, (n,) each."""
+
+    time: npt.NDArray[np.intp]  # numbers of the times
+    actual: Floats
+    var: Floats
+    es: Floats
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame) -> _Part:
+        actual, var, es = (rows[name].to_numpy(dtype=float) for name in ("actual", "var", "es"))
+        return cls(pd.factorize(rows["time"])[0], actual, var, es)
+
+    @classmethod
+    def empty(cls) -> _Part:
+        none = np.empty(0)
+        return cls(np.zeros(0, dtype=np.intp), none, none, none)
+
+    def at(self, places: npt.NDArray[np.intp]) -> _Part:
+        return _Part(self.time[places], self.actual[places], self.var[places], self.es[places])
 
 
-def _counted(part: pd.DataFrame, known: pd.DataFrame, level: float) -> dict[str, Any]:
+def _by_series(group: pd.DataFrame) -> Iterator[tuple[Any, _Part]]:
+    """Rows of each series, in order of cutoff."""
+    group = group.sort_values("cutoff", kind="stable")
+    whole = _Part.of(group)
+    for series, at in group.groupby("series", observed=True, sort=False).indices.items():
+        yield series, whole.at(np.sort(at))
+
+
+def _counted(part: _Part, level: float) -> dict[str, Any]:
     """What is the same for one series and for many."""
-    actual, var = known["actual"].to_numpy(dtype=float), known["var"].to_numpy(dtype=float)
-    hits = (actual < -var).astype(float)
-    n = len(hits)
-    rate = float(hits.mean()) if n else math.nan
-    together = pd.Series(hits - rate).groupby(known["time"].to_numpy()).sum().to_numpy()
+    hits = (part.actual < -part.var).astype(float)
+    n, count = len(hits), int(hits.sum())
+    if n == 0:
+        return {**dict.fromkeys(_COLUMNS, math.nan), "n": 0, "expected": 0.0, "hits": 0}
+    rate = count / n
+    together = np.bincount(part.time, hits - rate)
     return {
         "n": n,
-        "left_out": len(part) - n,
         "expected": n * level,
-        "hits": int(hits.sum()),
+        "hits": count,
         "hit_rate": rate,
-        "hit_se": math.sqrt(float((together**2).sum())) / n if n else math.nan,
-        "tick": float(tick_loss(actual, -var, level).mean()) if n else math.nan,
-        "var": float(var.mean()) if n else math.nan,
-        "es": float(known["es"].mean()) if n else math.nan,
+        "hit_se": math.sqrt(float((together**2).sum())) / n if count else math.nan,
+        "tick": float(tick_loss(part.actual, -part.var, level).mean()),
+        "var": float(part.var.mean()),
+        "es": float(part.es[~np.isnan(part.es)].mean())
+        if not np.isnan(part.es).all()
+        else math.nan,
     }
 
 
-def _judge(
-    part: pd.DataFrame, level: float, *, lags: int, alpha: float, seed: int
-) -> dict[str, Any]:
+def _judge(part: _Part, level: float, *, lags: int, alpha: float, seed: int) -> dict[str, Any]:
     """One line: a model, a level, a series."""
-    known = _known(part)
-    record = _counted(part, known, level)
+    record = _counted(part, level)
     if record["n"] == 0:
         return {**record, "verdict": "no row with an outcome and a forecast."}
-    actual, var, es = (known[name].to_numpy(dtype=float) for name in ("actual", "var", "es"))
-    hits = actual < -var
+    hits = part.actual < -part.var
     record["kupiec_p"] = kupiec(hits, level, random_state=seed).p
     record["independence_p"] = christoffersen_independence(hits, random_state=seed).p
     record["coverage_p"] = christoffersen(hits, level, random_state=seed).p
     record["dq_p"] = record["z2"] = record["z2_p"] = math.nan
     if len(hits) >= least_rows(lags):
-        record["dq_p"] = dynamic_quantile(hits, var, level, lags=lags, random_state=seed).p
-    if np.isfinite(es).any() and (es[np.isfinite(es)] > 0).all():
-        shortfall = acerbi_szekely(actual, var, es, level, random_state=seed)
+        record["dq_p"] = dynamic_quantile(hits, part.var, level, lags=lags, random_state=seed).p
+    gains = int((part.es <= 0).sum())
+    if np.isfinite(part.es).any() and not gains:
+        shortfall = acerbi_szekely(part.actual, part.var, part.es, level, random_state=seed)
         record["z2"], record["z2_p"] = shortfall.statistic, shortfall.p
-    return {**record, "verdict": _verdict(record, level, alpha)}
+    return {**record, "verdict": _verdict(record, level, alpha, gains)}
 
 
-def _pool(group: pd.DataFrame, level: float, n_series: int) -> dict[str, Any]:
+def _pool(part: _Part, level: float, n_series: int) -> dict[str, Any]:
     """The line of all series of a model together."""
-    record = _counted(group, _known(group), level)
-    rate, error = _percent(record["hit_rate"]), _percent(record["hit_se"])
-    return {
-        **record,
-        "verdict": f"hits {rate} against {_percent(level)} over {n_series:,} series (standard "
-        f"error {error}, series of the same time counted as one).",
-    }
+    record = _counted(part, level)
+    said = (
+        f"hits {percent(record['hit_rate'], 2)} against {100 * level:g} % over {n_series:,} series"
+    )
+    if record["hits"]:
+        error = percent(record["hit_se"], 2)
+        said = f"{said} (standard error {error}, series of the same time counted as one)"
+    return {**record, "verdict": f"{said}."}
 
 
-def _verdict(record: dict[str, Any], level: float, alpha: float) -> str:
-    """Say it in words."""
+def _verdict(record: dict[str, Any], level: float, alpha: float, gains: int) -> str:
+    """Say it in words; `gains` is the number of rows whose expected shortfall is no loss."""
     p, many = record["kupiec_p"], record["hit_rate"] > level
     counted = "no evidence against coverage"
     if p < alpha:
         counted = "too many" if many else "too few"
     parts = [
-        f"hits {_percent(record['hit_rate'])} against {_percent(level)}: {counted} "
-        f"(Kupiec {_chance(p)})"
+        f"hits {percent(record['hit_rate'], 2)} against {100 * level:g} %: {counted} "
+        f"(Kupiec {chance(p)})"
     ]
     p = record["independence_p"]
     cluster = "hits are not independent" if p < alpha else "no evidence that hits cluster"
-    parts.append(f"{cluster} ({_chance(p)})")
+    parts.append(f"{cluster} ({chance(p)})")
     if record["dq_p"] < alpha:
-        parts.append(f"hits could be foreseen (DQ {_chance(record['dq_p'])})")
+        parts.append(f"hits could be foreseen (DQ {chance(record['dq_p'])})")
     if not math.isnan(record["z2_p"]):
         worse = "larger losses than" if record["z2_p"] < alpha else "no evidence against"
-        parts.append(f"{worse} the expected shortfall ({_chance(record['z2_p'])})")
+        parts.append(f"{worse} the expected shortfall ({chance(record['z2_p'])})")
+    if gains:
+        parts.append(
+            f"the expected shortfall is not positive in {gains:,} of {record['n']:,} rows, and not "
+            "tested"
+        )
     return "; ".join(parts) + "."
-
-
-def _chance(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.3g} %"

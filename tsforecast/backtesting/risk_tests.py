@@ -6,8 +6,8 @@ are poor where few hits are expected (2.5 in a year of days at 1 %), so that the
 of Monte Carlo tests, which are exact in samples of any size: the statistic is ranked among those of
 simulated hits (Dufour 2006, Monte Carlo tests with nuisance parameters; Christoffersen and
 Pelletier 2004, Backtesting value-at-risk: a duration-based approach).  Equal ranks are told apart
-by a second look where there is one, else at random.  The draws are seeded by `random_state` and the
-data, so that a p-value can be had again.
+by a second look where there is one, else at random.  All is seeded by `random_state` and the data,
+so that a p-value can be had again; series of one length share their simulated samples.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ Bools = npt.NDArray[np.bool_]
 _DRAWS = 1999  # simulated samples; (draws + 1) * .05 is whole
 _SHAPE = 0.2  # of the losses beyond the value at risk
 _RANK = 1e-10  # relative size of an eigenvalue that is none
+_SMALL = 1e-9  # relative size of what is left of a column that others explain
 _DIGITS = 9  # statistics that agree so far are ties
 
 
@@ -328,13 +329,12 @@ def dynamic_quantile(
     spread = values.std()
     moves = spread > 1e-9 * np.abs(values).max(initial=0.0)
     values = (values - values.mean()) / spread if moves else np.zeros(len(values))
-    rng = _generator(random_state, marks)
-    drawn = rng.random((_DRAWS // 2, len(marks)), dtype=np.float32) < level
-    gram, cross = _regression(np.vstack([marks, drawn]), values, level, lags)
-    own, *null = _foreseen(gram, cross, level)
-    rank = np.linalg.matrix_rank(gram[0], tol=_RANK * np.trace(gram[0]), hermitian=True)
-    p = _rank(np.array([own]), np.array(null)[:, None], rng)
-    return RiskTest(float(own), p, float(chi2.sf(own, rank)), len(marks), int(marks.sum()))
+    seed = positive_int("random_state", random_state, least=0)
+    own, rank = _foreseen(_hit_sums(marks[None], level, lags), values)
+    null, _ = _foreseen(_drawn_sums(len(marks), level, lags, seed), values)
+    p = _rank(own, null[:, None], _generator(seed, marks))
+    asymptotic = float(chi2.sf(own[0], rank[0]))
+    return RiskTest(float(own[0]), p, asymptotic, len(marks), int(marks.sum()))
 
 
 def acerbi_szekely(
@@ -530,19 +530,30 @@ def _joint_keys(hits: Bools, level: float) -> Floats:
     return _keys(np.round(coverage + _chain_ratio(hits), _DIGITS), hits)
 
 
-def _regression(hits: Bools, values: Floats, level: float, lags: int) -> tuple[Floats, Floats]:
-    """X'X (B, P, P) and X'h (B, P) of samples (B, N): a constant, the hits before, the value."""
-    n_samples, n = hits.shape
-    sample, at = np.nonzero(hits)  # hits are few: all sums run over them alone
-    rows, value = n - lags, values[lags:]
+@dataclass(frozen=True, eq=False)
+class _HitSums:
+    """What the regression of samples (B, N) of hits needs of them: a constant and Q - 1 lags."""
 
-    def total(which: Any, lag: int, weights: Floats | None = None) -> Floats:
-        """Sum over the rows in which these hits stand `lag` rows before, (B,)."""
+    sample: npt.NDArray[np.int32]  # of each hit, and its row
+    at: npt.NDArray[np.int32]
+    inverse: Floats  # of X'X, (B, Q, Q), without the value at risk, and X'h, (B, Q)
+    cross: Floats
+    rank: npt.NDArray[np.intp]  # (B,)
+    n: int
+    level: float
+
+
+def _hit_sums(hits: Bools, level: float, lags: int) -> _HitSums:
+    """Sums over a constant and the hits before; hits are few: all run over them alone."""
+    n_samples, n = hits.shape
+    sample, at = np.nonzero(hits)
+    rows = n - lags
+
+    def total(which: Any, lag: int) -> Floats:
+        """Number of rows in which these hits stand `lag` rows before, (B,)."""
         row = at[which] + lag
         inside = (row >= lags) & (row < n)
-        weighed = None if weights is None else weights[row[inside]]
-        count = np.bincount(sample[which][inside], weights=weighed, minlength=n_samples)
-        return count.astype(float)
+        return np.bincount(sample[which][inside], minlength=n_samples).astype(float)
 
     # hits that have another one `apart` rows before them
     place = sample * (n + lags) + at
@@ -552,31 +563,55 @@ def _regression(hits: Bools, values: Floats, level: float, lags: int) -> tuple[F
         )
         for apart in range(1, lags + 1)
     }
-    gram = np.empty((n_samples, lags + 2, lags + 2))
-    cross = np.empty((n_samples, lags + 2))
+    gram = np.empty((n_samples, lags + 1, lags + 1))
+    cross = np.empty((n_samples, lags + 1))
     every = slice(None)
-    gram[:, 0, 0], gram[:, 0, -1], gram[:, -1, -1] = rows, value.sum(), value @ value
+    gram[:, 0, 0] = rows
     cross[:, 0] = total(every, 0) - level * rows
-    cross[:, -1] = total(every, 0, values) - level * value.sum()
     for i in range(1, lags + 1):
         gram[:, 0, i] = gram[:, i, i] = total(every, i)
-        gram[:, i, -1] = total(every, i, values)
         cross[:, i] = total(pairs[i], 0) - level * gram[:, 0, i]
         for j in range(i + 1, lags + 1):
             gram[:, i, j] = total(pairs[j - i], i)
-    low = np.tril_indices(lags + 2, -1)
+    low = np.tril_indices(lags + 1, -1)
     gram[:, low[0], low[1]] = gram[:, low[1], low[0]]
-    return gram, cross
+    inverse = np.asarray(np.linalg.pinv(gram, rcond=_RANK, hermitian=True), dtype=np.float64)
+    traces = np.trace(gram, axis1=1, axis2=2)
+    rank = np.linalg.matrix_rank(gram, tol=_RANK * traces, hermitian=True)
+    places = sample.astype(np.int32), at.astype(np.int32)
+    return _HitSums(*places, inverse, cross, rank, n, level)
 
 
-def _foreseen(gram: Floats, cross: Floats, level: float) -> Floats:
-    """Statistic of the regression, (B,)."""
-    inverse = np.linalg.pinv(gram, rcond=_RANK, hermitian=True)
-    statistic = np.einsum("bi,bij,bj->b", cross, inverse, cross) / (level * (1 - level))
-    return np.asarray(np.round(np.maximum(statistic, 0.0), 6))
+def _foreseen(sums: _HitSums, values: Floats) -> tuple[Floats, npt.NDArray[np.intp]]:
+    """Statistic of the regression with a value (N,) added to it, and number of columns, (B,)."""
+    n_samples, width = sums.cross.shape
+    lags = width - 1
+    used = np.concatenate([np.zeros(lags), values[lags:], np.zeros(lags)])  # 0 outside the rows
+    size = float(used @ used)
+    beside = np.empty((n_samples, width))  # the value times the other columns
+    beside[:, 0] = used.sum()
+    for i in range(1, width):
+        beside[:, i] = np.bincount(sums.sample, used[sums.at + i], n_samples)
+    cross = np.bincount(sums.sample, used[sums.at], n_samples) - sums.level * used.sum()
+    explained = np.einsum("bij,bj->bi", sums.inverse, beside)
+    # by blocks: what the value adds is the part of it that the others do not explain
+    own = size - (explained * beside).sum(axis=1)
+    cross -= (explained * sums.cross).sum(axis=1)
+    adds = own > _SMALL * max(size, 1.0)
+    total = np.einsum("bi,bij,bj->b", sums.cross, sums.inverse, sums.cross)
+    total += np.divide(cross**2, own, out=np.zeros(n_samples), where=adds)
+    statistic = total / (sums.level * (1 - sums.level))
+    return np.round(np.maximum(statistic, 0.0), 6), sums.rank + adds
 
 
 # ----------------------------------------------------------------------------- the null, drawn
+
+
+@lru_cache(maxsize=4)  # large where rows are many
+def _drawn_sums(n: int, level: float, lags: int, seed: int) -> _HitSums:
+    """Of samples of independent hits."""
+    rng = np.random.default_rng([seed, n])
+    return _hit_sums(rng.random((_DRAWS // 2, n), dtype=np.float32) < level, level, lags)
 
 
 @lru_cache(maxsize=64)

@@ -143,21 +143,26 @@ class Backtest:
         return model_confidence_set(losses, size=size, random_state=random_state)
 
     def direction(
-        self, threshold: Threshold = "last", *, step: int = 1, alpha: float = 0.05
+        self, threshold: Threshold, *, step: int = 1, alpha: float = 0.05
     ) -> pd.DataFrame:
         """Test whether models know if the outcome will lie above a threshold.
 
-        See `tsforecast.backtesting.direction.direction_table`.
+        `threshold` is 0 for returns and ``"last"`` for levels such as prices; see
+        `tsforecast.backtesting.direction.direction_table`.
         """
-        return direction_table(self.frame, threshold, step=step, alpha=alpha)
+        return direction_table(
+            self.frame, threshold, baselines=self.baselines, step=step, alpha=alpha
+        )
 
     def verdicts(self, *, loss: Loss = "auto", alpha: float = 0.05) -> list[str]:
         """Say in a sentence or two for each model whether it is better than the baselines.
 
         The `notes` come last, if there are any.
         """
-        found = self.skill(loss=loss, alpha=alpha)
-        return [*(str(verdict) for verdict in found["verdict"]), *self.notes]
+        found = [str(verdict) for verdict in self.skill(loss=loss, alpha=alpha)["verdict"]]
+        if not found:
+            found = [f"All models are baselines ({', '.join(self.baselines)}): none is judged."]
+        return [*found, *self.notes]
 
     def plot(self, ax: Any = None, *, target: str | None = None) -> Any:
         """Draw who gained on whom; see `tsforecast.insight.plots.plot_backtest`."""

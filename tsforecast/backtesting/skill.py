@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,11 +13,18 @@ import pandas as pd
 
 from tsforecast._checks import (
     bad_parameter,
-    callers_level,
     choice,
     fail,
     first,
     positive_int,
+)
+from tsforecast.backtesting._shared import (
+    ROW,
+    chance,
+    check_alpha,
+    percent,
+    refuse_repeated,
+    warn_of_lacking,
 )
 from tsforecast.metrics import (
     as_forecasts,
@@ -32,6 +38,7 @@ from tsforecast.metrics import (
 __all__ = [
     "DieboldMariano",
     "Loss",
+    "constant_difference",
     "correction_share",
     "diebold_mariano",
     "holm",
@@ -48,10 +55,10 @@ By = Literal["step", "series"]
 
 NAIVE = "naive"
 _LOSSES = ("auto", "absolute", "squared", "quantile", "qlike")
-_ROW = ["cutoff", "time", "series", "step", "target"]
 _MIN_ORIGINS = 10
 _SAME = 1e-9  # relative size of a loss differential that is rounding, not a difference
 _COPY = 0.1  # correction share below which a forecast in step with the naive is called its copy
+_STILL = 0.05  # share of the outcome's variance below which a forecast hardly moves
 _COLUMNS = (
     "loss",
     "baseline",
@@ -142,15 +149,13 @@ def diebold_mariano(
         bad = int((~np.isfinite(difference)).sum())
         raise bad_parameter("loss_a", expected="finite losses", found=f"{bad} that are not")
     n = len(difference)
-    size = float(np.abs(b).mean()) if n else 0.0
-    identical = n > 0 and float(np.abs(difference).max()) <= _SAME * size
-    if identical:
+    constant = constant_difference(difference, float(np.abs(b).mean()) if n else 0.0)
+    if constant == 0.0:
         return DieboldMariano(0.0, 1.0, n, True)
     if n < least_origins(horizon):
         return DieboldMariano(math.nan, math.nan, n, False)
-    mean = float(difference.mean())
-    if float(np.abs(difference - mean).max()) <= _SAME * abs(mean):
-        return DieboldMariano(math.copysign(math.inf, mean), float(mean > 0), n, False)
+    if constant is not None:
+        return DieboldMariano(math.copysign(math.inf, constant), float(constant > 0), n, False)
 
     from scipy.stats import t as student
     from statsmodels.tsa.stattools import diebold_mariano_test
@@ -169,6 +174,16 @@ def diebold_mariano(
     )
     statistic = float(test.statistic)
     return DieboldMariano(statistic, float(student.cdf(statistic, df=n - 1)), n, False)
+
+
+def constant_difference(difference: Floats, size: float) -> float | None:
+    """Return the value of a differential that never moves, 0 if it is rounding; else None."""
+    if not len(difference):
+        return None
+    if float(np.abs(difference).max()) <= _SAME * size:
+        return 0.0
+    mean = float(difference.mean())
+    return mean if float(np.abs(difference - mean).max()) <= _SAME * abs(mean) else None
 
 
 def least_origins(horizon: int) -> int:
@@ -237,6 +252,12 @@ def shift_lag(frame: pd.DataFrame, *, horizon: int) -> float:
         raise bad_parameter(
             "frame", expected="one model", found=first(frame["model"].unique()), advice="Select it."
         )
+    _, distance = _lateness(frame, horizon)
+    return _closest(distance)
+
+
+def _lateness(frame: pd.DataFrame, horizon: int) -> tuple[pd.MultiIndex, Floats]:
+    """Give the (series, target) of a model, and their distance by lag, of mean 1, (lags, units)."""
     key = ["series", "target", "time"]
     origin = ["series", "target", "cutoff"]
     known = frame[[*key, "actual"]].drop_duplicates(key)
@@ -256,21 +277,20 @@ def shift_lag(frame: pd.DataFrame, *, horizon: int) -> float:
     start = place[index.get_indexer(pd.MultiIndex.from_frame(rows[origin]))]
     usable = at - start == horizon
     usable[usable] = ~np.isnan(values[at[usable] - reach])
-    if not usable.any():
-        return math.nan
     at, rows = at[usable], rows[usable]
     forecast = rows["forecast"].to_numpy(dtype=float)
-    unit, _ = pd.factorize(pd.MultiIndex.from_frame(rows[["series", "target"]]))
-    distance = np.stack(
-        [
-            np.bincount(unit, weights=np.abs(forecast - values[at - lag])) / np.bincount(unit)
-            for lag in range(reach + 1)
-        ]
-    )  # (lags, series)
+    grouped = rows.groupby(["series", "target"], observed=True)
+    unit, units = grouped.ngroup().to_numpy(), grouped.size().index
+    distance = np.empty((reach + 1, len(units)))
+    for lag in range(reach + 1):
+        distance[lag] = np.bincount(unit, np.abs(forecast - values[at - lag]), len(units))
     mean = distance.mean(axis=0)
-    if not mean.any():
-        return math.nan
-    return float(np.argmin((distance[:, mean > 0] / mean[mean > 0]).mean(axis=1)))
+    return units[mean > 0], distance[:, mean > 0] / mean[mean > 0]
+
+
+def _closest(distance: Floats) -> float:
+    """Lag of the least distance, every unit counting alike; NaN without any."""
+    return float(np.argmin(distance.mean(axis=1))) if distance.shape[1] else math.nan
 
 
 def correction_share(forecast: npt.ArrayLike, naive: npt.ArrayLike, actual: npt.ArrayLike) -> float:
@@ -390,32 +410,30 @@ def skill(
     horizon = positive_int("horizon", int(frame["step"].max()) if horizon is None else horizon)
     choice("loss", loss, _LOSSES)
     choice("by", by, (None, "step", "series"))
-    if not 0 < alpha < 1:
-        raise bad_parameter("alpha", expected="a number between 0 and 1", found=alpha)
-    models = [str(name) for name in rows["model"].unique()]
+    check_alpha(alpha)
+    refuse_repeated(rows)
+    models = list(rows["model"].unique())
     _check_baselines(models, baselines)
     judged = [name for name in models if name not in baselines]
     name, values, compared = _row_losses(rows, loss, judged)
     rows = rows.assign(loss=values)
-    lacking = _lacking(rows, compared)
+    shared, lacking = _side_by_side(rows, compared)
     keys = ["target"] if by is None else ["target", by]
-    among: dict[Any, pd.DataFrame] = dict(
-        tuple(frame.groupby(keys if by == "series" else ["target"], observed=True))
-    )
-    places: Iterable[tuple[Any, pd.DataFrame]] = rows.groupby(
-        keys, observed=True, sort=by == "step"
-    )
+    places = rows[keys].drop_duplicates()
+    places = places.sort_values(keys) if by == "step" else places
+    late = _Late(frame)
     contests = [
         contest
-        for place, part in places
+        for place, part in _split(shared, places, compared)
         for contest in _contests(
             part,
-            among[place if by == "series" else place[:1]],
+            late,
             place,
             judged=judged,
             baselines=[name for name in compared if name in baselines],
             compared=compared,
             horizon=int(place[1]) if by == "step" else horizon,
+            series=place[1] if by == "series" else None,
         )
     ]
     targets = list(rows["target"].unique())
@@ -434,7 +452,7 @@ def skill(
         ahead = contest.place[1] if by == "step" else horizon
         sentences = [
             _test_sentence(contest, claim, p, name, adjusted, several=several, by=by),
-            *_copy_sentence(contest.record, claim, ahead),
+            *_copy_sentence(contest, claim, ahead),
         ]
         contest.record["verdict"] = " ".join(sentences)
     index = pd.Index([c.model for c in contests], name="model", dtype=None if judged else object)
@@ -492,6 +510,7 @@ def loss_table(
     """
     rows = scored_rows(as_forecasts(frame, columns))
     choice("loss", loss, _LOSSES)
+    refuse_repeated(rows)
     if rows["target"].nunique() > 1:
         raise fail(
             "losses of several targets",
@@ -501,80 +520,111 @@ def loss_table(
         )
     name, values, compared = _row_losses(rows, loss, [])
     rows = rows.assign(loss=values)
-    _lacking(rows, compared)
-    losses, _, _ = _side_by_side(rows, compared)
-    table: pd.DataFrame = losses[compared].groupby(level="cutoff").mean()
-    table.columns = pd.Index(compared)
-    table.attrs = {"loss": name, "overlap": origin_overlap(losses.index.to_frame(index=False))}
+    shared, _ = _side_by_side(rows, compared)
+    table = shared.by_origin()
+    table.attrs = {"loss": name, "overlap": origin_overlap(shared.keys)}
     return table
 
 
-def _lacking(rows: pd.DataFrame, compared: list[str]) -> dict[str, int]:
-    """Count the cutoffs at which a model has no loss where another has one, and warn of them."""
-    known = rows.loc[rows["model"].isin(compared) & rows["loss"].notna(), ["model", *_ROW]]
-    code = known.groupby(_ROW, observed=True).ngroup()
-    one_of_each = known.assign(code=code).drop_duplicates("code").set_index("code")["cutoff"]
-    found, told = {}, []
-    for model in compared:
-        absent = one_of_each.drop(code[known["model"] == model].unique())
-        if len(absent):
-            cutoffs = absent.drop_duplicates().sort_values()
-            found[model] = len(cutoffs)
-            told.append(
-                f"{model!r} lacks {len(absent):,} of {len(one_of_each):,} rows, at "
-                f"{len(cutoffs):,} of {one_of_each.nunique():,} cutoffs (the first: "
-                f"{first(cutoffs, shown=3)})"
-            )
-    if told:
-        warnings.warn(
-            f"Models are compared on the rows that all of them have: {'; '.join(told)}. Nothing "
-            "is filled in.",
-            stacklevel=callers_level(),
+@dataclass(frozen=True)
+class _Shared:
+    """The rows that all models share, side by side, in order of cutoff; N rows."""
+
+    keys: pd.DataFrame  # (N, 5)
+    losses: pd.DataFrame  # (N, models compared)
+    forecasts: pd.DataFrame  # (N, models)
+    actual: Floats  # (N,)
+
+    def at(self, places: npt.NDArray[np.intp]) -> _Shared:
+        keys, losses, forecasts = (
+            frame.take(places) for frame in (self.keys, self.losses, self.forecasts)
         )
-    return found
+        return _Shared(keys, losses, forecasts, self.actual[places])
+
+    def by_origin(self) -> pd.DataFrame:
+        """Mean loss of every model by cutoff."""
+        means: pd.DataFrame = self.losses.groupby(self.keys["cutoff"], observed=True).mean()
+        return means
+
+
+class _Late:
+    """How late the models of a frame are, each looked at once for all its series."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+        self.found: dict[tuple[Any, int], tuple[pd.MultiIndex, Floats]] = {}
+
+    def __call__(self, model: Any, horizon: int, target: Any, series: Any) -> float:
+        """The lag of `shift_lag` on a target; on all series, or one."""
+        key = model, horizon
+        if key not in self.found:
+            self.found[key] = _lateness(self.frame[self.frame["model"] == model], horizon)
+        units, distance = self.found[key]
+        chosen = units.get_level_values("target") == target
+        if series is not None:
+            chosen &= units.get_level_values("series") == series
+        return _closest(distance[:, chosen])
 
 
 @dataclass(frozen=True)
 class _Contest:
     """A model against the best baseline on one target."""
 
-    model: str
+    model: Any
     place: tuple[Any, ...]  # target, and the step or series where tests are split by it
     test: DieboldMariano
     overlap: int  # consecutive origins that share forecast rows
+    still: bool  # whether the forecast hardly moves
     record: dict[str, Any]  # its row of the table
 
 
+def _split(
+    shared: _Shared, places: pd.DataFrame, compared: list[Any]
+) -> list[tuple[tuple[Any, ...], _Shared]]:
+    """The shared rows of each place; raise where there is none."""
+    index = pd.MultiIndex.from_frame(places)
+    number = index.get_indexer(pd.MultiIndex.from_frame(shared.keys[list(places)]))
+    order = np.argsort(number, kind="stable")
+    count = np.bincount(number, minlength=len(index))
+    if not count.all():
+        nowhere = dict(zip(places, index[int(np.argmin(count))]))
+        raise _nothing_shared(compared, nowhere.get("series"))
+    parts = np.split(order, np.cumsum(count)[:-1])
+    return [(place, shared.at(part)) for place, part in zip(index, parts)]
+
+
 def _contests(
-    rows: pd.DataFrame,
-    frame: pd.DataFrame,
+    shared: _Shared,
+    late: _Late,
     place: tuple[Any, ...],
     *,
-    judged: list[str],
-    baselines: list[str],
-    compared: list[str],
+    judged: list[Any],
+    baselines: list[Any],
+    compared: list[Any],
     horizon: int,
+    series: Any,
 ) -> list[_Contest]:
     """Test every judged model on the rows of one place, those with a loss and all of them."""
-    losses, forecasts, actual = _side_by_side(rows, compared)
-    origins = losses[compared].groupby(level="cutoff").mean()
+    forecasts, actual = shared.forecasts, shared.actual
+    origins = shared.by_origin()
     means = origins.mean()
     ranked = sorted(baselines, key=lambda name: name != NAIVE)
-    best = str(means[ranked].idxmin())  # of equals the first: the naive
-    overlap = origin_overlap(losses.index.to_frame(index=False))
+    best: Any = means[ranked].idxmin()  # of equals the first: the naive
+    overlap = origin_overlap(shared.keys)
 
-    def late(model: str) -> float:
-        return shift_lag(frame[frame["model"] == model], horizon=horizon)
+    def shift(model: Any) -> float:
+        return late(model, horizon, place[0], series)
 
     naive_known = NAIVE in forecasts
-    shift_naive = late(NAIVE) if naive_known else math.nan
+    shift_naive = shift(NAIVE) if naive_known else math.nan
     contests = []
     for model in judged:
         test = diebold_mariano(origins[model], origins[best], horizon=overlap)
         naive_loss = naive_p = share = math.nan
         if NAIVE in compared:
-            naive_loss = float(means[NAIVE])
-            naive_p = diebold_mariano(origins[model], origins[NAIVE], horizon=overlap).p_less
+            naive_loss, naive_p = float(means[NAIVE]), test.p_less
+            if best != NAIVE:
+                naive_p = diebold_mariano(origins[model], origins[NAIVE], horizon=overlap).p_less
         if naive_known:
             share = correction_share(forecasts[model], forecasts[NAIVE], actual)
         record = {
@@ -586,16 +636,28 @@ def _contests(
             "p": test.p_less,
             "naive_loss": naive_loss,
             "naive_p": naive_p,
-            "shift": late(model),
+            "shift": shift(model),
             "shift_naive": shift_naive,
             "correction_share": share,
             "n_origins": len(origins),
         }
-        contests.append(_Contest(model, place, test, overlap, record))
+        still = _hardly_moves(forecasts[model].to_numpy(), actual, shared.keys["series"])
+        contests.append(_Contest(model, place, test, overlap, still, record))
     return contests
 
 
-def _check_baselines(models: list[str], baselines: Sequence[str]) -> None:
+def _hardly_moves(forecast: Floats, actual: Floats, series: pd.Series) -> bool:
+    """Whether forecasts stay near the mean of their series, beside what the outcomes do."""
+    unit, names = pd.factorize(series)
+    count = np.bincount(unit, minlength=len(names))
+    spread = [
+        float(((each - (np.bincount(unit, each) / count)[unit]) ** 2).sum())
+        for each in (forecast, actual)
+    ]
+    return spread[0] < _STILL * spread[1]
+
+
+def _check_baselines(models: list[Any], baselines: Sequence[Any]) -> None:
     if isinstance(baselines, str) or len(baselines) == 0:
         raise bad_parameter(
             "baselines", expected="a sequence of model names, not empty", found=baselines
@@ -616,12 +678,12 @@ def _check_baselines(models: list[str], baselines: Sequence[str]) -> None:
         )
 
 
-def _row_losses(rows: pd.DataFrame, loss: Loss, judged: list[str]) -> tuple[str, Floats, list[str]]:
+def _row_losses(rows: pd.DataFrame, loss: Loss, judged: list[Any]) -> tuple[str, Floats, list[Any]]:
     """Return the loss taken, its value per row, and the models compared by it."""
     given = quantiles_given(rows)
-    models = [str(name) for name in given.index]
+    models = list(given.index)
     with_quantiles = given.any(axis=1)
-    compared = [str(name) for name in given.index[with_quantiles]]
+    compared = list(given.index[with_quantiles])
     common = given[with_quantiles].all(axis=0)
     levels = [float(level) for level in common.index[common]] if compared else []
     if loss == "auto":
@@ -654,34 +716,36 @@ def _row_losses(rows: pd.DataFrame, loss: Loss, judged: list[str]) -> tuple[str,
     return loss, error if loss == "absolute" else error**2, models
 
 
-def _side_by_side(
-    rows: pd.DataFrame, compared: list[str]
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
-    """Set losses and forecasts side by side, with the actual, on the rows all models share."""
-    repeated = rows.duplicated(["model", *_ROW])
-    if repeated.any():
-        raise fail(
-            "rows are repeated",
-            expected="one row per model, series, cutoff, step and target",
-            found=f"{int(repeated.sum())} repeated rows",
-            advice="Keep one forecast of each.",
-            rows=list(rows.index[repeated]),
-        )
-    loss, forecast, actual = (
-        rows.pivot(index=_ROW, columns="model", values=name)
-        for name in ("loss", "forecast", "actual")
-    )
-    loss = loss.reindex(columns=compared)
-    common = loss.notna().all(axis=1)
+def _side_by_side(rows: pd.DataFrame, compared: list[Any]) -> tuple[_Shared, dict[Any, int]]:
+    """Set losses and forecasts side by side; and count the cutoffs that models lack, warning."""
+    usable = rows["model"].isin(compared) & rows["loss"].notna()
+    lacking = warn_of_lacking(rows.loc[usable, ["model", *ROW]], compared)
+    code = rows.groupby(ROW, observed=True).ngroup().to_numpy()  # in order of cutoff
+    model, models = pd.factorize(rows["model"], sort=True)
+    keys = rows[ROW].take(np.unique(code, return_index=True)[1]).reset_index(drop=True)
+    wide = {}
+    for name in ("loss", "forecast", "actual"):
+        wide[name] = np.full((len(keys), len(models)), np.nan)
+        wide[name][code, model] = rows[name].to_numpy(dtype=float)
+    losses = pd.DataFrame(wide["loss"], columns=models)[compared]
+    common = losses.notna().all(axis=1).to_numpy()
     if not common.any():
-        raise fail(
-            "the models cannot be compared",
-            expected="rows (series, cutoff, step, target) with a forecast of every model",
-            found=f"none that {first(compared)} share",
-            advice="Backtest the models on the same cutoffs, or leave out the one that failed.",
-            series=rows["series"].iloc[0] if rows["series"].nunique() == 1 else None,
+        raise _nothing_shared(
+            compared, rows["series"].iloc[0] if rows["series"].nunique() == 1 else None
         )
-    return loss[common], forecast[common], actual[compared[0]][common]
+    forecasts = pd.DataFrame(wide["forecast"], columns=models)
+    actual = wide["actual"][:, list(models).index(compared[0])]
+    return _Shared(keys, losses, forecasts, actual).at(np.flatnonzero(common)), lacking
+
+
+def _nothing_shared(compared: list[Any], series: Any) -> ValueError:
+    return fail(
+        "the models cannot be compared",
+        expected="rows (series, cutoff, step, target) with a forecast of every model",
+        found=f"none that {first(compared)} share",
+        advice="Backtest the models on the same cutoffs, or leave out the one that failed.",
+        series=series,
+    )
 
 
 def origin_overlap(rows: pd.DataFrame) -> int:
@@ -744,16 +808,16 @@ def _test_sentence(
         "none": "no evidence of skill over",
         "worse": "significantly worse than",
     }[claim]
-    chance = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
-    return f"{model}: {opening} {baseline} ({size}, {chance}{adjusted}, {n:,} origins)."
+    return f"{model}: {opening} {baseline} ({size}, {chance(p)}{adjusted}, {n:,} origins)."
 
 
-def _copy_sentence(record: dict[str, Any], claim: Claim, horizon: int) -> list[str]:
-    share, shift = record["correction_share"], record["shift"]
+def _copy_sentence(contest: _Contest, claim: Claim, horizon: int) -> list[str]:
+    share, shift = contest.record["correction_share"], contest.record["shift"]
     if math.isnan(share):
         return []
-    moves = f"its departures from the naive have {_percent(share)} of the variance of the outcome's"
-    if not shift == record["shift_naive"] == horizon:
+    moves = f"its departures from the naive have {percent(share)} of the variance of the outcome's"
+    # where a forecast that hardly moves lies closest is arbitrary
+    if contest.still or not shift == contest.record["shift_naive"] == horizon:
         return [f"{moves.capitalize()}."]
     ahead, back = (f"{horizon} {unit}{'s' * (horizon > 1)}" for unit in ("step", "row"))
     late = f"{ahead} ahead it lies closest to the series {back} earlier, as the naive does"
@@ -766,11 +830,4 @@ def _change(ratio: float) -> str:
     if not math.isfinite(ratio):
         return "higher"
     side = "lower" if ratio < 1 else "higher"
-    return f"{_percent(abs(ratio - 1))} {side}"
-
-
-def _percent(fraction: float) -> str:
-    percent = 100 * fraction
-    if 0 < percent < 0.1:
-        return "less than 0.1 %"
-    return f"{percent:.0f} %" if percent >= 10 or percent == 0 else f"{percent:.1f} %"
+    return f"{percent(abs(ratio - 1))} {side}"

@@ -31,6 +31,7 @@ _WEEKDAYS = pd.offsets.BDay()
 _A_DAY = pd.Timedelta(days=1)
 _SHORTEST_DAY = pd.Timedelta(hours=23)
 _BLOCK = 1 << 18  # rows looked at together
+_RESAMPLED = 5  # so many steps, none to the next session, are no accident such as a halt
 _NIGHTLY = 6  # so many rows absent at times of day that are never seen are no accident
 
 
@@ -168,7 +169,8 @@ def infer_time_step(layout: Layout, *, learned: TimeStep | None = None) -> TimeS
     Raises
     ------
     DataError
-        If the panel has a calendar, and its rows are not the days of that.
+        If the panel has a calendar, and its rows are not the days of that, or are six or more of
+        which no two follow each other.
 
     Examples
     --------
@@ -192,9 +194,9 @@ def infer_time_step(layout: Layout, *, learned: TimeStep | None = None) -> TimeS
 
 
 def _exchange_step(layout: Layout, name: str) -> TimeStep:
-    """Go by the calendar, if the rows are its days and not, say, every fifth one."""
+    """Go by the calendar, unless the rows show that they are, say, every fifth of its days."""
     steps = np.diff(np.unique(layout.per_row(session_numbers(layout, name))))
-    if len(steps) and steps.min() > 1:
+    if len(steps) >= _RESAMPLED and steps.min() > 1:
         raise fail(
             "rows do not go by the calendar",
             expected=f"days of {name} that follow each other",

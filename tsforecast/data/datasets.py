@@ -362,9 +362,11 @@ def load_sp500() -> pd.DataFrame:
     -------
     DataFrame
         5,031 rows, index ``date``; columns ``open, high, low, close, adj_close`` (index points) and
-        ``volume`` (shares). Until 2005 ``open`` nearly always repeats the last close, and later
-        it sometimes does (``datasets/sp500.md``): mind measures that need a true open, such as
-        Garman-Klass.
+        ``volume`` (shares). ``open`` repeats the last close on 95 to 98 % of the days of 1999 to
+        2005, on 43 % in 2006, 16 % in 2007, 2 % at most from 2008 to 2010, 9 % in 2011, 25 and 26 %
+        in 2012 and 2013, on one day each in 2014 and 2015, and never after
+        (``datasets/sp500.md``). Measures that need a true open, such as Garman-Klass, change their
+        meaning with that: take the close before as the open on every day, or use `parkinson`.
 
     Raises
     ------
@@ -547,7 +549,8 @@ def load_sp500_rv(folder: str | Path | None = None) -> pd.DataFrame:
         ``rv_negative`` and ``rv_positive`` the semivariances, which add up to rv. Quarticities by
         six estimators, ``rq, tpq, med_rq, truncated_rq, rq_15min, rq_boot``: each is proportional
         to percent to the fourth by a constant of its own (``datasets/sp500_rv.md``), so use them
-        scaled.
+        scaled. Two rows, 2009-01-19 and 2011-02-21, are holidays of the exchange on which futures
+        traded (`with_calendar` names them): drop them for a panel of sessions.
 
     Raises
     ------

@@ -20,8 +20,9 @@ from tsforecast.data.panel import (
     forward_fill,
     layout_of,
     previous_rows,
+    time_from_ints,
 )
-from tsforecast.data.prices import PRICES, events_by_row, looks_unadjusted
+from tsforecast.data.prices import PRICES, RAW, events_by_row, splits_in_prices
 from tsforecast.data.sessions import dates_of, exchange_sessions
 
 __all__ = ["check_prices"]
@@ -61,7 +62,8 @@ def check_prices(
         A panel, or anything that `as_panel` takes without further names, with one or more of the
         columns ``open, high, low, close, adj_close, volume``; others are not looked at.
     splits : Series or DataFrame of one column, optional
-        Known splits, as for `adjust`.
+        Known splits, as for `adjust`. Whether the close shows them raw is told as there; or by
+        ``attrs["adjusted"]``, where ``"none"`` makes a finding of each and ``"splits"`` of none.
     calendar : str, optional
         Name of an exchange's calendar (see `with_calendar`). Default: the panel's own, if it has
         one; else weekends and what most of the series do tell sessions.
@@ -118,7 +120,7 @@ def check_prices(
     found = [
         *_cells(prices),
         *_bars(prices),
-        *_jumps(prices, splits),
+        *_jumps(prices, splits, str(panel.attrs.get("adjusted", ""))),
         *_stale(prices),
         *_copies(prices),
     ]
@@ -263,7 +265,7 @@ def _constant_ratio(x: _Prices) -> Floats:
     return found
 
 
-def _jumps(x: _Prices, splits: pd.Series | pd.DataFrame | None) -> Iterator[Found]:
+def _jumps(x: _Prices, splits: pd.Series | pd.DataFrame | None, adjusted: str) -> Iterator[Found]:
     """Spikes that come back in any price, and jumps of the close that last."""
     lasting = np.empty(0, dtype=np.int64)
     log = {name: x.log(name) for name in x.prices}
@@ -278,8 +280,12 @@ def _jumps(x: _Prices, splits: pd.Series | pd.DataFrame | None) -> Iterator[Foun
     moves = log[x.main]
     step = np.where(x.inner, moves - moves[x.before], 0.0)
     ratio = events_by_row("splits", splits, x.layout, product=True)
-    close, before = np.exp(moves), np.exp(moves[x.before])
-    raw = np.flatnonzero((ratio != 1) & x.inner & looks_unadjusted(close, before, ratio))
+    if adjusted == RAW:
+        raw = np.flatnonzero(ratio != 1)
+    elif {"splits", "close"} & set(adjusted.split("+")):
+        raw = lasting[:0]
+    else:
+        raw, _ = splits_in_prices(x.prices[x.main], ratio, x.layout)
     yield (
         raw,
         "split inside the window",
@@ -287,7 +293,7 @@ def _jumps(x: _Prices, splits: pd.Series | pd.DataFrame | None) -> Iterator[Foun
         ratio[raw],
         "Returns and ranges jump here: adjust(panel, splits=splits) first.",
     )
-    lasting = lasting[~np.isin(lasting, raw)]
+    lasting = lasting[~np.isin(lasting, _next_known(x, raw))]
     split = np.array([_is_split(x, log, step, int(row)) for row in lasting], dtype=np.bool_)
     yield (
         lasting[split],
@@ -304,6 +310,15 @@ def _jumps(x: _Prices, splits: pd.Series | pd.DataFrame | None) -> Iterator[Foun
         "News, or a spin-off? If shares of another firm were handed out, give their worth in "
         "adjust(panel, dividends=...).",
     )
+
+
+def _next_known(x: _Prices, rows: Ints) -> Ints:
+    """Rows at which a jump of these rows shows: the next ones with a price."""
+    known = np.flatnonzero(x.prices[x.main] > 0)
+    at = np.searchsorted(known, rows)
+    rows, after = rows[at < len(known)], known[at[at < len(known)]]
+    found: Ints = after[x.codes[after] == x.codes[rows]]
+    return found
 
 
 def _unusual(x: _Prices, log: Floats) -> Ints:
@@ -404,15 +419,32 @@ def _copies(x: _Prices) -> Iterator[Found]:
                 "open copied from the last close",
                 "open",
                 share[s],
-                f"{len(rows):,} rows, half of them by {_day(x.layout, rows[len(rows) // 2])}, the "
-                f"last {_day(x.layout, rows[-1])}. Overnight returns and ranges that use the open "
-                "(Garman-Klass) are wrong there: use parkinson, or later rows.",
+                f"{_when_copied(x, int(s), rows)} Overnight returns and ranges that use the open "
+                "(Garman-Klass) mean two things in turn: take the close before as the open on "
+                "every day, or use parkinson.",
             )
     if {"adj_close", "close"} <= set(prices):
         alike = x.share(prices["adj_close"] == prices["close"]) == 1
         which = np.flatnonzero(alike & (lengths >= 250))
         advice = "No dividend or split is in it: do not take it for a total return."
         yield x.layout.starts[which], "adj_close repeats close", "adj_close", 1.0, advice
+
+
+def _when_copied(x: _Prices, s: int, rows: Ints) -> str:
+    """Say how many rows of a series are copied, and when: by the year, and at its end."""
+    begin, end = x.layout.offsets[s : s + 2]
+    text = f"{len(rows):,} of {end - begin - 1:,} rows, the last {_day(x.layout, rows[-1])}"
+    if not isinstance(x.layout.labels, pd.DatetimeIndex):
+        return f"{text}."
+    own = slice(int(begin) + 1, int(end))
+    time = pd.DatetimeIndex(time_from_ints(x.layout.when(own), x.layout.labels))
+    copied = pd.Series(np.isin(np.arange(own.start, own.stop), rows), index=time)
+    share = copied.groupby(time.year).mean()
+    most = share.index[share > _MOST]
+    if len(most):
+        text += f"; years above one half: {len(most)}, from {most[0]} to {most[-1]}"
+    recent = copied[time > time[-1] - pd.DateOffset(years=2)].mean()
+    return f"{text}; {recent:.0%} of the last two years."
 
 
 def _sessions(layout: Layout, calendar: str | None) -> list[pd.DataFrame]:

@@ -8,13 +8,14 @@ volume`` that are there, and says in ``attrs`` what is known of it: ``source``, 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from tsforecast._checks import bad_parameter, fail, first
+from tsforecast._checks import bad_parameter, callers_level, choice, fail, first
 from tsforecast.data.panel import as_panel
 
 __all__ = ["UNKNOWN_UNIVERSE", "from_yfinance", "read_stooq", "read_yahoo_csv"]
@@ -52,10 +53,15 @@ _BULK = {
 }
 _MIDNIGHT = re.compile(r"(\d{4}-\d\d-\d\d)[ T]00:00(:00)?([+-]\d\d:?\d\d|Z)?")
 _EVENT = re.compile(r"([\d.,:/]+|\d+ ?(?:for|-for-) ?\d+) *(dividend|stock splits?)s?", re.I)
+# commas of thousands; any other may be a decimal one, and 12,34 is not 1234
+_GROUPED = re.compile(r"-?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
+_DECIMALS = "decimals written with a comma (read such a file with pd.read_csv(..., decimal=','))"
 _DOWNLOAD = re.compile(r"_[dwmqy]$")
 
 
-def from_yfinance(frame: pd.DataFrame, *, ticker: str | None = None) -> pd.DataFrame:
+def from_yfinance(
+    frame: pd.DataFrame, *, ticker: str | None = None, auto_adjust: bool | None = None
+) -> pd.DataFrame:
     """Turn a frame of yfinance, of one ticker or of many, into a panel.
 
     Parameters
@@ -65,6 +71,9 @@ def from_yfinance(frame: pd.DataFrame, *, ticker: str | None = None) -> pd.DataF
         names or without; or from ``yf.Ticker(...).history()``, columns of one level.
     ticker : str, optional
         Name of the series of a frame of one level.
+    auto_adjust : bool, optional
+        What the download was told (yfinance's own default is True). The frame cannot tell it, but
+        for a column ``Adj Close``, which is there without alone.
 
     Returns
     -------
@@ -72,14 +81,17 @@ def from_yfinance(frame: pd.DataFrame, *, ticker: str | None = None) -> pd.DataF
         Index ``(ticker, date)``, or ``date`` alone for one level without `ticker`; columns
         ``open, high, low, close, adj_close, volume, dividends, stock_splits`` as far as there,
         others left out. Daily rows have dates without a time zone; rows within the day are called
-        ``time`` and keep theirs. ``attrs["adjusted"]`` is ``"splits"`` beside an ``adj_close``
-        (``auto_adjust=False``), else ``"splits+dividends"``.
+        ``time`` and keep theirs. ``attrs["adjusted"]`` is ``"splits+dividends"`` with
+        ``auto_adjust=True``, ``"splits"`` with ``auto_adjust=False`` or beside an ``adj_close``,
+        else not there.
 
     Raises
     ------
     DataError
         If there is no close, a ticker has no value at all (its download failed, or it is gone),
         or dates are doubled, missing or of several zones.
+    ValueError
+        If `auto_adjust` is True beside an ``Adj Close``.
 
     Notes
     -----
@@ -112,7 +124,16 @@ def from_yfinance(frame: pd.DataFrame, *, ticker: str | None = None) -> pd.DataF
         if ticker is not None:
             table["ticker"] = ticker
         table["date"] = _days(frame.index)
-    return _panel(table, "Yahoo, by yfinance", _adjusted(table))
+    choice("auto_adjust", auto_adjust, (None, True, False))
+    if auto_adjust and "adj_close" in table:
+        raise bad_parameter(
+            "auto_adjust",
+            expected="False or None beside a column 'Adj Close', whose 'Close' is not adjusted for "
+            "dividends",
+            found=auto_adjust,
+        )
+    told = {True: "splits+dividends", False: "splits", None: _adjusted(table)}
+    return _panel(table, "Yahoo, by yfinance", told[auto_adjust])
 
 
 def read_yahoo_csv(paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
@@ -128,8 +149,9 @@ def read_yahoo_csv(paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        As of `from_yfinance`, always with ``ticker``. Rows without any value ("null") are left
-        out; rows that tell of a dividend or a split become columns ``dividends`` (cash) and
+        As of `from_yfinance`, always with ``ticker``; ``attrs["adjusted"]`` is ``"splits"`` if all
+        files have an ``Adj Close``, else not there. Rows without any value ("null") are left out;
+        rows that tell of a dividend or a split become columns ``dividends`` (cash) and
         ``stock_splits`` (ratio), 0 elsewhere.
 
     Raises
@@ -137,7 +159,8 @@ def read_yahoo_csv(paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
     FileNotFoundError
         If there is no such file.
     DataError
-        If columns or dates cannot be read, or a date is there twice for a ticker.
+        If a file has no rows; if columns, numbers or dates cannot be read; if a date is there twice
+        for a ticker. A comma may part thousands ("1,234.5"); a decimal one ("12,34") is refused.
 
     Examples
     --------
@@ -167,16 +190,21 @@ def read_stooq(paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
     DataFrame
         Index ``(ticker, date)``, or ``(ticker, time)`` of rows within the day, in the time of the
         file; columns ``open, high, low, close, volume`` as far as there. Empty files, which the
-        archive has, are left out. ``attrs`` do not say what prices are adjusted for, because the
-        files do not: ask `check_prices`.
+        archive has, are left out, and those that hold nothing but the names of columns. ``attrs``
+        do not say what prices are adjusted for, because the files do not: ask `check_prices`.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     DataError
-        If columns or dates cannot be read, rows are of several periods, or a date is there twice
-        for a ticker.
+        If columns, numbers or dates cannot be read, rows are of several periods, or a date is there
+        twice for a ticker; if no file has rows.
+
+    Warns
+    -----
+    UserWarning
+        If files have names of columns and no row: they are named.
 
     Examples
     --------
@@ -233,21 +261,26 @@ def _stacked(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _yahoo_table(path: Path) -> pd.DataFrame:
-    head = path.read_text(encoding="utf-8-sig").split("\n", 1)[0]
+    text = path.read_text(encoding="utf-8-sig").strip()
+    if "\n" not in text:
+        raise _no_rows(path, repr(text[:60]) if text else "an empty file")
+    head = text.split("\n", 1)[0]
     if head.startswith(("Price,", "Ticker,")):  # yfinance's two levels
         frame = pd.read_csv(path, header=[0, 1], index_col=0, encoding="utf-8-sig")
         table = _stacked(frame)
         return table
-    raw = pd.read_csv(path, dtype=str, encoding="utf-8-sig", thousands=None)
+    raw = _texts(path)
     raw.columns = raw.columns.str.strip().str.rstrip("*")
     table = _renamed(raw.drop(columns=raw.columns[0]), _NAMES, path.name)
     if raw.columns[0].lower() not in ("date", "datetime"):
         raise _no_prices(path.name, raw.columns)
     told = table["open" if "open" in table else "close"].fillna("").str.fullmatch(_EVENT)
     days = _days(pd.Index(raw.iloc[:, 0]), path.name)
-    events = _events(table[told], days[told.to_numpy()])
+    events = _events(table[told], days[told.to_numpy()], path.name)
     table = table[~told].apply(_numbers, where=path.name)
     table = table.assign(date=days[~told.to_numpy()]).dropna(subset=_values(table), how="all")
+    if table.empty:
+        raise _no_rows(path, f"{len(raw)} rows without a value")
     for name, values in events.items():
         lost = values.index.difference(pd.Index(table["date"]))
         if len(lost):
@@ -262,21 +295,30 @@ def _yahoo_table(path: Path) -> pd.DataFrame:
     return table.assign(ticker=path.stem)
 
 
-def _events(rows: pd.DataFrame, days: pd.Index) -> dict[str, pd.Series]:
+def _events(rows: pd.DataFrame, days: pd.Index, where: str) -> dict[str, pd.Series]:
     """Dividends and splits that stand among the prices as text, "0.24 Dividend", "4:1 Split"."""
     text = rows["open" if "open" in rows else "close"]
     found: dict[str, pd.Series] = {}
     for name, word in (("dividends", "dividend"), ("stock_splits", "split")):
         which = text.str.lower().str.contains(word).to_numpy(dtype=bool)
         if which.any():
-            parsed = [_ratio(value) for value in text[which]]
+            parsed = [_ratio(value, where) for value in text[which]]
             found[name] = pd.Series(parsed, index=days[which])
     return found
 
 
-def _ratio(text: str) -> float:
-    numbers = [float(x) for x in re.findall(r"\d+(?:\.\d+)?", text.replace(",", ""))]
-    return numbers[0] if len(numbers) == 1 else numbers[0] / numbers[1]
+def _ratio(text: str, where: str) -> float:
+    parts = pd.Series(re.findall(r"\d[\d.,]*", text), dtype=object)
+    numbers = [*_plain(parts).astype(float).tolist(), 1.0][:2]
+    if not all(number > 0 for number in numbers) or len(parts) > 2:
+        raise fail(
+            "a dividend or split cannot be read",
+            expected="text such as '0.24 Dividend', '4:1 Stock Splits'",
+            found=repr(text),
+            advice=f"Look at {where}: {_DECIMALS}.",
+        )
+    ratio: float = numbers[0] / numbers[1]
+    return ratio
 
 
 def _stooq_table(path: Path) -> pd.DataFrame | None:
@@ -290,7 +332,7 @@ def _stooq_table(path: Path) -> pd.DataFrame | None:
             found=repr(text[:60]),
             advice=f"Download {path.name} again.",
         )
-    raw = pd.read_csv(path, dtype=str, encoding="utf-8-sig")
+    raw = _texts(path)
     raw.columns = raw.columns.str.strip().str.lower()
     if "<ticker>" in raw:
         table = _renamed(raw, {k: v for k, v in _BULK.items() if k in raw}, path.name)
@@ -333,7 +375,8 @@ def _read_all(
         files += inside
     if not files:
         raise bad_parameter("paths", expected="at least one file", found=paths)
-    found = [table for path in files if (table := read(path)) is not None]
+    tables = {path: table for path in files if (table := read(path)) is not None}
+    found = [table for table in tables.values() if len(table)]
     if not found:
         raise fail(
             "no prices",
@@ -341,7 +384,28 @@ def _read_all(
             found=f"{len(files)} empty files, {first(path.name for path in files)}",
             advice="Download them again.",
         )
+    if len(found) < len(tables):
+        bare = [path.name for path, table in tables.items() if not len(table)]
+        warnings.warn(
+            f"{len(bare)} of {len(files)} files have no rows and are left out: {first(bare)}. If "
+            "these tickers are gone, say so in panel.attrs['survivorship'].",
+            stacklevel=callers_level(),
+        )
     return found
+
+
+def _texts(path: Path) -> pd.DataFrame:
+    """Cells of a file as text."""
+    raw = pd.read_csv(path, dtype=str, encoding="utf-8-sig")
+    if not isinstance(raw.index, pd.RangeIndex):  # pandas makes an index of what is too much
+        line = path.read_text(encoding="utf-8-sig").strip().split("\n")[1]
+        raise fail(
+            "rows have more cells than there are names of columns",
+            expected=f"{raw.shape[1]} cells",
+            found=repr(line[:60]),
+            advice=f"Look at {path.name}: {_DECIMALS}, or a comma at the end of the lines.",
+        )
+    return raw
 
 
 def _renamed(table: pd.DataFrame, names: dict[str, str], where: str) -> pd.DataFrame:
@@ -363,17 +427,23 @@ def _numbers(column: pd.Series, where: str) -> pd.Series:
     if column.dtype.kind == "f":
         return column
     text = column.astype(object).where(column.notna(), "").astype(str).str.strip()
-    text = text.str.replace(",", "").replace(["null", "-", "N/A", "nan", ""], None)
-    values = pd.to_numeric(text, errors="coerce")
+    text = text.replace(["null", "-", "N/A", "nan", ""], None)
+    values = _plain(text)
     if (wrong := values.isna() & text.notna()).any():
         raise fail(
             "column is not numeric",
             expected="numbers, or null",
             found=f"{first(map(repr, text[wrong]))}",
-            advice=f"Look at {where}: columns may be shifted, or decimals written with a comma.",
+            advice=f"Look at {where}: columns may be shifted, or {_DECIMALS}.",
             column=column.name,
         )
     return values.astype("float64")
+
+
+def _plain(text: pd.Series) -> pd.Series:
+    """Numbers of text, NaN where it is none; a comma counts where it parts thousands alone."""
+    grouped = text.str.fullmatch(_GROUPED).fillna(False).astype(bool)
+    return pd.to_numeric(text.mask(grouped, text.str.replace(",", "")), errors="coerce")
 
 
 def _days(time: pd.Index, where: str = "the index") -> pd.Index:
@@ -399,8 +469,9 @@ def _days(time: pd.Index, where: str = "the index") -> pd.Index:
     return time
 
 
-def _adjusted(table: pd.DataFrame) -> str:
-    return "splits" if "adj_close" in table else "splits+dividends"
+def _adjusted(table: pd.DataFrame) -> str | None:
+    """What the columns tell: beside an adjusted close, Yahoo's prices are adjusted for splits."""
+    return "splits" if "adj_close" in table else None
 
 
 def _panel(table: pd.DataFrame, source: str, adjusted: str | None) -> pd.DataFrame:
@@ -415,6 +486,17 @@ def _panel(table: pd.DataFrame, source: str, adjusted: str | None) -> pd.DataFra
     if adjusted is not None:
         panel.attrs["adjusted"] = adjusted
     return panel
+
+
+def _no_rows(path: Path, found: str) -> ValueError:
+    return fail(
+        "a file without prices",
+        expected="a table of Yahoo, with rows",
+        found=found,
+        advice=f"Download {path.name} again. If its ticker is gone, leave the file out, and say in "
+        "panel.attrs['survivorship'] that it is.",
+        series=path.stem,
+    )
 
 
 def _bad_days(text: pd.Series, where: str) -> ValueError:

@@ -1,13 +1,12 @@
 """Prices through splits and dividends: one back-adjustment, and a note of what was done.
 
 ``attrs["adjusted"]`` of a panel says what its prices are adjusted for: ``"splits"``,
-``"dividends"``, ``"splits+dividends"``; ``"close"`` if the close alone is, beside raw opens, highs
-and lows; nothing if that is not known.
+``"dividends"``, ``"splits+dividends"``; ``"none"`` if they are raw; ``"close"`` if the close alone
+is, beside raw opens, highs and lows; nothing if that is not known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,11 +24,12 @@ from tsforecast.data.panel import (
     time_to_ints,
 )
 
-__all__ = ["ADJUSTMENTS", "PRICES", "adjust", "events_by_row", "looks_unadjusted"]
+__all__ = ["PRICES", "RAW", "adjust", "events_by_row", "splits_in_prices"]
 
 PRICES = ("open", "high", "low", "close")
-ADJUSTMENTS = ("splits", "dividends", "splits+dividends", "close")
+RAW = "none"
 _TELLING = 0.2  # log of a ratio that a day's return can be told from
+_PLAIN = 0.4  # log of a day's return that hardly occurs, where the other reading is below _TELLING
 
 
 def adjust(
@@ -38,14 +38,14 @@ def adjust(
     splits: pd.Series | pd.DataFrame | None = None,
     dividends: pd.Series | pd.DataFrame | None = None,
     as_of: Any = None,
-    columns: Sequence[Hashable] | None = None,
 ) -> pd.DataFrame:
     """Adjust raw prices backwards for splits and dividends, so that returns go through them.
 
     Parameters
     ----------
     panel : DataFrame
-        A panel, or anything that `as_panel` takes without further names, with ``close``.
+        A panel, or anything that `as_panel` takes without further names, with ``close``; ``open``,
+        ``high`` and ``low`` are adjusted with it, ``volume`` for splits; other columns stay.
     splits : Series or DataFrame of one column, optional
         Shares after for one share before (4.0; 0.1 for a reverse split), indexed as the panel is,
         by the first day on which the new shares trade. Zeros and NaN are no splits.
@@ -54,9 +54,6 @@ def adjust(
         that day, after a split of the same day.
     as_of : time, optional
         Events after this time count as unknown. Default: all up to a series' last row.
-    columns : sequence of str, optional
-        The prices to adjust. Default: those of ``open, high, low, close`` that are there.
-        ``volume`` is adjusted for splits.
 
     Returns
     -------
@@ -68,8 +65,8 @@ def adjust(
     ------
     DataError
         If the panel is adjusted for the same already, by its `attrs` or because its close does not
-        move at a split; if there is no close; if no event concerns the panel; if a ratio is not
-        above zero or a dividend is negative or not below the last close.
+        move at splits (see Notes); if there is no close; if no event concerns the panel; if a
+        ratio or a dividend is negative or infinite, or a dividend not below the last close.
     ValueError
         If neither splits nor dividends are given.
 
@@ -77,6 +74,13 @@ def adjust(
     -----
     An event enters at its first row on or after its date; those before a series' first row or
     after its last one change nothing.
+
+    Whether prices are raw is told from the splits of more than 1.22 for one (or less than 0.82), by
+    the last close before each and the next one known. Where one of the two readings wants a log
+    return of 0.4 or more, and the other one below 0.2, that settles it for this split. For the
+    others all splits of the series speak together: prices count as adjusted if the moves are in sum
+    no nearer to the ratios than to none. A large move on the day of a small split may mislead
+    still: ``panel.attrs["adjusted"] = "none"`` says that prices are raw, and nothing is guessed.
 
     Returns of adjusted prices look at no later row: a factor is the same on both sides of a day.
     Their *levels* do look ahead, because a price of ten years ago is divided by the splits since:
@@ -111,15 +115,16 @@ def adjust(
     cash = events_by_row("dividends", dividends, layout, as_of)
     before = np.concatenate([[np.nan], known[:-1]])
     before[layout.starts] = np.nan
-    adjusted_already = (np.abs(np.log(ratio)) > _TELLING) & ~looks_unadjusted(known, before, ratio)
-    if adjusted_already.any():
+    _, hidden = splits_in_prices(panel["close"].to_numpy(), ratio, layout)
+    if len(hidden) and panel.attrs.get("adjusted") != RAW:
         raise fail(
             "prices are adjusted for these splits already",
-            expected="a close that moves by the ratio at each split",
-            found=f"{int(adjusted_already.sum())} splits at which it does not",
-            advice="Leave splits= out, and set panel.attrs['adjusted'] = 'splits'.",
+            expected="a close that moves by the ratio at splits",
+            found=f"{len(hidden)} splits at which it does not",
+            advice="Leave these out; if that is all, set panel.attrs['adjusted'] = 'splits'. If "
+            "the prices are raw, and moved so on the day, set panel.attrs['adjusted'] = 'none'.",
             column="close",
-            rows=[str(label) for label in panel.index[adjusted_already][:5]],
+            rows=[str(label) for label in panel.index[hidden]],
         )
     rest = 1.0 - cash / (before / ratio)
     if (wrong := (cash > 0) & ~np.isnan(before) & ~(rest > 0)).any():
@@ -133,11 +138,8 @@ def adjust(
     rest = np.where((cash > 0) & ~np.isnan(before), rest, 1.0)
     shares = _after(ratio, layout)
     factor = _after(rest, layout) / shares
-    chosen = [name for name in PRICES if name in panel] if columns is None else list(columns)
-    if not set(chosen) <= set(panel.columns):
-        raise _lost(chosen, panel)
-    result = panel.assign(**{str(name): panel[name] * factor for name in chosen})
-    if "volume" in panel and "volume" not in chosen:
+    result = panel.assign(**{name: panel[name] * factor for name in PRICES if name in panel})
+    if "volume" in panel:
         result["volume"] = panel["volume"] * shares
     result.attrs = {**panel.attrs, "adjusted": done}
     return result
@@ -156,7 +158,8 @@ def events_by_row(
     Raises
     ------
     DataError
-        If they are not indexed as the panel is, are negative, or concern none of its series.
+        If they are not indexed as the panel is, are no numbers, negative or infinite, or concern
+        none of its series.
     """
     found = np.full(layout.n_rows, 1.0 if product else 0.0)
     if events is None:
@@ -166,19 +169,61 @@ def events_by_row(
     table = events.iloc[:, 0] if isinstance(events, pd.DataFrame) else events
     if not isinstance(table, pd.Series):
         raise bad_parameter(name, expected="a Series indexed as the panel", found=events)
-    table = table[table.notna() & (table != 0)].astype(np.float64)
-    if (table < 0).any():
-        raise bad_parameter(name, expected="numbers above zero", found=table[table < 0].iloc[0])
+    table = table[table.notna()]
+    numbers = pd.to_numeric(table, errors="coerce").astype(np.float64)
+    if (wrong := ~((numbers >= 0) & np.isfinite(numbers))).any():
+        raise fail(
+            f"{name} are not numbers above zero",
+            expected="a ratio such as 4.0 for each" if product else "cash per share for each",
+            found=first(table[wrong]),
+            advice="Zeros and NaN count as none; a reverse split has a ratio below 1."
+            if product
+            else "Zeros and NaN count as none.",
+            rows=[str(label) for label in table.index[wrong]],
+        )
+    table = numbers[numbers != 0]
     rows, values = _rows_of(name, table, layout, as_of)
     (np.multiply if product else np.add).at(found, rows, values)
     return found
 
 
-def looks_unadjusted(close: Floats, before: Floats, ratio: Floats) -> Any:
-    """Tell of each row whether its return is nearer to a raw split than to none, (N,)."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        move, jump = np.log(close / before), -np.log(ratio)
-    return np.isnan(move) | (np.abs(move - jump) < np.abs(move))
+def splits_in_prices(close: Floats, ratio: Floats, layout: Layout) -> tuple[Ints, Ints]:
+    """Tell splits that the close shows raw from those it is adjusted for (see `adjust`).
+
+    Parameters
+    ----------
+    close, ratio : ndarray, shape (N,)
+        Closes, NaN where missing, and ratios of splits, 1 elsewhere.
+    layout : Layout
+        Of the panel.
+
+    Returns
+    -------
+    raw, adjusted : ndarray of int64
+        Rows of the splits. One that is small, or that no known close lies on both sides of, is
+        neither.
+    """
+    rows = np.flatnonzero(ratio != 1)
+    known = np.flatnonzero(close > 0)
+    after = np.searchsorted(known, rows)
+    codes = layout.codes()
+    inside = (after > 0) & (after < len(known))
+    rows, after = rows[inside], after[inside]
+    same = (codes[known[after - 1]] == codes[rows]) & (codes[known[after]] == codes[rows])
+    # splits between the same two closes are one jump
+    spans, place = np.unique(after[same], return_inverse=True)
+    rows = rows[same]
+    jump = -np.bincount(place, np.log(ratio[rows]), minlength=len(spans))
+    move = np.log(close[known[spans]] / close[known[spans - 1]])
+    series = codes[known[spans]]
+    telling = np.abs(jump) > _TELLING
+    if_raw, if_adjusted = np.abs(move - jump), np.abs(move)
+    nearer = np.bincount(series, np.where(telling, if_raw - if_adjusted, 0.0))[series]
+    settled = (np.maximum(if_raw, if_adjusted) >= _PLAIN) & (
+        np.minimum(if_raw, if_adjusted) < _TELLING
+    )
+    raw = np.where(settled, if_raw < if_adjusted, nearer < 0)
+    return rows[(telling & raw)[place]], rows[(telling & ~raw)[place]]
 
 
 def _rows_of(name: str, table: pd.Series, layout: Layout, as_of: int | None) -> tuple[Ints, Floats]:
@@ -241,13 +286,13 @@ def _after(factor: Floats, layout: Layout) -> Floats:
 
 def _done(panel: pd.DataFrame, asked: list[str]) -> str:
     """What the panel is adjusted for afterwards."""
-    before = str(panel.attrs.get("adjusted", ""))
+    before = str(panel.attrs.get("adjusted", RAW))
     if before == "close" or set(asked) & set(before.split("+")):
         raise fail(
             "prices are adjusted already",
             expected="raw prices",
             found=f"panel.attrs['adjusted'] = {before!r}",
-            advice="Start from raw prices; if the note is wrong, panel.attrs.pop('adjusted').",
+            advice="Start from raw prices; if the note is wrong, panel.attrs['adjusted'] = 'none'.",
         )
     return "+".join(n for n in ("splits", "dividends") if n in asked or n in before.split("+"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Hashable
 from typing import Any
 
@@ -186,8 +187,9 @@ def realized_variance(
     price : hashable, optional
         The column; default: the only one.
     every : str or Timedelta, optional
-        Sample the prices: the first of the day, and the last in each bar of this length, which
-        begin at midnight, such as ``"5min"``. Default: every price there is. Prices of seconds
+        Sample the prices: the first of the day, and the last in each bar of this length, such as
+        ``"5min"``. Bars begin at every midnight of the panel's zone, also of lengths that do not
+        divide a day; the last is then shorter. Default: every price there is. Prices of seconds
         bounce between bid and ask, which makes a variance from all of them too large.
 
     Returns
@@ -241,7 +243,8 @@ def realized_variance(
     known = np.flatnonzero(np.isfinite(prices))
     if every is not None:
         length = _bar(every)
-        bar = _runs(day[known], wall[known].floor(length).asi8)
+        since_midnight = wall[known] - wall[known].normalize()
+        bar = _runs(day[known], (since_midnight // length).to_numpy())
         first_of_day = np.diff(day[known], prepend=-1) > 0
         last_of_bar = np.diff(bar, append=bar[-1:] + 1) > 0
         known = known[first_of_day | last_of_bar]
@@ -284,13 +287,19 @@ def _runs(outer: Ints, inner: Ints) -> Ints:
 
 def _bar(every: Any) -> pd.Timedelta:
     try:
-        length = pd.Timedelta(every)
+        # of a number alone pandas makes nanoseconds
+        length = pd.Timedelta(float("nan")) if _is_number(every) else pd.Timedelta(every)
         sound = pd.Timedelta(0) < length <= pd.Timedelta(days=1)  # NaT is in no order
     except (ValueError, TypeError):
         sound = False
     if not sound:
         raise bad_parameter("every", expected="a length of time such as '5min'", found=every)
     return length
+
+
+def _is_number(every: Any) -> bool:
+    text = every.strip().replace(".", "", 1) if isinstance(every, str) else ""
+    return isinstance(every, numbers.Number) or text.isdecimal()
 
 
 def _bars(

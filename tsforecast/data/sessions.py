@@ -19,7 +19,8 @@ from tsforecast.data.panel import Floats, Ints, Layout, as_panel, layout_of
 
 __all__ = ["ExchangeSessions", "exchange_sessions", "session_numbers", "with_calendar"]
 
-# the rules of holidays go back to 1970, and on for as long as nobody changes them
+# Before 1970 the package's rules are wrong (they have New York trade on 22 February and on election
+# days, and never on Saturdays); from then on they hold, for as long as nobody changes them.
 _FROM, _UNTIL = pd.Timestamp("1970-01-01"), pd.Timestamp("2049-12-31")
 
 
@@ -52,7 +53,8 @@ def with_calendar(panel: pd.DataFrame, calendar: str) -> pd.DataFrame:
     ----------
     panel : DataFrame
         A panel, or anything that `as_panel` takes without further names, whose time is dates; a
-        frame of dates without any column will do. Dates have no zone, or the exchange's own.
+        frame of dates without any column will do. Dates have no zone, or one whose clocks show the
+        exchange's time.
     calendar : str
         Name of a calendar of the package exchange-calendars: ``"XNYS"`` (New York), ``"XLON"``,
         ``"XTKS"``, ... All series of a panel have the same one.
@@ -61,7 +63,9 @@ def with_calendar(panel: pd.DataFrame, calendar: str) -> pd.DataFrame:
     -------
     DataFrame
         The panel, with the name in ``attrs["calendar"]``. It stays there through `as_panel`,
-        slices and estimators; a fitted model remembers it. ``attrs.pop("calendar")`` ends it.
+        slices and estimators; a fitted model remembers it. ``attrs.pop("calendar")`` ends it. What
+        pandas builds anew from columns, as by ``pd.DataFrame({"close": panel["close"]})``, has no
+        attrs: call this last.
 
     Raises
     ------
@@ -82,7 +86,8 @@ def with_calendar(panel: pd.DataFrame, calendar: str) -> pd.DataFrame:
     Notes
     -----
     Half days are sessions like others; `calendar_features` gives their hours. What was closed at
-    short notice is known for the past alone.
+    short notice is known for the past alone. Calendars begin in 1970, before which the package's
+    rules miss holidays, or later where it has none (Tokyo: 1997).
 
     Examples
     --------
@@ -141,7 +146,8 @@ def exchange_sessions(
     Raises
     ------
     ValueError
-        If there is no such calendar, or not just one of `end` and `periods`.
+        If there is no such calendar, or not just one of `end` and `periods`; if `end` is before
+        `start`.
     DataError
         If the days lie beyond the calendar's first or last one.
     ImportError
@@ -160,6 +166,8 @@ def exchange_sessions(
     if (end is None) == (periods is None):
         raise bad_parameter("periods", expected="either this or end=", found=periods)
     stop = begin if end is None else _date("end", end)
+    if stop < begin:
+        raise bad_parameter("end", expected=f"a day from start={str(start)!r} on", found=end)
     for day in (begin, stop):
         if not table.index[0] <= day <= table.index[-1]:
             raise _beyond(table.attrs["calendar"], day)
@@ -222,7 +230,8 @@ def dates_of(layout: Layout, name: str) -> pd.DatetimeIndex:
             found=f"{labels.dtype}",
             advice="Give the rows dates, or leave the calendar out.",
         )
-    if labels.tz is not None and str(labels.tz) != str(zone):
+    there = labels if labels.tz is None else labels.tz_convert(zone)
+    if (labels.tz_localize(None) != there.tz_localize(None)).any():  # zones have several names
         raise fail(
             "time zones differ",
             expected=f"dates without a zone, or in that of {name}, {zone}",
@@ -255,17 +264,27 @@ def _date(name: str, value: Any) -> pd.Timestamp:
 
 def _beyond(name: str, what: Any) -> ValueError:
     days = _calendar(name).index
+    early = isinstance(what, pd.Timestamp) and what < days[0]
     return fail(
         "the calendar does not reach that far",
         expected=f"days of {name}, {days[0].date()} to {days[-1].date()}",
         found=str(what.date() if isinstance(what, pd.Timestamp) else what),
-        advice="A newer exchange-calendars may know more: pip install -U exchange-calendars.",
+        advice="Earlier holidays are not known well enough: take later rows, or do without."
+        if early
+        else "A newer exchange-calendars may know more: pip install -U exchange-calendars.",
     )
 
 
-@lru_cache(maxsize=16)
 def _calendar(name: str) -> pd.DataFrame:
     """All sessions of an exchange, as `exchange_sessions` gives them; name and zone in attrs."""
+    if not isinstance(name, str):
+        raise bad_parameter("calendar", expected="one name, such as 'XNYS'", found=name)
+    return _made(name)
+
+
+@lru_cache(maxsize=16)
+def _made(name: str) -> pd.DataFrame:
+    """Make the table of `_calendar`, once."""
     try:
         import exchange_calendars
     except ImportError as error:
@@ -275,7 +294,7 @@ def _calendar(name: str) -> pd.DataFrame:
             'without: panel.attrs.pop("calendar").'
         ) from error
     names = exchange_calendars.get_calendar_names()
-    if not isinstance(name, str) or name not in names:
+    if name not in names:
         raise bad_parameter(
             "calendar",
             expected="a name of exchange_calendars.get_calendar_names(), such as 'XNYS', 'XLON'",

@@ -54,6 +54,8 @@ def further(baseline: Any, before: Any, panel: pd.DataFrame) -> Any:
     starts = np.zeros(len(coming), dtype=np.int64)
     starts[place[place >= 0]] = layout.starts[place >= 0]
     several = hasattr(before, "parts")
+    for each in baseline.estimators_ if several else [baseline]:
+        each._values(panel)  # what it cannot take is refused by the names of its rows
     values = panel[baseline._columns() if several else baseline._own_columns()].to_numpy()
     if not several and values.shape[1] == 1:
         values = values[:, 0]

@@ -8,6 +8,7 @@ together, G series with scores of their own, W times that count.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,8 +18,9 @@ from tsforecast.data.panel import Floats, Ints, Layout
 from tsforecast.data.scored import Bools
 from tsforecast.data.tables import side_by_side
 
-__all__ = ["Scores", "fewest_scores", "follow", "scores_at", "start"]
+__all__ = ["Scores", "fewest_scores", "follow", "least_units", "scores_at", "start"]
 
+_LEAST = 0.1  # of the median unit: none is taken for smaller
 _EPS = 1e-9  # against the rounding of (n + 1) level, which is often meant to be whole
 
 
@@ -30,8 +32,9 @@ class Scores:
     ----------
     level : float
         Share of outcomes that intervals, or each side of them, are to hold.
-    rate : float
-        How fast alpha moves (gamma of Gibbs and Candes); 0 leaves everything as it was calibrated.
+    rate : float, optional
+        How fast alpha moves (gamma of Gibbs and Candes): with 0 the window alone moves. None
+        leaves everything as it was calibrated.
     window : int
         W, times whose scores count.
     group : ndarray of int64, shape (S,)
@@ -50,7 +53,7 @@ class Scores:
     """
 
     level: float
-    rate: float
+    rate: float | None
     window: int
     group: Ints
     alpha: Floats
@@ -71,10 +74,39 @@ class Scores:
 
 def fewest_scores(level: float) -> int:
     """Give the least n for which the ceil((n + 1) level)-th smallest of n scores is there."""
-    n = 1
-    while _rank(np.array(n), np.array(1 - level)) > n:
+    # (n + 1) level - eps <= n; the division rounds where level is near 1, the rank decides
+    n = max(1, math.ceil((level - _EPS) / (1.0 - level)))
+    while _rank(np.array(n), np.array(1.0 - level)) > n:
         n += 1
+    while n > 1 and _rank(np.array(n - 1), np.array(1.0 - level)) <= n - 1:
+        n -= 1
     return n
+
+
+def least_units(unit: Floats, layout: Layout) -> Floats:
+    """Give the least unit of each target and step, so that no score is out of all proportion.
+
+    In a halt of trading the quantiles of an estimator meet. Scores in units of what lies between
+    them would say nothing of the days after.
+
+    Parameters
+    ----------
+    unit : ndarray, shape (N, K, H)
+        In the calibration part; NaN elsewhere.
+    layout : Layout
+        Of the rows.
+
+    Returns
+    -------
+    ndarray, shape (S + 1, K, H)
+        A tenth of the median of each series, then of the series not seen: the smallest above 0
+        there is. So it is for series whose own is none; 0 where no series has one.
+    """
+    median = pd.DataFrame(unit.reshape(len(unit), -1)).groupby(layout.codes()).median().to_numpy()
+    median = np.where(median > 0, median, np.inf)  # NaN, too
+    smallest = median.min(axis=0)
+    least = np.vstack([np.where(np.isinf(median), smallest, median), smallest])
+    return _LEAST * np.where(np.isinf(least), 0.0, least).reshape(-1, *unit.shape[1:])
 
 
 def scores_at(
@@ -126,7 +158,7 @@ def start(
     late: Bools,
     *,
     level: float,
-    rate: float,
+    rate: float | None,
     window: int | None,
     by_series: bool,
 ) -> Scores:
@@ -140,7 +172,7 @@ def start(
         Of the rows.
     late : ndarray of bool, shape (N,)
         The rows of the calibration part, the last ones of each series.
-    level, rate : float
+    level, rate
         See `Scores`.
     window : int, optional
         Default: all times of the calibration part.
@@ -217,7 +249,9 @@ def follow(
     """
     codes = layout.codes()
     threshold = np.array(before.threshold[groups[codes]] if given is None else given)
-    if before.rate == 0 or not late.any():
+    if before.rate is None:
+        threshold[late] = before.threshold[groups[codes[late]]]
+    if before.rate is None or not late.any():
         return threshold, before
     lag = 1 + np.arange(scores.shape[1]) % horizon  # (C,)
     pooled = groups == before.n_own
@@ -314,8 +348,9 @@ def _moved(scores: Scores, alpha: Floats, missed: Floats, known: Bools) -> Float
     With infinite and empty intervals alpha would stay within a step of [0, 1] by itself
     (Gibbs and Candes 2021, Lemma 4.1); these here are finite, so that it is kept there.
     """
-    step = scores.rate * (1 - scores.level - missed)
-    return np.where(known, np.clip(alpha + step, -scores.rate, 1 + scores.rate), alpha)
+    rate = scores.rate or 0.0
+    moved = np.clip(alpha + rate * (1 - scores.level - missed), -rate, 1 + rate)
+    return np.where(known, moved, alpha)
 
 
 def _rank(n: Ints, alpha: Floats) -> Ints:

@@ -167,12 +167,17 @@ class Baseline(PanelForecaster):
         return panel[columns if len(columns) > 1 else columns[0]].to_numpy()
 
     def _number_of(self, series: Hashable) -> int:
-        """Place of a series among those of `fit`, -1 for any other and for None."""
+        """Place of a series among those of `fit`, -1 for None."""
         check_is_fitted(self)
         if len(self.targets_) > 1:
             raise AttributeError("with several targets ask each of estimators_")
-        known = self._series
-        return -1 if series is None or known is None else int(known.find(pd.Index([series]))[0])
+        if series is None:
+            return -1
+        place = -1 if self._series is None else int(self._series.find(pd.Index([series]))[0])
+        if place < 0:
+            names = "one series without a name" if self._series is None else "others by name"
+            raise KeyError(f"series {series!r}: expected one of those of fit, which had {names}")
+        return place
 
     @property
     def _state_size(self) -> int:
@@ -267,8 +272,10 @@ class Baseline(PanelForecaster):
 
     def _learn_errors(self, rows: KnownRows, actual: Floats) -> None:
         """Quantiles of the training errors, per series where it has enough of them."""
-        layout = rows.layout
-        errors = actual - self._point(rows, np.arange(layout.n_rows))
+        self._learn_from(actual - self._point(rows, np.arange(rows.layout.n_rows)), rows.layout)
+
+    def _learn_from(self, errors: Floats, layout: Layout) -> None:
+        """Check that training errors (N, H) are known, and keep what a forecast needs of them."""
         ages = np.arange(layout.n_rows) - np.repeat(layout.starts, np.diff(layout.offsets))
         errors[ages < self._memory - 1] = np.nan
         known = np.isfinite(errors)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import warnings
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,8 +13,9 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from tsforecast._checks import bad_parameter, choice, fail, positive_int
+from tsforecast._checks import bad_parameter, callers_level, choice, fail, positive_int
 from tsforecast.data.calendars import infer_time_step
+from tsforecast.data.keys import Keys
 from tsforecast.data.panel import (
     Floats,
     Ints,
@@ -27,10 +29,19 @@ from tsforecast.data.scored import Bools, short_origins_unsaid
 from tsforecast.data.splits import validation_start
 from tsforecast.estimators._base import PanelForecaster, series_key
 from tsforecast.estimators._further import can_advance, further, places
-from tsforecast.estimators._intervals import Scores, fewest_scores, follow, scores_at, start
+from tsforecast.estimators._intervals import (
+    Scores,
+    fewest_scores,
+    follow,
+    least_units,
+    scores_at,
+    start,
+)
+from tsforecast.metrics import quantile_column
 
 __all__ = ["ConformalForecaster", "ConformalRows"]
 
+_SAME = 1e-9  # levels closer than this are one
 # what the estimator within says for itself
 _WITHIN = frozenset({"target", "horizon", "future", "static", "group"})
 
@@ -89,30 +100,35 @@ class ConformalForecaster(PanelForecaster):
     by : {"all", "series"}
         Whether scores of all series are taken together, err being the share of series outside, or
         each series stands alone. Series that `fit` has not seen, or that have too few scores of
-        their own, share the pooled ones.
+        their own, share the pooled ones. Absolute scores of series that differ in scale want
+        "series": taken together they make one width for all, too wide for one and too narrow for
+        the other.
     size : float
         Share of the rows in the calibration part, in (0, 1).
     rate : float
-        Step of the adaptive method, at least 0; large steps follow faster, and the width swings
-        more.
+        Step of alpha in the adaptive method, at least 0; large steps follow faster, and the width
+        swings more. With 0 alpha stands still, and the window of scores alone moves on.
     window : int, optional
         Times (with ``by="series"``: rows of the series) whose scores count in the adaptive method.
         Default: as many as the calibration part has.
     scores : {"auto", "quantile", "absolute"}
         - ``"quantile"``: from the lower and upper quantile that the estimator forecasts, in units
-          of the distance between them (conformalised quantile regression; Romano et al. 2019,
-          scaled): wide where the estimator says so. It takes those of `level`, interpolated, or
-          the outermost ones that there are.
-        - ``"absolute"``: the absolute error of the forecast, the same width at all times.
+          of the distance between them (conformalised quantile regression: Romano et al. 2019;
+          scaled, CQR-r: Sesia & Candes 2020): wide where the estimator says so. It takes those of
+          `level`, interpolated, or the outermost ones that there are. A unit is at least a tenth
+          of the series' median one in the calibration part, as quantiles may meet, for example in
+          a halt of trading.
+        - ``"absolute"``: the absolute error of the forecast, the same width at all times. Of a
+          variance the lower bound may come out negative: forecast its logarithm.
         - ``"auto"``: quantiles where the estimator has them on both sides of the median.
-
     sides : {"both", "each"}
         - ``"both"``: one score tells how far an outcome lies outside, whichever the side, and both
           sides reach as far. The interval holds `level`, but more outcomes may lie below it than
           above.
         - ``"each"``: the two sides have scores (and an alpha) of their own, and half of what may
           lie outside lies on each: either bound is a calibrated quantile by itself, as a value at
-          risk must be (Romano et al. 2019, theorem 2). Intervals are a little wider.
+          risk must be (Romano et al. 2019, theorem 2). Intervals are a little wider. Where the
+          bounds would cross they meet in the middle.
 
     Attributes
     ----------
@@ -131,6 +147,13 @@ class ConformalForecaster(PanelForecaster):
     See Also
     --------
     coverage_monitor : Coverage and width over time, from a backtest.
+    FilteredHistorical : Quantiles of returns. For a value at risk at p put this around it, with
+        ``sides="each"`` and a `level` of 1 - 2p.
+
+    Warns
+    -----
+    UserWarning
+        In `fit`, if ``scores="auto"`` takes absolute scores of several series together.
 
     Notes
     -----
@@ -163,6 +186,7 @@ class ConformalForecaster(PanelForecaster):
     ----------
     Gibbs & Candes, Adaptive conformal inference under distribution shift, NeurIPS 2021.
     Romano, Patterson & Candes, Conformalized quantile regression, NeurIPS 2019.
+    Sesia & Candes, A comparison of some conformal quantile regression methods, Stat 9 (2020).
 
     Examples
     --------
@@ -199,6 +223,7 @@ class ConformalForecaster(PanelForecaster):
     estimator_: Any
     n_scores_: Ints
     _scores: Scores
+    _least: Floats  # (S + 1, K, H), units of scores are no smaller
     _rows: pd.DataFrame | None  # those of fit and of update, raw; None where tails will do
     _newest: ConformalRows | None  # the tail after update, and the scores
     _now: Scores
@@ -228,6 +253,47 @@ class ConformalForecaster(PanelForecaster):
         self._check_parameters()
         super().fit(panel, y)
         return self
+
+    def predict_quantiles(
+        self,
+        panel: pd.DataFrame | None = None,
+        *,
+        levels: Sequence[float],
+        future: pd.DataFrame | None = None,
+    ) -> pd.DataFrame:
+        """Forecast the two quantile levels that are calibrated, or either.
+
+        Parameters
+        ----------
+        panel, future : DataFrame, optional
+            As for `predict`.
+        levels : sequence of float
+            ``(1 - level) / 2`` and ``(1 + level) / 2``, or one of them.
+
+        Returns
+        -------
+        DataFrame
+            As from `predict`, with these quantile columns.
+
+        Raises
+        ------
+        ValueError
+            If another level is asked for: between the two nothing is calibrated.
+        """
+        check_is_fitted(self)
+        wanted = [min(self._levels, key=lambda own: abs(own - level)) for level in levels]
+        if any(abs(own - level) > _SAME for own, level in zip(wanted, levels)):
+            raise bad_parameter(
+                "levels",
+                expected=f"levels of the two bounds, {list(self._levels)}",
+                found=list(levels),
+                advice="Nothing else is calibrated. estimator_.predict_quantiles gives what the "
+                "estimator itself says, another level= another interval.",
+            )
+        frame = self.predict(panel, future=future)
+        others = frame.drop(columns=[quantile_column(level) for level in self._levels])
+        names = [quantile_column(level) for level in wanted]
+        return others.assign(**{name: frame[name] for name in names})
 
     def update(
         self, actuals: pd.DataFrame, *, gaps: Literal["raise", "allow"] = "raise"
@@ -413,9 +479,15 @@ class ConformalForecaster(PanelForecaster):
             self.targets_ = list(self.estimator_.targets_)  # of a frozen one
         known = self.estimator_._select(panel, fitting=False)
         layout = layout_of(known)
+        self._series = None if layout.ids is None else Keys.of(layout.ids)
+        self._warn_of_scales(layout)
         rows = self.estimator_._prepare(known, layout)
         early = np.add.reduceat(~late, layout.starts, dtype=np.int64)
         first = layout.starts + np.maximum(early - 1, 0)  # the last rows before are origins, too
+        # units as they come, but for those that are too small beside the others
+        self._least = np.zeros((layout.n_series + 1, len(self.targets_), int(self.horizon)))
+        if self._takes_quantiles:
+            self._least = least_units(self._bounds_from(rows, layout, first)[2], layout)
         scores = self._score_rows(rows, known, layout, first)
         # as many on either side
         count = np.isfinite(scores[:, : len(self.targets_) * self.horizon]).sum(axis=0)
@@ -426,7 +498,7 @@ class ConformalForecaster(PanelForecaster):
             layout,
             late,
             level=self._held,
-            rate=float(self.rate) if self.method == "adaptive" else 0.0,
+            rate=float(self.rate) if self.method == "adaptive" else None,
             window=self.window if self.method == "adaptive" else None,
             by_series=self.by == "series",
         )
@@ -445,6 +517,7 @@ class ConformalForecaster(PanelForecaster):
     def _calibration_rows(self, panel: pd.DataFrame, layout: Layout) -> Bools:
         """Which rows are for calibration, (N,): the last ones of all series."""
         if self._frozen:
+            self._unfrozen(self.estimator)._checked(panel)  # before times are compared
             cutoff = self.estimator.cutoff_
             late = layout.per_row(np.asarray(layout.labels > cutoff))
             expected, advice = f"rows after {cutoff}, the last that the estimator has seen", "them"
@@ -479,7 +552,7 @@ class ConformalForecaster(PanelForecaster):
         rows = self.estimator_._prepare(panel, layout)
         groups = self._scores.groups(series_key(layout, self._series))
         late = layout.per_row(np.asarray(layout.labels > self.cutoff_))
-        if self._scores.rate == 0 or not late.any():
+        if self._scores.rate is None or not late.any():
             return ConformalRows(rows, self._scores.threshold[groups[layout.codes()]])
         early = np.add.reduceat(~late, layout.starts, dtype=np.int64)
         first = layout.starts + np.maximum(early - self.horizon, 0)
@@ -498,13 +571,15 @@ class ConformalForecaster(PanelForecaster):
         counts = layout.stops - first
         origins = np.repeat(layout.stops - np.cumsum(counts), counts) + np.arange(counts.sum())
         with short_origins_unsaid():
-            bounds = np.stack(self._bounds(*self.estimator_._forecast(rows, origins)))
+            said = self.estimator_._forecast(rows, origins)
+        bounds = np.stack(self._bounds(*said, series=self._series_of(layout, origins)))
         whole = np.full((3, layout.n_rows, *bounds.shape[2:]), np.nan)
         whole[:, origins] = bounds
         return whole
 
-    def _bounds(self, forecast: Floats, quantiles: Floats) -> tuple[Floats, Floats, Floats]:
-        """Lower and upper bound of the estimator and the unit of scores, (n, K, H) each."""
+    @property
+    def _takes_quantiles(self) -> bool:
+        """Whether scores are of quantiles; of the forecast itself otherwise."""
         levels = self.estimator_._levels
         both = len(levels) > 1 and levels[0] < 0.5 < levels[-1]
         if self.scores == "quantile" and not both:
@@ -514,10 +589,33 @@ class ConformalForecaster(PanelForecaster):
                 "median",
                 found=self.scores,
             )
-        if self.scores == "absolute" or not both:
+        return bool(both and self.scores != "absolute")
+
+    def _warn_of_scales(self, layout: Layout) -> None:
+        """Warn of one width for several series, unless it was asked for."""
+        one_width = self.scores == "auto" and self.by == "all" and layout.n_series > 1
+        if one_width and not self._takes_quantiles:
+            warnings.warn(
+                "The estimator has no quantiles on both sides of the median, so that the absolute "
+                f"errors of all {layout.n_series} series make one width for all of them. Where "
+                "series differ in scale use by='series', or an estimator with quantiles "
+                "(levels=); where they do not, say scores='absolute'.",
+                stacklevel=callers_level(),
+            )
+
+    def _series_of(self, layout: Layout, origins: Ints) -> Ints:
+        """Number of the series of each origin among those of fit, -1 where unseen."""
+        return series_key(layout, self._series)[layout.codes()[origins]]
+
+    def _bounds(
+        self, forecast: Floats, quantiles: Floats, *, series: Ints
+    ) -> tuple[Floats, Floats, Floats]:
+        """Lower and upper bound of the estimator and the unit of scores, (n, K, H) each."""
+        if not self._takes_quantiles:
             return forecast, forecast, np.ones_like(forecast)
+        levels = self.estimator_._levels
         low, high = (_between(quantiles, levels, level) for level in self._levels)
-        return low, high, high - low
+        return low, high, np.maximum(high - low, self._least[series])
 
     def _own_rows(self) -> Any:
         tail = super()._own_rows()
@@ -581,13 +679,15 @@ class ConformalForecaster(PanelForecaster):
 
     def _forecast(self, rows: ConformalRows, origins: Ints) -> tuple[Floats, Floats]:
         forecast, quantiles = self.estimator_._forecast(rows.rows, origins)
-        low, high, unit = self._bounds(forecast, quantiles)
+        series = self._series_of(rows.layout, origins)
+        low, high, unit = self._bounds(forecast, quantiles, series=series)
         n, n_targets, horizon = forecast.shape
         reach = rows.threshold[origins].reshape(n, self._n_sides, n_targets, horizon)
         low, high = low - reach[:, 0] * unit, high + reach[:, -1] * unit
-        # where the threshold is the least that there is, they may cross by a rounding
-        bounds = np.stack([np.minimum(low, high), np.maximum(low, high)], axis=-1)
-        return forecast, bounds
+        # with scores of its own either side may draw back beyond the other
+        middle, crossed = (low + high) / 2, low > high
+        low, high = (np.where(crossed, middle, bound) for bound in (low, high))
+        return forecast, np.stack([low, high], axis=-1)
 
 
 def _between(quantiles: Floats, levels: tuple[float, ...], level: float) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -16,13 +17,18 @@ from tsforecast.data.calendars import infer_time_step
 from tsforecast.data.frames import forecast_frame
 from tsforecast.data.panel import Floats, Ints, Layout, layout_of
 from tsforecast.data.scored import short_origins_unsaid
-from tsforecast.estimators._base import PanelForecaster, PreparedRows, series_key
+from tsforecast.estimators._base import (
+    PanelForecaster,
+    PreparedRows,
+    series_key,
+    targets_of,
+)
 from tsforecast.estimators.baselines import following
 
 __all__ = ["FilteredHistorical"]
 
 _FOLDS = 5
-_ENOUGH = 100  # standardised returns of one series, to have quantiles of its own
+_ENOUGH = 100  # standardised returns of one series, at least, to have quantiles of its own
 _WARM_UP = 50  # rows in which a recursion forgets how it began, but for short series
 
 
@@ -60,8 +66,9 @@ class FilteredHistorical(PanelForecaster):
     levels : tuple of float
         Quantile levels. Default: `tail_levels`, good for risk from 1 % on.
     by : {"series", "all"}
-        "series": each series with at least 100 standardised returns has m and Q of its own, others
-        share the pooled ones. "all": all share them.
+        "series": each series with at least 100 standardised returns, and at least one expected
+        beyond its outermost levels (1,000 for `tail_levels`), has m and Q of its own, others share
+        the pooled ones. "all": all share them.
 
     Attributes
     ----------
@@ -79,7 +86,8 @@ class FilteredHistorical(PanelForecaster):
     --------
     value_at_risk, expected_shortfall : From the forecasts.
     risk_table : Whether they were right.
-    ConformalForecaster : Around it, moves two of the quantiles as hits come in.
+    ConformalForecaster : Around it, moves two of the quantiles as hits come in; with
+        ``sides="each"`` either is a value at risk.
 
     Notes
     -----
@@ -89,7 +97,13 @@ class FilteredHistorical(PanelForecaster):
     are taken as they are. The first 50 rows of a series (a fifth of a short one) are left out.
 
     A variance forecast at or below 0, which linear models give now and then, is taken to the least
-    positive one behind z.
+    positive one behind z; all others are taken as they are.
+
+    :math:`Q_k(p)` of n values is the one at place (n + 1) p (`numpy.quantile`, ``"weibull"``),
+    beyond which a new value of the same distribution falls with probability p. Quantiles of
+    training errors, as of `LogHAR`, of `GARCH` with `returns` and of the baselines, are at place
+    1 + (n - 1) p, which lies further in: of 155 values the one at 1 % is passed by 1.6 % of the new
+    ones. For the tails this class is the better choice.
 
     Examples
     --------
@@ -147,12 +161,9 @@ class FilteredHistorical(PanelForecaster):
 
     def _fit(self, panel: pd.DataFrame, layout: Layout) -> PreparedRows:
         self._check_parameters()
+        self._check_variance(targets_of(panel, self.volatility.target))
         returns = panel[self.targets_[0]].to_numpy(dtype=np.float64)
         fitted = self._unfitted().fit(panel)
-        if len(fitted.targets_) != 1:
-            raise bad_parameter(
-                "volatility", expected="a forecaster of one column", found=list(fitted.targets_)
-            )
         self.volatility_ = fitted
         rows: PreparedRows = fitted._prepared(panel)
         with short_origins_unsaid():
@@ -166,11 +177,16 @@ class FilteredHistorical(PanelForecaster):
     def _check_parameters(self) -> None:
         choice("centre", self.centre, ("mean", "zero"))
         choice("by", self.by, ("series", "all"))
-        if any(a >= b for a, b in pairwise(self._levels)) or any(
-            not 0 < level < 1 for level in self._levels
+        if (
+            isinstance(self.levels, str | bytes)
+            or not isinstance(self.levels, Iterable)
+            or any(a >= b for a, b in pairwise(self._levels))
+            or any(not 0 < level < 1 for level in self._levels)
         ):
             raise bad_parameter(
-                "levels", expected="increasing numbers in (0, 1)", found=self.levels
+                "levels",
+                expected="increasing numbers in (0, 1), such as (0.01, 0.05)",
+                found=self.levels,
             )
         if len(self.targets_) != 1:
             raise bad_parameter("target", expected="one column of returns", found=self.target)
@@ -180,9 +196,30 @@ class FilteredHistorical(PanelForecaster):
                 expected="a forecaster of a variance column, such as EWMA(target='squared')",
                 found=self.volatility,
             )
+        if "horizon" not in self.volatility.get_params(deep=False):
+            raise bad_parameter(
+                "volatility",
+                expected="a forecaster with a horizon of its own",
+                found=self.volatility,
+                advice="Put intervals around the returns instead: "
+                "ConformalForecaster(FilteredHistorical(...)).",
+            )
         if getattr(self.volatility, "future", None):
             raise bad_parameter(
                 "volatility", expected="a forecaster without `future`", found=self.volatility
+            )
+
+    def _check_variance(self, names: list[Hashable]) -> None:
+        """Refuse a forecaster of several columns, or of the returns themselves."""
+        if len(names) != 1:
+            raise bad_parameter("volatility", expected="a forecaster of one column", found=names)
+        if names == self.targets_:
+            raise bad_parameter(
+                "volatility",
+                expected="a forecaster of a variance, in another column than the returns",
+                found=self.volatility,
+                advice="Square the returns into a column, such as 'squared', and give "
+                f"GARCH(target='squared', returns={names[0]!r}) or EWMA(target='squared').",
             )
 
     def _unfitted(self) -> Any:
@@ -240,7 +277,7 @@ class FilteredHistorical(PanelForecaster):
             for step, column in enumerate(((actual[rows] - centre) / scale[rows]).T):
                 known = column[np.isfinite(column)]
                 self._spread[series, step] = np.square(known).mean()
-                self._quantiles[series, step] = np.quantile(known, self._levels)
+                self._quantiles[series, step] = np.quantile(known, self._levels, method="weibull")
 
         learn(slice(None), slice(None))
         for series in own:
@@ -253,8 +290,10 @@ class FilteredHistorical(PanelForecaster):
         """Series with enough standardised returns at every step; none with ``by="all"``."""
         if self.by == "all":
             return np.empty(0, dtype=np.int64)
-        counts = np.add.reduceat(used, layout.starts, axis=0, dtype=np.int64)
-        return np.flatnonzero(counts.min(axis=1) >= _ENOUGH)
+        counts = np.add.reduceat(used, layout.starts, axis=0, dtype=np.int64).min(axis=1)
+        outermost = min((min(level, 1 - level) for level in self._levels), default=1.0)
+        beyond = counts * outermost >= 1 - 1e-9  # as many as the outermost level speaks of
+        return np.flatnonzero((counts >= _ENOUGH) & beyond)
 
     def _remember(self, rows: PreparedRows) -> None:
         super()._remember(rows)
@@ -267,8 +306,9 @@ class FilteredHistorical(PanelForecaster):
         return rows
 
     def _variance(self, rows: PreparedRows, origins: Ints) -> tuple[Floats, Ints]:
-        """Variance forecasts (n, H), none below the least, and the number of each series."""
-        variance = np.maximum(_variances(self.volatility_, rows, origins), self._least)
+        """Positive variance forecasts (n, H) and the number of each series; NaN stays NaN."""
+        variance = _variances(self.volatility_, rows, origins)
+        variance = np.where(variance <= 0, self._least, variance)
         series = series_key(rows.layout, self._series)  # -1, unseen, is the pooled one: the last
         return variance, series[rows.layout.codes()[origins]]
 

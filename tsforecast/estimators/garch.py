@@ -18,12 +18,14 @@ from tsforecast.data.panel import Floats, Ints, Layout
 from tsforecast.data.tables import side_by_side
 from tsforecast.estimators._base import series_key
 from tsforecast.estimators.baselines import Baseline, KnownRows
+from tsforecast.estimators.volatility import means_per_series
 
 __all__ = ["GARCH"]
 
 _SHAPES = {"normal": [], "t": ["nu"], "skewt": ["eta", "lambda"]}
 _ENOUGH_RETURNS = 100  # of one series, to have parameters of its own
 _FEWEST_RETURNS = 10
+_ENOUGH_SIGNS = 30  # returns that are not all positive by chance
 
 
 class GARCH(Baseline):
@@ -40,9 +42,15 @@ class GARCH(Baseline):
 
     Without `returns` the target is the return: the forecast is :math:`\mu`, and its quantiles are
     :math:`\mu + \sigma_{t+k} F^{-1}(p)`. With `returns` the target is a measure of the variance of
-    these returns in their unit squared (realised, Garman-Klass, squared returns): the forecast is
-    :math:`\sigma_{t+k}^2`, and its quantiles are this times the training quantiles of
-    target / forecast per step.
+    these returns (realised, Garman-Klass, squared returns), in any unit. The forecast is
+
+    .. math:: \hat y_{t+k} = f_k \, \sigma_{t+k}^2, \qquad
+        f_k = \overline{y_{t+k} / \sigma_{t+k}^2}
+
+    with the mean over the training rows: what the target leaves out, as a measure of the session
+    leaves out the night, is left out of the forecast, too. For squared returns f is about 1. Its
+    quantiles are :math:`\sigma_{t+k}^2` times the training quantiles of the same ratio. Mean and
+    quantiles are those of a series where it has at least 100 such rows, else of all together.
 
     Parameters
     ----------
@@ -65,12 +73,17 @@ class GARCH(Baseline):
     Attributes
     ----------
     converged_ : list of bool
-        Whether the optimiser found the parameters, of each fit.
+        Whether the optimiser found the parameters, of each fit: of the series with parameters of
+        their own, in the order of the panel (the warning names those where it did not), or of the
+        one fit that all share.
 
     Raises
     ------
     ImportError
         In `fit`, without arch.
+    DataError
+        In `fit`, if there are too few returns, or those of a series are all positive, as prices
+        are (at least 100 of them; 30, if those of all series are).
 
     Warns
     -----
@@ -127,6 +140,8 @@ class GARCH(Baseline):
         self.mean = mean
 
     def _further(self) -> list[Hashable]:
+        if not isinstance(self.returns, Hashable):
+            raise bad_parameter("returns", expected="the name of one column", found=self.returns)
         return [] if self.returns is None else [self.returns]
 
     def coefficients(self, series: Hashable = None) -> pd.Series:
@@ -141,6 +156,11 @@ class GARCH(Baseline):
         -------
         Series
             For returns in the unit in which they were given.
+
+        Raises
+        ------
+        KeyError
+            If `fit` has not seen the series.
         """
         return pd.Series(self._law[self._number_of(series)], index=self._names())
 
@@ -185,6 +205,7 @@ class GARCH(Baseline):
                 advice="Give more rows, or returns in place of prices.",
                 column=self._own_columns()[-1],
             )
+        self._refuse_prices(parts, layout)
         enough = np.flatnonzero(moves & (counts >= _ENOUGH_RETURNS))
         usual = float(np.median(spread[moves]))
         laws: list[Floats] = []
@@ -209,6 +230,22 @@ class GARCH(Baseline):
             table[-1], self._start[-1] = table[0], self._start[0]
         self._law = table
         self._falls = np.array([self._share_of_falls(law) for law in table])
+
+    def _refuse_prices(self, parts: list[Floats], layout: Layout) -> None:
+        """Raise if the returns of a series are all positive; of a short one, if of all."""
+        positive = [bool((part > 0).all()) for part in parts]
+        fewest = _ENOUGH_SIGNS if all(positive) else _ENOUGH_RETURNS
+        for series, part in enumerate(parts):
+            if positive[series] and len(part) >= fewest:
+                raise fail(
+                    "returns that are all positive",
+                    expected="returns, some of which are negative",
+                    found=f"{len(part)} from {part.min():.4g} to {part.max():.4g}",
+                    advice="Prices have returns in np.log(price).groupby(level=0).diff() (of one "
+                    "series: without the groupby); a variance is the target, beside its returns.",
+                    column=self._own_columns()[-1],
+                    series=None if layout.ids is None else layout.ids[series],
+                )
 
     @property
     def _n_linear(self) -> int:
@@ -277,8 +314,11 @@ class GARCH(Baseline):
     def _learn_errors(self, rows: KnownRows, actual: Floats) -> None:
         if self.returns is None:
             return  # the spread is that of the distribution
-        point = self._point(rows, np.arange(rows.layout.n_rows))
-        super()._learn_errors(rows, point + actual / point)
+        self._learn_from(actual / self._of_returns(rows, np.arange(len(actual))), rows.layout)
+
+    def _keep_errors(self, errors: Floats, layout: Layout) -> None:
+        super()._keep_errors(errors, layout)
+        self._smearing = means_per_series(errors, layout)
 
     # ------------------------------------------------------------------------------------- apply
 
@@ -348,18 +388,34 @@ class GARCH(Baseline):
             lags = self._pushed(lags, variance, variance * law.falls, variance)
         return result, law
 
-    def _point(self, rows: KnownRows, origins: Ints) -> Floats:
-        variances, law = self._variances(rows, origins)
-        point = variances if self.returns is not None else law.mu[:, None]
+    def _of_returns(self, rows: KnownRows, origins: Ints) -> Floats:
+        """Variance of the return of each step, NaN before the target begins, (n, H)."""
         begun = ~np.isnan(rows.value[origins])
-        return np.where(begun[:, None], np.broadcast_to(point, variances.shape), np.nan)
+        return np.where(begun[:, None], self._variances(rows, origins)[0], np.nan)
+
+    def _point(self, rows: KnownRows, origins: Ints) -> Floats:
+        if self.returns is not None:
+            return self._of_returns(rows, origins) * self._of_series(self._smearing, rows, origins)
+        law = self._law_of(series_key(rows.layout, self._series)[rows.layout.codes()[origins]])
+        point = np.where(np.isnan(rows.value[origins]), np.nan, law.mu)
+        return np.repeat(point[:, None], self.horizon, axis=1)
+
+    def _forecast(self, rows: Any, origins: Ints) -> tuple[Floats, Floats]:
+        if self.returns is None or len(self.targets_) > 1:
+            return super()._forecast(rows, origins)
+        ratios = self._of_series(self._error_quantiles, rows, origins)  # (n, H, J)
+        quantiles = self._of_returns(rows, origins)[:, :, None] * ratios
+        return self._point(rows, origins)[:, None], quantiles[:, None]
 
     def _spread(self, rows: KnownRows, origins: Ints) -> Floats:
         variances, law = self._variances(rows, origins)
-        if self.returns is None:
-            quantiles = _standard_quantiles(self.distribution, law.shape, np.array(self._levels))
-            return np.sqrt(variances)[:, :, None] * quantiles[:, None]
-        return variances[:, :, None] * (super()._spread(rows, origins) - 1.0)
+        quantiles = _standard_quantiles(self.distribution, law.shape, np.array(self._levels))
+        return np.sqrt(variances)[:, :, None] * quantiles[:, None]
+
+    def _of_series(self, table: Floats, rows: KnownRows, origins: Ints) -> Floats:
+        """Rows of a table of all series, the pooled one last, for each origin."""
+        found: Floats = table[series_key(rows.layout, self._series)][rows.layout.codes()[origins]]
+        return found
 
 
 class _Law(NamedTuple):

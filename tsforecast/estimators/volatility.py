@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from tsforecast.data.ranges import refuse_rows
 from tsforecast.estimators._base import series_key
 from tsforecast.estimators.baselines import Baseline, KnownRows, following
 
-__all__ = ["HAR", "LogHAR"]
+__all__ = ["HAR", "LogHAR", "means_per_series"]
 
 _CELLS_AT_ONCE = 1 << 18
 _ENOUGH_ROWS = 100  # of one series, to have a line (and a spread) of its own
@@ -66,9 +66,11 @@ class HAR(Baseline):
 
     Notes
     -----
-    Where a value is missing the last known one stands in; at the start of a series, where rows
-    are fewer than a lag, the mean is over those that are there (such rows are not trained on).
-    Where nothing is known yet of a further column its training mean stands in.
+    Where a value of the target is missing the last known one stands in; at the start of a series,
+    where rows are fewer than a lag, the mean is over those that are there (such rows are not
+    trained on). Of a further column a mean is over what is known in its rows; where that is
+    nothing, the term's training mean stands in. Rows before which nothing of a further column is
+    known over the longest lag are not trained on.
 
     Examples
     --------
@@ -102,9 +104,10 @@ class HAR(Baseline):
         return lags[-1]
 
     def _further(self) -> list[Hashable]:
-        if isinstance(self.past, str):
-            raise bad_parameter("past", expected="a list of columns", found=self.past)
-        return list(self.past or ())
+        past = () if self.past is None else self.past
+        if isinstance(past, str) or not isinstance(past, Iterable):
+            raise bad_parameter("past", expected="a list of columns", found=past)
+        return list(past)
 
     def coefficients(self, series: Hashable = None) -> pd.DataFrame:
         """Give intercept and coefficients as a table; with several targets, of `estimators_`.
@@ -118,6 +121,11 @@ class HAR(Baseline):
         -------
         DataFrame
             A row for each step from 1, columns ``intercept`` and `terms_`.
+
+        Raises
+        ------
+        KeyError
+            If `fit` has not seen the series.
         """
         number = self._number_of(series)
         lines = self._lines[number if len(self._lines) > 1 else -1]
@@ -135,8 +143,9 @@ class HAR(Baseline):
         return np.concatenate([self._means(window) for window in windows], axis=1)
 
     def _state(self, y: Floats, layout: Layout) -> Floats:
-        """Terms, then the last known values of the further columns, (N,) -> (N, P + C)."""
-        known = [forward_fill(column, layout)[0] for column in np.atleast_2d(y.T)]
+        """Terms, then the values of the further columns, (N,) -> (N, P + C)."""
+        target, *beside = np.atleast_2d(y.T)
+        known = [forward_fill(target, layout)[0], *beside]
         start = np.repeat(layout.starts, np.diff(layout.offsets))
         parts = []
         per_chunk = max(1, _CELLS_AT_ONCE // self._memory)
@@ -144,18 +153,19 @@ class HAR(Baseline):
             rows = np.arange(at, min(at + per_chunk, len(y)))
             windows = [_last(value, rows, start[rows], self._memory) for value in known]
             parts.append(self._features(windows))
-        return np.column_stack([np.concatenate(parts), *known[1:]])
+        return np.column_stack([np.concatenate(parts), *beside])
 
     def _next_state(self, before: KnownRows, y: Floats) -> Floats:
         layout = before.layout
         last, further = layout.stops - 1, len(self._further())
         held = before.state.T[before.state.shape[1] - further :]
+        target, *beside = np.atleast_2d(y.T)
+        known = [np.where(np.isnan(target), before.value[last], target), *beside]
         windows = []
-        for column, values in zip(np.atleast_2d(y.T), [before.value, *held]):
-            newest = np.where(np.isnan(column), values[last], column)[:, None]
+        for newest, values in zip(known, [before.value, *held]):
             older = _last(values, last, layout.starts, self._memory - 1)
-            windows.append(np.concatenate([newest, older], axis=1))
-        return np.column_stack([self._features(windows), *(part[:, 0] for part in windows[1:])])
+            windows.append(np.concatenate([newest[:, None], older], axis=1))
+        return np.column_stack([self._features(windows), *beside])
 
     def _means(self, window: Floats) -> Floats:
         """Means over the first columns of each lag, of those that are known, (n, M) -> (n, L)."""
@@ -189,20 +199,28 @@ class HAR(Baseline):
         state = self._state(y, layout)
         terms = state[:, : len(self.terms_)]
         row = np.arange(layout.n_rows) - np.repeat(layout.starts, np.diff(layout.offsets))
-        ready = (row >= self._memory - 1) & np.isfinite(terms).all(axis=1)
+        ready = (row >= self._memory - 1) & np.isfinite(terms[:, : len(self.lags)]).all(axis=1)
+        for column in y.T[1:] if y.ndim > 1 else ():
+            source = forward_fill(column, layout)[1]  # the row itself where nothing is known yet
+            ready &= np.isfinite(column[source]) & (np.arange(len(row)) - source < self._memory)
         actual = self._on_line(following(target, layout, self.horizon))
         used = ready[:, None] & np.isfinite(actual)  # (N, H)
-        if not used.any(axis=0).all():
+        n_terms = terms.shape[1]
+        # of each step, the rows to train on, if there is any in which each term is known
+        found = used.sum(axis=0) * np.isfinite(terms[ready]).any(axis=0).all()
+        if found.min() < 2 * (1 + n_terms):
             raise fail(
                 "too few known rows",
-                expected=f"a value up to {self.horizon} rows after {self._memory} rows of the same "
-                f"series in which all of {self._own_columns()} are known",
-                found="none",
-                advice="Give more rows, leave out columns that are hardly ever known, or ask for "
-                "a shorter horizon.",
+                expected=f"at least {2 * (1 + n_terms)} rows, two for each coefficient of "
+                f"P = {n_terms} terms and the intercept: {self._memory} or more into their series, "
+                f"with a value up to {self.horizon} rows later, and where over the longest lag "
+                f"all of {self._own_columns()} are known",
+                found=f"{found.min()} at step {1 + int(found.argmin())}",
+                advice="Give more rows, fewer terms, leave out columns that are hardly ever known, "
+                "or ask for a shorter horizon.",
                 column=self.targets_[0],
             )
-        self._usual = terms[ready].mean(axis=0)
+        self._usual = np.nanmean(terms[ready], axis=0)
         terms = self._terms(state)
         self._lines = _lines(terms, actual, used)[None]  # (1, H, 1 + P)
         if self.by == "series":
@@ -260,8 +278,10 @@ class LogHAR(HAR):
         negative one in both: bad news, measured within the day (Patton & Sheppard 2015).
     quarticity : str, optional
         Column of the realised quarticity, if the target is the realised variance. Adds
-        :math:`\sqrt{RQ}/RV \cdot \ln RV` of the newest row, both less their training means: a
-        variance that was measured badly counts less (Bollerslev, Patton & Quaedvlieg 2016).
+        :math:`\sqrt{RQ}/RV` of the newest row, less its training mean, times
+        :math:`\ln y_t - \ln \bar y_{22}`, the logarithm of the mean over the first lag less that
+        over the last: a variance that was measured badly moves the forecast less from the level
+        of the month (Bollerslev, Patton & Quaedvlieg 2016).
     past : sequence of str, optional
         Further columns, whose means over the same lags enter as they are.
     by : {"all", "series"}
@@ -278,7 +298,7 @@ class LogHAR(HAR):
     ------
     DataError
         In `fit` and on rows to forecast from: if target or quarticity is zero or negative, or a
-        semivariance negative.
+        semivariance negative. In `fit` also if rows are fewer than two for each coefficient.
 
     Notes
     -----
@@ -322,6 +342,16 @@ class LogHAR(HAR):
                 "semivariance", expected="two columns (negative, positive)", found=halves
             )
         named = [self.returns, *(halves or ()), self.quarticity]
+        for key, name in zip(
+            ["returns", *["semivariance"] * (len(named) - 2), "quarticity"], named
+        ):
+            if not isinstance(name, Hashable):
+                raise bad_parameter(
+                    key,
+                    expected="the name of a column",
+                    found=name,
+                    advice="Further columns can be named in past=[...].",
+                )
         return [*(name for name in named if name is not None), *super()._further()]
 
     def _names(self) -> list[str]:
@@ -346,14 +376,15 @@ class LogHAR(HAR):
             share = np.divide(negative, total, out=np.full(total.shape, 0.5), where=total != 0)
             parts.append(share)
         if self.quarticity is not None:
-            parts.append(np.sqrt(next(beside)[:, :1]) / own[:, :1])  # times log y: in `_terms`
+            parts.append(np.sqrt(next(beside)[:, :1]) / own[:, :1])  # the rest: in `_terms`
         return np.concatenate([*parts, *(self._means(window) for window in beside)], axis=1)
 
     def _terms(self, state: Floats) -> Floats:
         terms = super()._terms(state)
         if self.quarticity is not None:
             j = self.terms_.index(f"{self.quarticity} times log {self.targets_[0]}")
-            terms[:, j] = (terms[:, j] - self._usual[j]) * (terms[:, 0] - self._usual[0])
+            longest = terms[:, len(self.lags) - 1]
+            terms[:, j] = (terms[:, j] - self._usual[j]) * (terms[:, 0] - longest)
         return terms
 
     def _values(self, panel: pd.DataFrame) -> Floats:
@@ -375,11 +406,23 @@ class LogHAR(HAR):
     def _next_state(self, before: KnownRows, y: Floats) -> Floats:
         own = self._own_columns()
         # rows to be named in an error are the series: one new row of each
-        row = pd.DataFrame(np.atleast_2d(y.T).T, index=before.layout.ids)
+        layout = before.layout
+        names = layout.time.take(layout.stops - 1) if layout.ids is None else layout.ids
+        row = pd.DataFrame(np.atleast_2d(y.T).T, index=names)
         self._values(row.set_axis(own, axis=1).loc[:, ~pd.Index(own).duplicated()])
         return super()._next_state(before, y)
 
     # --------------------------------------------------------------------------------- and back
+
+    def _learn(self, y: Floats, layout: Layout) -> None:
+        if self.returns == self.targets_[0]:
+            raise bad_parameter(
+                "returns",
+                expected="another column than the target, which is a variance",
+                found=self.returns,
+                advice="GARCH(target=...) forecasts returns themselves.",
+            )
+        super()._learn(y, layout)
 
     def _on_line(self, y: Floats) -> Floats:
         return np.log(y)
@@ -389,7 +432,7 @@ class LogHAR(HAR):
 
     def _keep_errors(self, errors: Floats, layout: Layout) -> None:
         super()._keep_errors(errors, layout)
-        self._smearing = _per_series(np.exp(errors), layout)
+        self._smearing = means_per_series(np.exp(errors), layout)
 
     def _forecast(self, rows: Any, origins: Ints) -> tuple[Floats, Floats]:
         point, quantiles = super()._forecast(rows, origins)
@@ -413,7 +456,7 @@ def _lines(terms: Floats, actual: Floats, used: Any) -> Floats:
     return np.array(lines)
 
 
-def _per_series(values: Floats, layout: Layout) -> Floats:
+def means_per_series(values: Floats, layout: Layout) -> Floats:
     """Mean of each step, per series where enough are known, then of all, (N, H) -> (S + 1, H)."""
     known = np.isfinite(values)
     totals = np.add.reduceat(np.where(known, values, 0.0), layout.starts, axis=0)

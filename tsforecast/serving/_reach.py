@@ -64,7 +64,7 @@ class Reach:
     def __init__(self, model: ConformalForecaster) -> None:
         self.model = model
         self.scores: Scores = model._scores
-        self.adapts = self.scores.rate > 0
+        self.adapts = self.scores.rate is not None
         if self.adapts and model.future:
             raise bad_parameter(
                 "model",
@@ -102,7 +102,8 @@ class Reach:
         """Bounds at the last row of each of n series, (3, n, K, H)."""
         with short_origins_unsaid():
             said = self.model.estimator_._forecast(rows, rows.layout.stops - 1)
-        return np.stack(self.model._bounds(*said))
+        series = series_key(rows.layout, self.model._series)
+        return np.stack(self.model._bounds(*said, series=series))
 
     def after(self, parts: Sequence[NewRows]) -> tuple[list[Carried], Scores]:
         """What is carried of the series of each part after their rows, and the scores."""

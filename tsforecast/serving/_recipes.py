@@ -143,7 +143,7 @@ def _baseline(
         several = len(model.targets_) > 1
         left_out = (_ERRORS, *learned) if several else ("estimators_",)
         if callable(errors) and not errors(model):
-            left_out = (*left_out, _ERRORS)
+            left_out = (*left_out, _ERRORS, "_smearing")
         return {*known, *learned, *_LAST, "_tail"} - set(left_out)
 
     return _Recipe(
@@ -189,6 +189,9 @@ _CONFORMAL: dict[str, Check] = {
     ),
     "_scores": named("Scores"),
     "_now": named("Scores"),
+    "_least": lambda value, model: (
+        array(_spreads, len(model.targets_), model.horizon)(value, model) and (value >= 0).all()
+    ),
     **_LAST,
 }
 _CLASSES: Check = lambda value, model: (  # noqa: E731
@@ -323,6 +326,7 @@ _RECIPES: dict[str, _Recipe] = {
         _law=array(_spreads, lambda model: len(model._names())),
         _start=positive(_spreads),
         _falls=positive(_spreads),
+        _smearing=array(_spreads, lambda model: model.horizon),
     ),
     "LagRegressor": replace(
         _baseline(

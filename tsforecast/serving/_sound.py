@@ -207,8 +207,9 @@ def check_beside(rows: Any, parts: Fields) -> None:
 
 
 def check_scores(scores: Any, parts: Fields) -> None:
-    numbers = NUMBER(scores.level, None) and NUMBER(scores.rate, None) and WHOLE(scores.window, 0)
-    require(numbers and 0 < scores.level < 1 and 0 <= scores.rate < 1, "scores")
+    rate = 0.0 if scores.rate is None else scores.rate
+    numbers = NUMBER(scores.level, None) and NUMBER(rate, None) and WHOLE(scores.window, 0)
+    require(numbers and 0 < scores.level < 1 and 0 <= rate < 1, "scores")
     each, group, sizes = scores.each, scores.group, scores.sizes
     require(array(None, scores.window, None, finite=False)(each, None), "scores")
     n_own, _, n_channels = each.shape
