@@ -10,7 +10,7 @@ demo: $(VENV)/demo
 	$(BIN)/python -m tsforecast.demo
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest --cov --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-fail-under=90
 
 slow: $(VENV)/dev
 	$(BIN)/python -m pytest -m slow -s
