@@ -207,7 +207,7 @@ def test_the_forecast_is_left_as_it_is_and_columns_are_named_by_the_level():
 
 def test_between_the_bounds_there_are_no_quantiles():
     model = tsf.ConformalForecaster(tsf.EWMA(target="y"), level=0.9).fit(walk())
-    for level in (0.5, 0.06, 0.95001):
+    for level in (0.5, 0.06, 0.95001, math.nan):
         with pytest.raises(ValueError, match=r"\[0.05, 0.95\].*estimator_.predict_quantiles"):
             model.predict_quantiles(levels=(0.05, level))
     assert np.isfinite(model.estimator_.predict_quantiles(levels=(0.5,))["q0.5"]).all()

@@ -103,6 +103,14 @@ def test_equal_quantiles_hold_probability_at_their_value():
     assert chances == pytest.approx([1.0, 0.1, 0.0])
 
 
+def test_infinite_quantiles_count_as_not_given():
+    frame = pd.DataFrame(
+        {"q0.05": [-np.inf], "q0.25": 0.5, "q0.5": 1.0, "q0.75": 1.5, "q0.95": np.inf}
+    )
+    finite = frame[["q0.25", "q0.5", "q0.75"]]
+    assert tsf.prob_above(frame, 0.0).item() == tsf.prob_above(finite, 0.0).item()
+
+
 def test_what_is_unknown_stays_unknown():
     frame = normal_rows([0.0, 0.0, 0.0, 0.0])
     frame.loc[1] = np.nan

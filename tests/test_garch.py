@@ -13,7 +13,7 @@ from arch import arch_model
 from arch.univariate import SkewStudent, StudentsT
 from scipy.integrate import quad
 from scipy.stats import norm
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import tsforecast as tsf
 from tsforecast._checks import DataError
@@ -443,3 +443,12 @@ def test_without_arch_the_error_says_what_to_install():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "pip install 'tsforecast[finance]'" in done.stderr
+
+
+def test_coefficients_of_a_model_that_has_none_say_so():
+    with pytest.raises(NotFittedError):
+        GARCH().coefficients()
+    r = np.random.default_rng(0).standard_normal((300, 2))
+    several = GARCH(target=["a", "b"]).fit(pd.DataFrame(r, columns=["a", "b"]))
+    with pytest.raises(AttributeError, match="ask each of estimators_"):
+        several.coefficients()

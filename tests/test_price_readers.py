@@ -199,6 +199,12 @@ def test_rows_of_dividends_and_splits_become_columns(tmp_path: Path):
     assert panel["close"].tolist() == [3.0, 8.0, 13.0]
 
 
+def test_two_dividends_of_a_day_add_up(tmp_path: Path):
+    text = YAHOO + "2024-03-08,.24 Dividend,,,,,\n2024-03-08,1.00 Dividend,,,,,\n"
+    panel = read_yahoo_csv(write(tmp_path, "AAPL.csv", text))
+    assert panel["dividends"].tolist() == [0.0, 1.24, 0.0]
+
+
 def test_tables_copied_from_the_page_are_read(tmp_path: Path):
     text = (
         'Date,Open,High,Low,Close*,Adj Close**,Volume\n"Mar 8, 2024","1,005.0",6,4,5,5,"1,000"\n'

@@ -166,6 +166,7 @@ def test_sampling_takes_the_first_price_and_the_last_of_each_bar():
 def test_bars_that_do_not_divide_a_day_begin_at_its_midnight(zone):
     panel = make_intraday(zone=zone).loc["a"]
     found = realized_variance(panel, every="7min")
+    pd.testing.assert_frame_equal(realized_variance(panel, every=np.timedelta64(7, "m")), found)
     for day, row in found.iterrows():
         chosen, before = [], None
         for time, price in panel["price"].items():
@@ -227,7 +228,19 @@ def test_wrong_intraday_prices_are_refused():
         realized_variance(pd.DataFrame({"price": [1.0, 2.0]}))
     with pytest.raises(ValueError, match="'price': expected one of the columns"):
         realized_variance(panel.assign(other=1.0))
-    for every in ("no time", "-5min", 0, "2D", [], 5, 5e9, "300000000000", np.int64(5), " 1.5 "):
+    for every in (
+        "no time",
+        "-5min",
+        0,
+        "2D",
+        [],
+        5,
+        5e9,
+        "300000000000",
+        np.int64(5),
+        " 1.5 ",
+        "+5",
+    ):
         with pytest.raises(ValueError, match="'every': expected a length of time"):
             realized_variance(panel, every=every)
 

@@ -534,6 +534,29 @@ def test_overlapping_forecasts_are_taken_apart():
         risk_table(frame, step=4)
 
 
+def test_a_model_that_reaches_no_level_takes_no_rows_from_the_others():
+    frame = backtest_frame(60, models=("right", "shallow"), levels=(0.01, 0.05, 0.2, 0.95))
+    shallow = frame["model"] == "shallow"
+    frame.loc[shallow, ["q0.01", "q0.05"]] = np.nan
+    frame = frame[~shallow | (frame["cutoff"] < frame["cutoff"].median())]
+    with pytest.warns(UserWarning, match="'shallow' at 0.05. They are left out there") as caught:
+        table = tsf.risk_table(frame, [0.05])
+    assert len(caught) == 1
+    assert list(table.index.get_level_values("model")) == ["right"]
+    assert table["n"].item() == 60
+    assert table["left_out"].item() == 0
+
+
+def test_infinite_quantiles_are_an_infinite_risk():
+    frame = backtest_frame(60, levels=(0.01, 0.05, 0.95))
+    frame.loc[frame.index[:40], ["q0.01", "q0.05"]] = -np.inf
+    table = tsf.risk_table(frame, [0.05])
+    assert table["var"].item() == table["es"].item() == np.inf
+    assert np.isnan(table["dq_p"].item())
+    lowest = pd.DataFrame({"q0.01": [-np.inf], "q0.05": [-1.6]})
+    assert tsf.expected_shortfall(lowest, 0.05).item() == np.inf
+
+
 def test_models_without_quantiles_are_left_out_of_the_table():
     both = pd.concat(
         [backtest_frame(50), backtest_frame(50, models=["point"], levels=())], ignore_index=True

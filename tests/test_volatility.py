@@ -471,6 +471,7 @@ def test_semivariances_come_in_two():
         ({"quarticity": ["rq"]}, "'quarticity': expected the name of a column"),
         ({"semivariance": (["bad"], "good")}, "'semivariance': expected the name of a column"),
         ({"returns": "rv"}, "'returns': expected another column than the target"),
+        ({"quarticity": "rq", "lags": (1,)}, "'quarticity': expected None where `lags` has one"),
     ],
 )
 def test_wrong_options_of_log_har_are_refused(options, message):

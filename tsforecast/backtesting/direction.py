@@ -69,8 +69,8 @@ def prob_above(frame: pd.DataFrame, threshold: Threshold) -> pd.Series:
     -------
     pandas.Series
         With the index of the frame. NaN where the threshold is, or fewer than two quantiles are
-        given. Quantiles that cross are sorted; where several are equal, there is probability at
-        that value, and it does not lie above itself.
+        given; infinite ones count as not given. Quantiles that cross are sorted; where several are
+        equal, there is probability at that value, and it does not lie above itself.
 
     Raises
     ------
@@ -451,6 +451,7 @@ def _above(quantiles: Floats, levels: Floats, threshold: Floats) -> Floats:
 
     Sorting mends quantiles that cross (Chernozhukov, Fernandez-Val and Galichon 2010).
     """
+    quantiles = np.where(np.isinf(quantiles), np.nan, quantiles)
     result = np.full(len(quantiles), np.nan)
     given = ~np.isnan(quantiles)
     count = np.where(np.isnan(threshold), 0, given.sum(axis=1))

@@ -415,6 +415,8 @@ def _tail_mean(values: Floats, levels: Floats, level: float) -> Floats:
     if knots[-1] < level - _SAME:
         knots = np.append(knots, level)
         ends = np.column_stack([ends, _quantile(values, levels, level)])
+    endless = np.isneginf(ends[:, 0])  # and so is the mean
+    ends = np.where(endless[:, None], 0.0, ends)
     score = ndtri(knots)
     density = np.exp(-(score**2) / 2) / math.sqrt(2 * math.pi)
     slopes = np.diff(ends, axis=1) / np.diff(score)
@@ -423,7 +425,7 @@ def _tail_mean(values: Floats, levels: Floats, level: float) -> Floats:
     width = np.diff(knots)
     total += ends[:, :-1] @ width
     total += slopes @ (density[:-1] - density[1:] - width * score[:-1])
-    return np.asarray(total / level)
+    return np.where(endless, -np.inf, total / level)
 
 
 def _no_quantiles(frame: pd.DataFrame) -> ValueError:
@@ -480,8 +482,10 @@ def _shared_rows(
     rows: pd.DataFrame, var: Mapping[float, pd.Series]
 ) -> tuple[pd.DataFrame, pd.Series]:
     """Rows that can be judged for all models; and how many were to be, by target and series."""
+    reach = pd.concat(list(var.values()), axis=1).notna().any(axis=1)
+    rows = rows[reach.groupby(rows["model"]).transform("any")]  # a model left out at all levels
     known = rows["actual"].notna()
-    for each in var.values():
+    for each in (whole[rows.index] for whole in var.values()):
         reached = each.notna().groupby(rows["model"]).transform("any")
         known &= each.notna() | ~reached
     models = list(rows["model"].unique())
@@ -585,7 +589,7 @@ def _judge(part: _Part, level: float, *, lags: int, alpha: float, seed: int) -> 
     record["independence_p"] = christoffersen_independence(hits, random_state=seed).p
     record["coverage_p"] = christoffersen(hits, level, random_state=seed).p
     record["dq_p"] = record["z2"] = record["z2_p"] = math.nan
-    if len(hits) >= least_rows(lags):
+    if np.isfinite(part.var).sum() >= least_rows(lags):
         record["dq_p"] = dynamic_quantile(hits, part.var, level, lags=lags, random_state=seed).p
     gains = int((part.es <= 0).sum())
     if np.isfinite(part.es).any() and not gains:

@@ -303,12 +303,14 @@ def _events(rows: pd.DataFrame, days: pd.Index, where: str) -> dict[str, pd.Seri
         which = text.str.lower().str.contains(word).to_numpy(dtype=bool)
         if which.any():
             parsed = [_ratio(value, where) for value in text[which]]
-            found[name] = pd.Series(parsed, index=days[which])
+            # a special dividend may stand beside the regular one
+            by_day = pd.Series(parsed, index=days[which]).groupby(level=0)
+            found[name] = by_day.sum() if name == "dividends" else by_day.prod()
     return found
 
 
 def _ratio(text: str, where: str) -> float:
-    parts = pd.Series(re.findall(r"\d[\d.,]*", text), dtype=object)
+    parts = pd.Series(re.findall(r"[\d.,]+", text), dtype=object)
     numbers = [*_plain(parts).astype(float).tolist(), 1.0][:2]
     if not all(number > 0 for number in numbers) or len(parts) > 2:
         raise fail(

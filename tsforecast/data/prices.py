@@ -65,8 +65,9 @@ def adjust(
     ------
     DataError
         If the panel is adjusted for the same already, by its `attrs` or because its close does not
-        move at splits (see Notes); if there is no close; if no event concerns the panel; if a
-        ratio or a dividend is negative or infinite, or a dividend not below the last close.
+        move at splits (see Notes); if there is no close; if events are given and none is of its
+        series; if a ratio or a dividend is negative or infinite, or a dividend not below the last
+        close.
     ValueError
         If neither splits nor dividends are given.
 

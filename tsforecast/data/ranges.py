@@ -298,7 +298,9 @@ def _bar(every: Any) -> pd.Timedelta:
 
 
 def _is_number(every: Any) -> bool:
-    text = every.strip().replace(".", "", 1) if isinstance(every, str) else ""
+    if isinstance(every, np.timedelta64):  # numbers.Integral to Python, and yet a length of time
+        return False
+    text = every.strip().lstrip("+").replace(".", "", 1) if isinstance(every, str) else ""
     return isinstance(every, numbers.Number) or text.isdecimal()
 
 

@@ -282,7 +282,7 @@ class ConformalForecaster(PanelForecaster):
         """
         check_is_fitted(self)
         wanted = [min(self._levels, key=lambda own: abs(own - level)) for level in levels]
-        if any(abs(own - level) > _SAME for own, level in zip(wanted, levels)):
+        if any(not abs(own - level) <= _SAME for own, level in zip(wanted, levels)):
             raise bad_parameter(
                 "levels",
                 expected=f"levels of the two bounds, {list(self._levels)}",

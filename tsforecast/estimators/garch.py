@@ -162,7 +162,8 @@ class GARCH(Baseline):
         KeyError
             If `fit` has not seen the series.
         """
-        return pd.Series(self._law[self._number_of(series)], index=self._names())
+        number = self._number_of(series)  # first: it says what is wrong where there is no law
+        return pd.Series(self._law[number], index=self._names())
 
     @property
     def _memory(self) -> int:

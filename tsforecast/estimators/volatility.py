@@ -281,7 +281,7 @@ class LogHAR(HAR):
         :math:`\sqrt{RQ}/RV` of the newest row, less its training mean, times
         :math:`\ln y_t - \ln \bar y_{22}`, the logarithm of the mean over the first lag less that
         over the last: a variance that was measured badly moves the forecast less from the level
-        of the month (Bollerslev, Patton & Quaedvlieg 2016).
+        of the month (Bollerslev, Patton & Quaedvlieg 2016). Needs two lags or more.
     past : sequence of str, optional
         Further columns, whose means over the same lags enter as they are.
     by : {"all", "series"}
@@ -421,6 +421,14 @@ class LogHAR(HAR):
                 expected="another column than the target, which is a variance",
                 found=self.returns,
                 advice="GARCH(target=...) forecasts returns themselves.",
+            )
+        if self.quarticity is not None and len(self.lags) < 2:
+            raise bad_parameter(
+                "quarticity",
+                expected="None where `lags` has one number",
+                found=self.quarticity,
+                advice="It weighs the newest rows against the level of the longest lag: give two "
+                "lags or more.",
             )
         super()._learn(y, layout)
 
