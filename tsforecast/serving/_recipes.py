@@ -106,9 +106,13 @@ _PANEL = {
 }
 _LAST = {"_time_step": named("TimeStep")}  # it makes an estimator a fitted one
 _ERRORS = "_error_quantiles"
-_spreads: Callable[[Any], int] = lambda model: (  # noqa: E731
-    1 + (1 if model._series is None else len(model._series))  # of each series, and of all
-)
+
+
+def _spreads(model: Any) -> int:
+    """How many spreads are kept: one of each series, and one of all."""
+    return 1 + (1 if model._series is None else len(model._series))
+
+
 _BASELINE = {
     **_PANEL,
     "estimators_": lambda value, model: (
