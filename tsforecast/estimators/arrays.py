@@ -251,6 +251,11 @@ class _RecurrentArrays(RecordParameters):
         with np.errstate(over="ignore"):  # see `_raw`
             return torch.from_numpy((x - self._centre).astype(np.float32))
 
+    def _read_samples(self, X: Any, which: Any) -> tuple[ForecastNetwork, Windows]:
+        """Give the network, and some samples as it reads them: for a look inside."""
+        x = self._samples(X)[which]
+        return self.network_, _windows(self._shown(x), self.network_.error_scale.shape[0])
+
     def _raw(self, X: Any) -> Tensor:
         """Raw numbers of the head, (n, K, 1, Q)."""
         x = self._samples(X)

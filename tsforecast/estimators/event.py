@@ -616,6 +616,10 @@ class EventClassifier(RecordParameters, PanelClassifier):
 
     # --------------------------------------------------------------------------------- forecasts
 
+    def _read(self, panel: pd.DataFrame) -> tuple[list[EventNetwork], Rows, Shape]:
+        """Give the networks, what they read of a panel, and how: for a look inside."""
+        return self.networks_, self._preparation.rows(*self._checked(panel)), self._shape
+
     def _risk(self, panel: pd.DataFrame, layout: Layout) -> Floats:
         rows = self._preparation.rows(panel, layout)
         own = None if self._beside is None else self._beside.said(panel)

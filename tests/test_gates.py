@@ -1,0 +1,239 @@
+"""A look inside: gates as the network has them, and how far back an answer depends on its rows."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import tsforecast as tsf
+from tsforecast.estimators.arrays import _windows
+from tsforecast.nn.cells import GATES
+
+FEW = tsf.Training(max_epochs=2)
+
+
+def fitted(model, panel):
+    with warnings.catch_warnings():  # two epochs are too few, and say so
+        warnings.simplefilter("ignore")
+        return model.fit(panel)
+
+
+@pytest.fixture(scope="module")
+def prices():
+    return tsf.make_prices(3, 120, random_state=0)
+
+
+def forecaster(cell="lstm", context="window", **options):
+    return tsf.RecurrentForecaster(
+        target="close",
+        lookback=20,
+        cell=cell,
+        context=context,
+        hidden_sizes=(5, 3),
+        transform=tsf.Log(),
+        training=FEW,
+        random_state=0,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def models(prices):
+    made = {
+        (cell, context): fitted(forecaster(cell, context), prices)
+        for cell in ("lstm", "gru", "rnn")
+        for context in ("window", "history")
+    }
+    for model in made.values():  # step 0 may have won: the decoder is then zero
+        for network in model.networks_:
+            torch.nn.init.normal_(
+                network.decoder.weight, std=0.3, generator=torch.Generator().manual_seed(0)
+            )
+    return made
+
+
+@pytest.mark.parametrize("context", ["window", "history"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_traced_hidden_states_are_those_of_the_fused_kernel(models, prices, cell, context):
+    model = models[cell, context]
+    frame = tsf.gates(model, prices)
+    network = model.networks_[0]
+    _, rows, shape = model._read(prices)
+    for number, name in enumerate(rows.layout.names()):
+        stop = int(rows.layout.stops[number])
+        begin = int(rows.first[stop - 1]) if context == "history" else stop - shape.lookback
+        with torch.inference_mode():
+            states, _ = network.encode(
+                rows.inputs[None, begin:stop].clone(),
+                rows.static[number : number + 1],
+                rows.codes[number : number + 1],
+            )
+        traced = frame.loc[name][1]["hidden"].to_numpy()
+        np.testing.assert_allclose(traced, states[0].numpy(), atol=1e-6)
+
+
+def test_columns_are_layer_gate_unit_and_rows_those_of_the_panel(models, prices):
+    frame = tsf.gates(models["lstm", "history"], prices)
+    assert list(frame.columns.names) == ["layer", "gate", "unit"]
+    assert frame.index.names == prices.index.names
+    assert frame.index.isin(prices.index).all()
+    assert len(frame) == len(prices)
+    assert list(dict.fromkeys(frame.columns.get_level_values("gate"))) == list(GATES["lstm"])
+    assert frame[0]["forget"].shape[1] == 5
+    assert frame[1]["forget"].shape[1] == 3
+    window = tsf.gates(models["gru", "window"], prices, series=["S01"])
+    assert len(window) == 20
+    assert window.index.equals(prices.loc[["S01"]].index[-20:])
+
+
+def test_cell_state_is_what_was_kept_and_what_was_written(models, prices):
+    frame = tsf.gates(models["lstm", "history"], prices, series="S00", layer=0)[0]
+    forget, write, new = (frame[gate].to_numpy() for gate in ("forget", "input", "candidate"))
+    cell = frame["cell"].to_numpy()
+    before = np.vstack([np.zeros(5), cell[:-1]])
+    np.testing.assert_allclose(cell, forget * before + write * new, atol=1e-6)
+    shown = frame["output"].to_numpy() * np.tanh(cell)
+    np.testing.assert_allclose(frame["hidden"].to_numpy(), shown, atol=1e-6)
+
+
+def test_mean_over_units_is_the_mean_of_the_units(models, prices):
+    model = models["gru", "window"]
+    each, mean = tsf.gates(model, prices), tsf.gates(model, prices, units="mean")
+    expected = each.T.groupby(level=["layer", "gate"], sort=False).mean().T
+    np.testing.assert_allclose(mean.to_numpy(), expected[mean.columns].to_numpy(), atol=1e-6)
+
+
+def test_gates_up_to_a_cutoff_ignore_later_rows(models, prices):
+    time = prices.index.get_level_values(1)
+    cutoff = time.unique()[80]
+    for context in ("window", "history"):
+        model = models["lstm", context]
+        whole = tsf.gates(model, prices, cutoff=cutoff)
+        early = tsf.gates(model, prices[time <= cutoff])
+        assert whole.index.get_level_values(1).max() == cutoff
+        pd.testing.assert_frame_equal(whole, early, rtol=0, atol=1e-6)
+
+
+def test_gates_of_stays_and_of_samples():
+    stays = tsf.make_vitals(12, 30, random_state=0)
+    stays["event"] = (stays["map"] < stays["map"].quantile(0.1)).astype(float)
+    model = fitted(
+        tsf.EventClassifier(
+            event="event", label="recurrent", horizon=3, clear="1h", hidden_sizes=(4,),
+            training=tsf.Training(max_epochs=2, validation=None), random_state=0,
+        ),
+        stays,
+    )  # fmt: skip
+    frame = tsf.gates(model, stays)
+    assert len(frame) == len(stays)
+    profile = tsf.memory_profile(model, stays, steps=5)
+    assert list(profile.index) == [0, 1, 2, 3, 4]
+
+    X = np.random.default_rng(0).normal(size=(60, 7, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        arrays = tsf.RecurrentRegressor(hidden_sizes=(4,), training=FEW, random_state=0)
+        arrays.fit(X, X[:, 2, 0])
+    frame = tsf.gates(arrays, X, series=[3, 5])
+    assert frame.index.names == ["sample", "step"]
+    assert frame.index.tolist() == [(n, t) for n in (3, 5) for t in range(7)]
+    network, x = arrays.network_, arrays._shown(arrays._samples(X)[[3, 5]])
+    with torch.inference_mode():
+        states, _ = network.encode(*_windows(x, 1)[:3])
+    np.testing.assert_allclose(
+        frame[0]["hidden"].to_numpy(), states.reshape(14, 4).numpy(), atol=1e-6
+    )
+
+
+def test_summary_counts_open_saturated_and_dead():
+    columns = pd.MultiIndex.from_product(
+        [[0], ["forget", "hidden"], [0, 1]], names=["layer", "gate", "unit"]
+    )
+    frame = pd.DataFrame(
+        [[0.95, 0.05, 0.0, 0.3], [0.95, 0.6, 0.0, -0.3]], index=[0, 1], columns=columns
+    )
+    frame.attrs["cell"] = "lstm"
+    summary = tsf.gate_summary(frame)
+    forget = summary.loc[(0, "forget")]
+    assert forget["mean"] == pytest.approx(0.6375)
+    assert forget["open"] == 0.75
+    assert forget["saturated"] == 0.75
+    steps = [-1 / np.log(0.95), -2 / (np.log(0.05) + np.log(0.6))]
+    assert forget["memory_steps"] == pytest.approx(np.mean(steps))
+    assert forget["longest_steps"] == pytest.approx(steps[0])
+    assert summary.loc[(0, "hidden"), "dead"] == 0.5
+    with pytest.raises(ValueError, match="units='each'"):
+        tsf.gate_summary(frame.droplevel("unit", axis=1))
+
+
+def test_summary_of_a_plain_network_has_no_memory_of_gates(models, prices):
+    summary = tsf.gate_summary(tsf.gates(models["rnn", "window"], prices))
+    assert summary.index.tolist() == [(0, "hidden"), (1, "hidden")]
+    assert summary["memory_steps"].isna().all()
+    assert tsf.gate_summary(tsf.gates(models["gru", "window"], prices))["memory_steps"].loc[
+        (0, "update")
+    ] > 0  # fmt: skip
+
+
+@pytest.mark.parametrize("context", ["window", "history"])
+def test_gradient_is_that_of_the_answer(models, prices, context):
+    """Against differences: the answer moves by slope times a small change of the inputs."""
+    from tsforecast.insight._sequences import sequences
+    from tsforecast.insight.memory import _answer, _gradients
+
+    model = models["lstm", context]
+    block = next(sequences(model, prices, series="S02"))
+    slopes = _gradients(block, 0, 1)[0]  # (T,)
+    for back in (0, 2, 7):
+        at = int(block.newest[0]) - back
+
+        def answer(feature, by, at=at):
+            def moved(x):
+                x = x.clone()
+                x[:, at, feature] += by
+                return x
+
+            with torch.inference_mode():
+                return float(_answer(block, moved, 0, 1)[0])
+
+        slope = [(answer(f, 1e-2) - answer(f, -1e-2)) / 2e-2 for f in range(block.x.shape[2])]
+        assert slopes[at] == pytest.approx(np.linalg.norm(slope), rel=0.02)
+    assert slopes[int(block.newest[0])] > 0
+
+
+def test_profile_finds_the_row_that_matters():
+    X = np.random.default_rng(0).normal(size=(500, 12))
+    model = tsf.RecurrentRegressor(hidden_sizes=(8,), random_state=0).fit(X, X[:, 7])
+    profile = tsf.memory_profile(model, X[:100])
+    assert list(profile.index) == list(range(12))
+    assert profile["gradient"].idxmax() == 4
+    assert profile["occlusion"].idxmax() == 4
+    np.testing.assert_allclose(profile[["gradient_share", "occlusion_share"]].sum(), 1)
+
+
+def test_profile_ends_with_the_window(models, prices):
+    profile = tsf.memory_profile(models["lstm", "window"], prices, steps=50)
+    assert profile.index.max() == 19
+    whole = tsf.memory_profile(models["lstm", "history"], prices, steps=50)
+    assert whole.index.max() == 49
+
+
+def test_what_has_no_gates_is_refused(prices, models):
+    naive = tsf.Naive(target="close").fit(prices)
+    with pytest.raises(TypeError, match="expected a recurrent estimator"):
+        tsf.gates(naive, prices)
+    model = models["lstm", "window"]
+    with pytest.raises(ValueError, match="'series'.*found 'nobody'"):
+        tsf.gates(model, prices, series="nobody")
+    with pytest.raises(ValueError, match="'layer'.*below 2"):
+        tsf.gates(model, prices, layer=2)
+    with pytest.raises(ValueError, match="'member'.*below 1"):
+        tsf.gates(model, prices, member=1)
+    with pytest.raises(ValueError, match="'ahead'.*at most the horizon, 1"):
+        tsf.memory_profile(model, prices, ahead=2)
+    with pytest.raises(ValueError, match="'target'.*below 1"):
+        tsf.memory_profile(model, prices, target=1)
+    with pytest.raises(ValueError, match="nothing that a network reads"):
+        tsf.gates(model, prices, cutoff=pd.Timestamp("1980-01-01"))
