@@ -33,6 +33,7 @@ __all__ = [
     "gap_hours",
     "is_category",
     "layout_of",
+    "only_series",
     "pandas_frame",
     "previous_rows",
     "stretches",
@@ -827,6 +828,29 @@ def layout_of(panel: pd.DataFrame) -> Layout:
     begins = np.flatnonzero(series[1:] != series[:-1]) + 1
     offsets = np.concatenate([[0], begins, [len(series)]]).astype(np.int64)
     return Layout(ids.take(series[offsets[:-1]]), labels, offsets, at, calendar)
+
+
+def only_series(panel: pd.DataFrame, series: Any) -> pd.DataFrame:
+    """Keep the rows of one series, or of a list of them.
+
+    Raises
+    ------
+    ValueError
+        If there is no such series.
+    """
+    if not isinstance(panel.index, pd.MultiIndex):
+        raise bad_parameter("series", expected="None, as the panel is one series", found=series)
+    wanted = list(series) if isinstance(series, list | tuple | pd.Index | np.ndarray) else [series]
+    names = panel.index.get_level_values(0)
+    known = names.unique()
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise bad_parameter(
+            "series",
+            expected=f"series of the panel, such as {first(map(repr, known), shown=3)}",
+            found=unknown[0],
+        )
+    return panel[names.isin(wanted)]
 
 
 def previous_rows(layout: Layout) -> Ints:

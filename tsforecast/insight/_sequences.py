@@ -16,8 +16,8 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from tsforecast._checks import bad_parameter, fail, first
-from tsforecast.data.panel import Ints, Layout, as_panel
+from tsforecast._checks import bad_parameter, fail
+from tsforecast.data.panel import Ints, Layout, as_panel, only_series
 from tsforecast.data.windows import Origins, Rows, Shape
 from tsforecast.nn.network import Encoder
 
@@ -93,7 +93,7 @@ def sequences(
     check_is_fitted(model)
     panel = as_panel(data)
     if series is not None:
-        panel = _only(panel, series)
+        panel = only_series(panel, series)
     networks, rows, shape = model._read(panel)
     if not 0 <= member < len(networks):
         raise bad_parameter(
@@ -111,21 +111,6 @@ def sequences(
         )
     for at in range(0, len(newest), _TOGETHER):
         yield _of_rows(networks[member], rows, shape, newest[at : at + _TOGETHER])
-
-
-def _only(panel: pd.DataFrame, series: Any) -> pd.DataFrame:
-    if not isinstance(panel.index, pd.MultiIndex):
-        raise bad_parameter("series", expected="None, as the panel is one series", found=series)
-    wanted = list(series) if isinstance(series, list | tuple | pd.Index | np.ndarray) else [series]
-    names = panel.index.get_level_values(0)
-    unknown = [name for name in wanted if name not in names.unique()]
-    if unknown:
-        raise bad_parameter(
-            "series",
-            expected=f"series of the panel, such as {first(map(repr, names.unique()), shown=3)}",
-            found=unknown[0],
-        )
-    return panel[names.isin(wanted)]
 
 
 def _of_rows(network: Encoder, rows: Rows, shape: Shape, newest: Ints) -> Sequences:
