@@ -36,6 +36,21 @@ def network(**changed):
     return tsf.RecurrentForecaster(**(options | changed))
 
 
+def positions(**changed):
+    options = {
+        "target": "y",
+        "past": ["x"],
+        "lookback": 4,
+        "spans": (1, 3),
+        "macd": ((2, 4),),
+        "vol_halflife": 5,
+        "hidden_sizes": (4,),
+        "training": tsf.Training(max_epochs=2, validation=None, origins=4),
+        "random_state": 0,
+    }
+    return tsf.PositionEstimator(**(options | changed))
+
+
 SAME = {"target": "y", "horizon": H}
 ESTIMATORS = {
     "naive": tsf.Naive(**SAME),
@@ -137,15 +152,33 @@ ESTIMATORS = {
     "student t": network(head="studentt", training=tsf.Training(max_epochs=2, averaging=0.9)),
     "poisson": network(target="n", head="poisson", baseline=None),
     "negative binomial": network(target="n", head="negbinomial", baseline=tsf.EWMA(), n_members=2),
+    "bernoulli": network(target="event", past=["x"], head="bernoulli", baseline=None),
+    "bernoulli of other columns": network(
+        target="event", past=["x"], head="bernoulli", baseline=None, autoregressive=False
+    ),
+    "bernoulli over ewma": network(
+        target="event",
+        head=tsf.Bernoulli(),
+        baseline=tsf.EWMA(alpha=0.2),
+        context="history",
+        n_members=2,
+    ),
     "qlike": network(head=tsf.Point("qlike"), transform=tsf.Log(), normalize="ewm"),
     "mean behind a logarithm": network(head=tsf.Point("squared"), transform=tsf.Log()),
     "bounded": network(transform=tsf.Bounded(0.0, 1e3)),
+    "positions": positions(hidden_sizes=(4, 3), dropout=0.1),
+    "history of positions": positions(
+        context="history", cell="gru", past=None, min_history=2, n_members=2, vol_target=None
+    ),
 }
-# the rest does not scale: counts have no unit, bounds are in one, returns keep theirs
+# the rest does not scale: counts, events and positions have no unit, bounds are in one, returns
+# keep theirs
 SCALING = [
     name
     for name in ESTIMATORS
     if name not in ("poisson", "negative binomial", "bounded", "garch of a variance")
+    and not name.startswith("bernoulli")
+    and "positions" not in name
 ]
 TRANSFORMS = {
     "log": tsf.Log(),
@@ -231,6 +264,7 @@ def make_panel(lengths=(60, 52, 45, 40), missing=0.0, seed=0):
             }
         )
         frame = frame.mask(rng.random(frame.shape) < missing)
+        frame["event"] = (frame["n"] > 3).astype(float).where(frame["n"].notna())
         frame["f"] = np.sin(np.arange(length))
         frame["size"] = float(number % 3)
         frame["kind"] = "ab"[number % 2]
@@ -459,12 +493,14 @@ def test_forecast_frame_has_the_columns_and_index_of_the_contract(name):
     model = clone(ESTIMATORS[name]).fit(PANEL)
     frame = forecast(model)
     targets = model.target if isinstance(model.target, list) else [model.target]
+    targets = [getattr(model, "output", name) for name in targets]
+    steps = model.horizon
     assert list(frame.columns[:4]) == ["target", "cutoff", "step", "forecast"]
     assert frame.index.names == ["id", "day"]
-    assert list(frame["step"]) == list(range(1, H + 1)) * 4 * len(targets)
-    assert list(frame["target"]) == [name for name in targets for _ in range(H)] * 4
+    assert list(frame["step"]) == list(range(1, steps + 1)) * 4 * len(targets)
+    assert list(frame["target"]) == [name for name in targets for _ in range(steps)] * 4
     assert np.isfinite(values(frame)).all()
-    ends = PANEL.reset_index().groupby("id")["day"].max().repeat(H * len(targets)).to_list()
+    ends = PANEL.reset_index().groupby("id")["day"].max().repeat(steps * len(targets)).to_list()
     assert frame["cutoff"].to_list() == ends
     assert (frame.index.get_level_values("day") > frame["cutoff"]).all()
     assert frame.index.unique().equals(model.future_index())
@@ -670,7 +706,8 @@ def test_parameters_come_back_as_they_were_given(name):
 @every_estimator
 def test_errors_say_what_was_expected_and_what_was_found(name):
     model = clone(ESTIMATORS[name])
-    within = "" if "horizon" in model.get_params(deep=False) else "estimator__"
+    parameters = model.get_params(deep=False)
+    within = "estimator__" if "estimator" in parameters and "horizon" not in parameters else ""
     with pytest.raises(NotFittedError):
         model.predict()
     target = np.ravel(model.target)[0]
@@ -678,8 +715,9 @@ def test_errors_say_what_was_expected_and_what_was_found(name):
         model.fit(PANEL.drop(columns=target))
     with pytest.raises(tsf.DataError, match="expected .* found"):
         model.fit(PANEL.assign(**{target: np.nan}))
-    with pytest.raises(ValueError, match="'horizon': expected .* found 0"):
-        clone(model).set_params(**{f"{within}horizon": 0}).fit(PANEL)
+    number = "horizon" if within or "horizon" in parameters else "lookback"
+    with pytest.raises(ValueError, match=f"'{number}': expected .* found 0"):
+        clone(model).set_params(**{f"{within}{number}": 0}).fit(PANEL)
     with pytest.raises(ValueError, match=r"expected .* found .*(category|kind)"):
         clone(model).set_params(**{f"{within}target": "kind"}).fit(PANEL)
     with pytest.raises(NotFittedError):  # none of these left half a model behind
@@ -732,5 +770,5 @@ def test_fit_and_predict_are_silent_and_leave_the_world_alone(name, capfd, tmp_p
 @every_estimator
 def test_html_shows_parameters_but_no_series(name):
     text = clone(ESTIMATORS[name]).fit(PANEL)._repr_html_()
-    assert "horizon" in text
+    assert "horizon" in text or "lookback" in text
     assert "s0" not in text.split("</style>")[-1].replace("s0%", "")

@@ -9,12 +9,14 @@ import tsforecast as tsf
 
 HEAVY = ("torch", "pandas", "sklearn", "numpy", "pytorch_lightning", "statsmodels", "scipy")
 NEED_TORCH = {
+    "Bernoulli",
     "CellStack",
     "EventClassifier",
     "Gaussian",
     "NegativeBinomial",
     "Point",
     "Poisson",
+    "PositionEstimator",
     "Quantiles",
     "RecurrentClassifier",
     "RecurrentForecaster",
@@ -23,6 +25,9 @@ NEED_TORCH = {
     "StudentT",
     "Training",
     "export_onnx",
+    "gate_summary",
+    "gates",
+    "memory_profile",
     "onnx_inputs",
 }
 

@@ -214,7 +214,9 @@ def test_the_panel_is_left_alone_and_x_is_a_copy():
         ({"target": [["y"]]}, "'target': expected one or several of the columns"),
         ({"target": []}, "'target': expected one or several of the columns"),
         ({"past": [["x"]]}, r"'past': expected some of the columns .*, found \[\['x'\]\]"),
-        ({"horizon": 0}, "'horizon': expected a whole number of at least 1"),
+        ({"horizon": -1}, "'horizon': expected a whole number of at least 0"),
+        ({"horizon": 0}, r"'past': expected columns without the target \['y'\], .*, found None"),
+        ({"horizon": 0, "past": ["x", "y"]}, r"'past': .*, found \['x', 'y'\]"),
         ({"lookback": 2.5}, "'lookback': expected a whole number of at least 1"),
     ],
 )

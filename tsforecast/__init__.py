@@ -14,10 +14,13 @@ __version__ = "0.1.0"
 _HOME = {
     "DataError": "tsforecast._checks",
     "align_asof": "tsforecast.data.asof",
+    "triple_barrier": "tsforecast.data.barriers",
+    "uniqueness": "tsforecast.data.barriers",
     "calendar_features": "tsforecast.data.calendars",
     "from_meds": "tsforecast.data.charted",
     "from_mimic": "tsforecast.data.charted",
     "long_to_panel": "tsforecast.data.charted",
+    "above_median": "tsforecast.data.cross_section",
     "describe_panel": "tsforecast.data.describe",
     "fetch_physionet2012": "tsforecast.data.download",
     "fetch_physionet2019": "tsforecast.data.download",
@@ -38,6 +41,8 @@ _HOME = {
     "load_sp500_rv": "tsforecast.data.datasets",
     "make_prices": "tsforecast.data.datasets",
     "make_vitals": "tsforecast.data.datasets",
+    "make_adding": "tsforecast.data.memory_problems",
+    "make_recall": "tsforecast.data.memory_problems",
     "load_physionet2012": "tsforecast.data.physionet",
     "load_physionet2019": "tsforecast.data.physionet",
     "Event": "tsforecast.data.event_rules",
@@ -45,6 +50,8 @@ _HOME = {
     "mark_events": "tsforecast.data.labels",
     "news2": "tsforecast.data.early_warning",
     "news2_points": "tsforecast.data.early_warning",
+    "PurgedSplit": "tsforecast.data.purging",
+    "label_horizon": "tsforecast.data.purging",
     "garman_klass": "tsforecast.data.ranges",
     "parkinson": "tsforecast.data.ranges",
     "realized_variance": "tsforecast.data.ranges",
@@ -58,6 +65,7 @@ _HOME = {
     "Log": "tsforecast.data.transforms",
     "LogReturn": "tsforecast.data.transforms",
     "SeriesScaler": "tsforecast.data.transforms",
+    "membership": "tsforecast.data.universe",
     "FillNormal": "tsforecast.data.vital_transforms",
     "ForwardFill": "tsforecast.data.vital_transforms",
     "LogSkewed": "tsforecast.data.vital_transforms",
@@ -67,6 +75,7 @@ _HOME = {
     "cleaning_report": "tsforecast.data.vitals",
     "plausible": "tsforecast.data.vitals",
     "CellStack": "tsforecast.nn.cells",
+    "Bernoulli": "tsforecast.nn.heads",
     "Gaussian": "tsforecast.nn.heads",
     "NegativeBinomial": "tsforecast.nn.heads",
     "Point": "tsforecast.nn.heads",
@@ -89,8 +98,20 @@ _HOME = {
     "coverage_summary": "tsforecast.backtesting.monitors",
     "arch_lm": "tsforecast.backtesting.residuals",
     "ljung_box": "tsforecast.backtesting.residuals",
+    "Threshold": "tsforecast.backtesting.rules",
+    "TopBottom": "tsforecast.backtesting.rules",
+    "VolTarget": "tsforecast.backtesting.rules",
+    "backtest_overfitting": "tsforecast.backtesting.sharpe",
+    "deflated_sharpe": "tsforecast.backtesting.sharpe",
+    "minimum_track_record": "tsforecast.backtesting.sharpe",
+    "probabilistic_sharpe": "tsforecast.backtesting.sharpe",
+    "sharpe_difference": "tsforecast.backtesting.sharpe",
+    "sharpe_ratio": "tsforecast.backtesting.sharpe",
     "diebold_mariano": "tsforecast.backtesting.skill",
     "loss_table": "tsforecast.backtesting.skill",
+    "Costs": "tsforecast.backtesting.strategy",
+    "Strategy": "tsforecast.backtesting.strategy",
+    "backtest_strategy": "tsforecast.backtesting.strategy",
     "AlarmPolicy": "tsforecast.backtesting.alarms",
     "alarm_report": "tsforecast.backtesting.alarms",
     "recall_curve": "tsforecast.backtesting.alarms",
@@ -101,6 +122,9 @@ _HOME = {
     "EventBacktest": "tsforecast.backtesting.patients",
     "backtest_events": "tsforecast.backtesting.patients",
     "event_frame": "tsforecast.backtesting.patients",
+    "TearSheet": "tsforecast.backtesting.tearsheet",
+    "seed_table": "tsforecast.backtesting.tearsheet",
+    "tearsheet": "tsforecast.backtesting.tearsheet",
     "net_benefit": "tsforecast.backtesting.utility",
     "score_2012": "tsforecast.backtesting.utility",
     "utility_2019": "tsforecast.backtesting.utility",
@@ -145,6 +169,7 @@ _HOME = {
     "CausalFeatures": "tsforecast.estimators.features",
     "FilteredHistorical": "tsforecast.estimators.filtered",
     "GARCH": "tsforecast.estimators.garch",
+    "PositionEstimator": "tsforecast.estimators.position",
     "LagRegressor": "tsforecast.estimators.regression",
     "HAR": "tsforecast.estimators.volatility",
     "LogHAR": "tsforecast.estimators.volatility",
@@ -153,6 +178,10 @@ _HOME = {
     "onnx_inputs": "tsforecast.serving.export",
     "load": "tsforecast.serving.persist",
     "save": "tsforecast.serving.persist",
+    "attribute": "tsforecast.insight.attribution",
+    "gate_summary": "tsforecast.insight.gates",
+    "gates": "tsforecast.insight.gates",
+    "memory_profile": "tsforecast.insight.memory",
     "plot_backtest": "tsforecast.insight.plots",
     "plot_forecast": "tsforecast.insight.plots",
 }
@@ -203,21 +232,39 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.backtesting.risk_tests import tick_loss as tick_loss
     from tsforecast.backtesting.rolling import Backtest as Backtest
     from tsforecast.backtesting.rolling import backtest as backtest
+    from tsforecast.backtesting.rules import Threshold as Threshold
+    from tsforecast.backtesting.rules import TopBottom as TopBottom
+    from tsforecast.backtesting.rules import VolTarget as VolTarget
     from tsforecast.backtesting.scorers import make_scorer as make_scorer
     from tsforecast.backtesting.search import Tuning as Tuning
     from tsforecast.backtesting.search import tune as tune
+    from tsforecast.backtesting.sharpe import backtest_overfitting as backtest_overfitting
+    from tsforecast.backtesting.sharpe import deflated_sharpe as deflated_sharpe
+    from tsforecast.backtesting.sharpe import minimum_track_record as minimum_track_record
+    from tsforecast.backtesting.sharpe import probabilistic_sharpe as probabilistic_sharpe
+    from tsforecast.backtesting.sharpe import sharpe_difference as sharpe_difference
+    from tsforecast.backtesting.sharpe import sharpe_ratio as sharpe_ratio
     from tsforecast.backtesting.skill import diebold_mariano as diebold_mariano
     from tsforecast.backtesting.skill import loss_table as loss_table
     from tsforecast.backtesting.skill import skill as skill
+    from tsforecast.backtesting.strategy import Costs as Costs
+    from tsforecast.backtesting.strategy import Strategy as Strategy
+    from tsforecast.backtesting.strategy import backtest_strategy as backtest_strategy
+    from tsforecast.backtesting.tearsheet import TearSheet as TearSheet
+    from tsforecast.backtesting.tearsheet import seed_table as seed_table
+    from tsforecast.backtesting.tearsheet import tearsheet as tearsheet
     from tsforecast.backtesting.utility import net_benefit as net_benefit
     from tsforecast.backtesting.utility import score_2012 as score_2012
     from tsforecast.backtesting.utility import utility_2019 as utility_2019
     from tsforecast.backtesting.utility import utility_threshold as utility_threshold
     from tsforecast.data.asof import align_asof as align_asof
+    from tsforecast.data.barriers import triple_barrier as triple_barrier
+    from tsforecast.data.barriers import uniqueness as uniqueness
     from tsforecast.data.calendars import calendar_features as calendar_features
     from tsforecast.data.charted import from_meds as from_meds
     from tsforecast.data.charted import from_mimic as from_mimic
     from tsforecast.data.charted import long_to_panel as long_to_panel
+    from tsforecast.data.cross_section import above_median as above_median
     from tsforecast.data.datasets import load_etth1 as load_etth1
     from tsforecast.data.datasets import load_exchange_rate as load_exchange_rate
     from tsforecast.data.datasets import load_m4 as load_m4
@@ -235,6 +282,8 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.data.event_rules import Event as Event
     from tsforecast.data.labels import event_within as event_within
     from tsforecast.data.labels import mark_events as mark_events
+    from tsforecast.data.memory_problems import make_adding as make_adding
+    from tsforecast.data.memory_problems import make_recall as make_recall
     from tsforecast.data.panel import as_panel as as_panel
     from tsforecast.data.physionet import load_physionet2012 as load_physionet2012
     from tsforecast.data.physionet import load_physionet2019 as load_physionet2019
@@ -243,6 +292,8 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.data.price_readers import read_stooq as read_stooq
     from tsforecast.data.price_readers import read_yahoo_csv as read_yahoo_csv
     from tsforecast.data.prices import adjust as adjust
+    from tsforecast.data.purging import PurgedSplit as PurgedSplit
+    from tsforecast.data.purging import label_horizon as label_horizon
     from tsforecast.data.ranges import garman_klass as garman_klass
     from tsforecast.data.ranges import parkinson as parkinson
     from tsforecast.data.ranges import realized_variance as realized_variance
@@ -258,6 +309,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.data.transforms import Log as Log
     from tsforecast.data.transforms import LogReturn as LogReturn
     from tsforecast.data.transforms import SeriesScaler as SeriesScaler
+    from tsforecast.data.universe import membership as membership
     from tsforecast.data.vital_transforms import FillNormal as FillNormal
     from tsforecast.data.vital_transforms import ForwardFill as ForwardFill
     from tsforecast.data.vital_transforms import LogSkewed as LogSkewed
@@ -286,13 +338,19 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.estimators.filtered import FilteredHistorical as FilteredHistorical
     from tsforecast.estimators.forecaster import RecurrentForecaster as RecurrentForecaster
     from tsforecast.estimators.garch import GARCH as GARCH
+    from tsforecast.estimators.position import PositionEstimator as PositionEstimator
     from tsforecast.estimators.regression import LagRegressor as LagRegressor
     from tsforecast.estimators.volatility import HAR as HAR
     from tsforecast.estimators.volatility import LogHAR as LogHAR
+    from tsforecast.insight.attribution import attribute as attribute
+    from tsforecast.insight.gates import gate_summary as gate_summary
+    from tsforecast.insight.gates import gates as gates
+    from tsforecast.insight.memory import memory_profile as memory_profile
     from tsforecast.insight.plots import plot_backtest as plot_backtest
     from tsforecast.insight.plots import plot_forecast as plot_forecast
     from tsforecast.metrics import evaluate as evaluate
     from tsforecast.nn.cells import CellStack as CellStack
+    from tsforecast.nn.heads import Bernoulli as Bernoulli
     from tsforecast.nn.heads import Gaussian as Gaussian
     from tsforecast.nn.heads import NegativeBinomial as NegativeBinomial
     from tsforecast.nn.heads import Point as Point

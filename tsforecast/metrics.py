@@ -498,10 +498,17 @@ def scored_rows(frame: pd.DataFrame, *, in_sample: bool = False) -> pd.DataFrame
     Raises
     ------
     DataError
-        If no row has an ``actual``.
+        If no row has an ``actual``, as those of positions.
     """
     frame = sample_rows(frame, in_sample=in_sample)
     known = frame["actual"].notna()
+    if not known.any() and "position" in set(frame["target"]):
+        raise fail(
+            "positions are no forecasts",
+            expected="forecasts beside what happened",
+            found=f"{len(frame)} rows of what to hold, which nothing that happens is compared with",
+            advice="Trade them: backtest_strategy(frame, panel, rule='position').",
+        )
     if not known.any():
         raise fail(
             "nothing to score",

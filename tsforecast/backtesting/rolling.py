@@ -44,6 +44,7 @@ from tsforecast.metrics import evaluate, quantile_column, quantile_levels, sampl
 __all__ = ["Backtest", "backtest"]
 
 NAIVE = "naive"
+_POSITION = "position"
 _MIN_ERRORS = 100  # for quantiles of a series of its own
 _VERBS = ("fit", "predict", "target", "horizon")
 _KEYS = ["model", "series", "time", "cutoff", "step", "target", "forecast"]
@@ -247,6 +248,10 @@ def backtest(
 
     Notes
     -----
+    Models whose attribute `output` is ``"position"`` say what to hold (see `PositionEstimator`).
+    All must be of that kind; the frame's `target` is then ``"position"``, its `actual` is NaN, and
+    there is no naive. Trade it with `backtest_strategy`.
+
     Step k of a cutoff is the k-th row after the series' newest row at or before it, whatever
     the time between them; steps past a series' end are left out. A model is given the rows up to
     `horizon` rows after a split's last cutoff, and in `predict` the rows up to the cutoff alone.
@@ -289,9 +294,10 @@ def backtest(
     splits = splitter.splits(panel, horizon=horizon)
     every = len(splits) if refit is False else positive_int("refit", 1 if refit is True else refit)
     _refuse_hindsight(named, splits[0].cutoffs[0])
-    truth = _Truth.of(panel, targets)
+    positions = _give_positions(named)
+    truth = _Truth.of(panel, targets, positions=positions)
     grids = [_Grid.of(truth.layout, split.cutoffs, horizon) for split in splits]
-    names = list(dict.fromkeys([*named, NAIVE]))
+    names = list(named) if positions else list(dict.fromkeys([*named, NAIVE]))
     is_baseline = [n for n in names if n == NAIVE or getattr(named[n], "is_baseline", False)]
     with_values = _with_fitted_values(named) if fitted else []
 
@@ -346,14 +352,15 @@ def backtest(
                     new.append(_Part(name, truth, grid, values, until))
                     bar.update()
                 levels = None
-                if NAIVE not in named:
+                if NAIVE in names and NAIVE not in named:
                     levels = sorted({q for part in new for q in quantile_levels(part.values)})
                     values = _naive_values(truth, grid, split, levels)
                     new.append(_Part(NAIVE, truth, grid, values, split.fit_until))
                 if fitted and number % every == 0:
                     explained = {name: fits[name][1] for name in with_values}
                     within = _rows_of(panel, _is_training(truth.layout, split))
-                    new += _in_sample_parts(explained, within, split, targets, horizon, levels)
+                    within_truth = _Truth.of(within, targets, positions=positions)
+                    new += _in_sample_parts(explained, within, within_truth, split, horizon, levels)
                 parts += new
                 finished = [*finished, split]
     except BaseException as error:
@@ -466,6 +473,19 @@ def _future_of(model: Any) -> list[Any]:
     return list(future) if isinstance(future, list | tuple) else [future]
 
 
+def _give_positions(named: Mapping[str, Any]) -> bool:
+    """Whether the models say what to hold, rather than what will be."""
+    positions = [name for name, model in named.items() if getattr(model, "output", "") == _POSITION]
+    if positions and len(positions) < len(named):
+        raise bad_parameter(
+            "models",
+            expected="models that all forecast, or that all give positions",
+            found=list(named),
+            advice=f"{first(positions)}: positions, the others: forecasts. Run them apart.",
+        )
+    return bool(positions)
+
+
 def _require_columns(panel: pd.DataFrame, names: Iterable[Any], what: str) -> None:
     for name in names:
         if name not in panel.columns:
@@ -528,8 +548,14 @@ class _Truth:
     known_at: Ints  # (K, N), the row that `known` comes from
 
     @classmethod
-    def of(cls, panel: pd.DataFrame, targets: tuple[Any, ...]) -> _Truth:
+    def of(
+        cls, panel: pd.DataFrame, targets: tuple[Any, ...], *, positions: bool = False
+    ) -> _Truth:
+        """Read the targets; of positions in them there is no truth."""
         layout = layout_of(panel)
+        if positions:
+            nothing = np.full((1, layout.n_rows), np.nan)
+            return cls(layout, (_POSITION,), nothing, nothing, np.arange(layout.n_rows)[None])
         actual = np.stack([panel[target].to_numpy(dtype=np.float64) for target in targets])
         known, known_at = zip(*(forward_fill(values, layout) for values in actual))
         return cls(layout, tuple(map(str, targets)), actual, np.stack(known), np.stack(known_at))
@@ -628,8 +654,8 @@ def _naive_values(
 def _in_sample_parts(
     models: Mapping[str, Any],
     panel: pd.DataFrame,
+    truth: _Truth,
     split: Split,
-    targets: tuple[Any, ...],
     horizon: int,
     naive_levels: list[float] | None,
 ) -> list[_Part]:
@@ -637,7 +663,6 @@ def _in_sample_parts(
 
     Without levels there is no automatic naive.
     """
-    truth = _Truth.of(panel, targets)
     grid = _Grid.within(truth.layout, horizon)
     parts = []
     for name, model in models.items():

@@ -357,8 +357,9 @@ def skill(
         ``"quantile"`` is twice the mean pinball loss over the levels that all compared models
         give; baselines that give points only are then not compared, as points taken for quantiles
         would make a straw man. ``"auto"`` is therefore ``"quantile"`` only if every model gives
-        quantiles, else ``"absolute"`` of the ``forecast``. Prefer ``"squared"`` for means and
-        ``"qlike"`` for variances.
+        quantiles, else ``"absolute"`` of the ``forecast``; of probabilities (every actual is 0 or
+        1, forecasts lie between) it is ``"squared"``, the Brier score, as the absolute error is
+        least at 0 or 1. Prefer ``"squared"`` for means and ``"qlike"`` for variances.
     alpha : float
         Level of the test behind ``verdict``, in each direction.
     by : {"step", "series"}, optional
@@ -687,7 +688,9 @@ def _row_losses(rows: pd.DataFrame, loss: Loss, judged: list[Any]) -> tuple[str,
     common = given[with_quantiles].all(axis=0)
     levels = [float(level) for level in common.index[common]] if compared else []
     if loss == "auto":
-        loss = "quantile" if levels and len(compared) == len(models) else "absolute"
+        loss = "squared" if _are_probabilities(rows) else "absolute"
+        if levels and len(compared) == len(models):
+            loss = "quantile"
     if loss == "quantile":
         lacking = [name for name in judged if name not in compared]
         if lacking or not levels or not set(compared) - set(judged):
@@ -714,6 +717,18 @@ def _row_losses(rows: pd.DataFrame, loss: Loss, judged: list[Any]) -> tuple[str,
         return loss, qlike(actual, forecast), models
     error = np.abs(actual - forecast)
     return loss, error if loss == "absolute" else error**2, models
+
+
+def _are_probabilities(rows: pd.DataFrame) -> bool:
+    """Whether a forecast lies between 0 and 1 and none outside, and every actual is 0 or 1."""
+    actual = rows["actual"].to_numpy(dtype=float)
+    forecast = rows["forecast"].to_numpy(dtype=float)
+    known = forecast[~np.isnan(forecast)]
+    return bool(
+        np.isin(actual, (0.0, 1.0)).all()
+        and ((known >= 0) & (known <= 1)).all()
+        and (~np.isin(known, (0.0, 1.0))).any()
+    )
 
 
 def _side_by_side(rows: pd.DataFrame, compared: list[Any]) -> tuple[_Shared, dict[Any, int]]:

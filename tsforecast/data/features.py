@@ -69,6 +69,14 @@ class Features:
         """Features that a window's first row cannot know: time and change since the row before."""
         return slice(3 * self.n_columns, 3 * self.n_columns + 1 + self.n_targets)
 
+    @property
+    def of_targets(self) -> list[int]:
+        """Places of what the targets' own past makes: value, observed, age, and all changes."""
+        beside = [
+            c + k for c in (0, self.n_columns, 2 * self.n_columns) for k in range(self.n_targets)
+        ]
+        return [*beside, *range(3 * self.n_columns + 1, self.size)]
+
     def names(self, columns: Sequence[Hashable], seasons: Sequence[int] = ()) -> list[str]:
         """Name the F features, as ``column: what``.
 

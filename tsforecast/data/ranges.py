@@ -12,7 +12,16 @@ import pandas as pd
 from tsforecast._checks import bad_parameter, fail
 from tsforecast.data.panel import Floats, Ints, as_panel, layout_of
 
-__all__ = ["garman_klass", "parkinson", "realized_variance", "refuse_rows", "rogers_satchell"]
+__all__ = [
+    "check_bars",
+    "garman_klass",
+    "parkinson",
+    "realized_variance",
+    "refuse_mixed",
+    "refuse_nonpositive",
+    "refuse_rows",
+    "rogers_satchell",
+]
 
 
 def garman_klass(
@@ -106,7 +115,7 @@ def parkinson(panel: pd.DataFrame, *, high: Hashable = "high", low: Hashable = "
     [0.0179]
     """
     panel = as_panel(panel, columns=[high, low])
-    _check_prices(panel, high, low)
+    check_bars(panel, high, low)
     highs, lows = panel.to_numpy().T
     return _volatility(panel, np.log(highs / lows) ** 2 / (4 * np.log(2)))
 
@@ -236,7 +245,7 @@ def realized_variance(
             advice="Turn it into dates with pd.to_datetime.",
         )
     prices = panel.iloc[:, 0].to_numpy()
-    _refuse_nonpositive(panel)
+    refuse_nonpositive(panel)
     wall = time.tz_localize(None)
     codes = layout.codes()
     day = _runs(codes, wall.normalize().asi8)
@@ -308,6 +317,14 @@ def _bars(
     panel: pd.DataFrame, open: Hashable, high: Hashable, low: Hashable, close: Hashable
 ) -> tuple[pd.DataFrame, Floats]:
     """Check open, high, low and close; give them as (4, N)."""
+    refuse_mixed(panel, close)
+    panel = as_panel(panel, columns=[open, high, low, close])
+    check_bars(panel, high, low)
+    return panel, panel.to_numpy().T
+
+
+def refuse_mixed(panel: pd.DataFrame, close: Hashable) -> None:
+    """Raise if the panel says that its close is adjusted and its other prices are not."""
     adjusted = getattr(panel, "attrs", {}).get("adjusted")
     if adjusted is True or adjusted == "close":
         raise fail(
@@ -317,13 +334,11 @@ def _bars(
             advice="Use the raw close, or adjust all four prices by the same factor.",
             column=close,
         )
-    panel = as_panel(panel, columns=[open, high, low, close])
-    _check_prices(panel, high, low)
-    return panel, panel.to_numpy().T
 
 
-def _check_prices(panel: pd.DataFrame, high: Hashable, low: Hashable) -> None:
-    _refuse_nonpositive(panel)
+def check_bars(panel: pd.DataFrame, high: Hashable, low: Hashable) -> None:
+    """Raise if a price of the panel is not positive, or a low above its high."""
+    refuse_nonpositive(panel)
     refuse_rows(
         panel,
         panel[low].to_numpy() > panel[high].to_numpy(),
@@ -334,7 +349,8 @@ def _check_prices(panel: pd.DataFrame, high: Hashable, low: Hashable) -> None:
     )
 
 
-def _refuse_nonpositive(panel: pd.DataFrame) -> None:
+def refuse_nonpositive(panel: pd.DataFrame) -> None:
+    """Raise if a number in the panel is zero or negative; all of its columns are prices."""
     for name in panel.columns:
         refuse_rows(
             panel,

@@ -47,7 +47,8 @@ def make_windows(
     lookback : int
         Rows of a window.
     horizon : int
-        Rows after it that y holds.
+        Rows after it that y holds. With 0 it holds the newest row of the window itself, of a column
+        that looks ahead, such as the labels of `triple_barrier`; X is then made of `past` alone.
     target : str or list of str, optional
         The column, or several, that y holds; may be left out where the panel has one column.
     past : sequence of str, optional
@@ -59,10 +60,11 @@ def make_windows(
     Returns
     -------
     X : ndarray of float64, shape (n, lookback, n_columns)
-        Oldest row first; the targets' columns, then those of `past`.
+        Oldest row first; the targets' columns, then those of `past` (which alone stand there where
+        `horizon` is 0).
     y : ndarray of float64, shape (n,) or (n, horizon)
-        The target in the next row, or rows. With K targets (n, K horizon): all rows of the first
-        one, then of the second.
+        The target in the next row, or rows (in the newest row, where `horizon` is 0). With K
+        targets (n, K horizon): all rows of the first one, then of the second.
     index : Index
         ``(series, time)``, or time, of the newest row of each window: ``pd.Series(y, index)``.
 
@@ -93,6 +95,9 @@ def make_windows(
     of `horizon` weeks: a warning then gives the number that holds for these samples. Splits between
     series, such as those of ``GroupKFold``, need none.
 
+    Where `horizon` is 0, how far labels reach is for their maker to say: see `PurgedSplit`, and
+    `label_horizon` for the number.
+
     Values are not scaled. Levels and units belong to what follows: a window of a price is best
     given in changes, such as the column ``np.log(close).diff()``.
 
@@ -104,12 +109,22 @@ def make_windows(
     >>> X, y, index = tsf.make_windows(panel, lookback=3)
     >>> X[:, :, 0].tolist(), y.tolist(), index.tolist()
     ([[1.0, 2.0, 4.0], [2.0, 4.0, 8.0]], [8.0, 16.0], [2, 3])
+
+    Labels that are there already, one per row:
+
+    >>> panel["rises"] = [1.0, 1.0, 1.0, 1.0, None]
+    >>> X, y, index = tsf.make_windows(panel, 3, horizon=0, target="rises", past=["close"])
+    >>> X[:, :, 0].tolist(), y.tolist(), index.tolist()
+    ([[1.0, 2.0, 4.0], [2.0, 4.0, 8.0]], [1.0, 1.0], [2, 3])
     """
     positive_int("lookback", lookback)
-    positive_int("horizon", horizon)
+    positive_int("horizon", horizon, least=0)
     panel = as_panel(panel)
     targets = _targets(panel, target)
-    columns = targets + _past(panel, past, targets)
+    inputs = _past(panel, past, targets)
+    if horizon == 0:
+        _check_inputs(past, inputs, targets)
+    columns = targets + inputs
     _check_numbers(panel, columns)
     layout = layout_of(panel)
     values = panel[columns].to_numpy(dtype=np.float64)
@@ -118,8 +133,11 @@ def make_windows(
     last = np.minimum(row + horizon, layout.n_rows - 1)
     long_enough = (row - lookback + 1 >= begin) & (begin[last] == begin) & (last == row + horizon)
     n_targets = len(targets)
-    whole = _none_between(np.isnan(values).any(axis=1), row - lookback, row)
-    whole &= _none_between(np.isnan(values[:, :n_targets]).any(axis=1), row, last)
+    shown = slice(0 if horizon else n_targets, None)  # columns of X
+    whole = _none_between(np.isnan(values[:, shown]).any(axis=1), row - lookback, row)
+    ahead = np.arange(1, horizon + 1) if horizon else np.array([0])  # rows of y
+    of_y = np.isnan(values[:, :n_targets]).any(axis=1)
+    whole &= _none_between(of_y, row + ahead[0] - 1, last)
     kept = np.flatnonzero(long_enough & whole)
     if len(kept) == 0:
         lost = f"{n} with missing values" if (n := int(long_enough.sum())) else "none that long"
@@ -141,9 +159,9 @@ def make_windows(
             "missing (max_gap), or take one at a time.",
             stacklevel=callers_level(),
         )
-    X = values[kept[:, None] + np.arange(1 - lookback, 1)]
-    ahead = values[kept[:, None] + np.arange(1, horizon + 1), :n_targets]  # (n, H, K)
-    y = ahead.transpose(0, 2, 1).reshape(len(kept), -1)
+    X = values[kept[:, None] + np.arange(1 - lookback, 1), shown]
+    y = values[kept[:, None] + ahead, :n_targets]  # (n, H, K)
+    y = y.transpose(0, 2, 1).reshape(len(kept), -1)
     return X, y[:, 0] if y.shape[1] == 1 else y, panel.index.take(kept)
 
 
@@ -153,6 +171,17 @@ def _reach(when: Ints, until: Ints) -> int:
     Labels lie behind `when`, up to `until`, (n,) each; samples are sorted by `when`.
     """
     return int((np.searchsorted(when, until) - np.arange(len(when))).max())
+
+
+def _check_inputs(past: Any, inputs: list[Hashable], targets: list[Hashable]) -> None:
+    """Raise if labels that look ahead would be among the inputs, or there are none."""
+    if not inputs or any(name in targets for name in past):
+        raise bad_parameter(
+            "past",
+            expected=f"columns without the target {targets}, which horizon=0 takes from the "
+            "newest row of the window",
+            found=past,
+        )
 
 
 def _check_numbers(panel: pd.DataFrame, columns: list[Hashable]) -> None:

@@ -379,7 +379,7 @@ class PanelForecaster(BaseEstimator):
             rows.layout,
             origins,
             cutoffs,
-            targets=self.targets_,
+            targets=self._outputs(),
             forecast=forecast,
             quantiles=quantiles,
             levels=self._levels,
@@ -405,6 +405,10 @@ class PanelForecaster(BaseEstimator):
 
     def _may_be_categories(self) -> Collection[Hashable]:
         return ()
+
+    def _outputs(self) -> list[Hashable]:
+        """Names of the K numbers that a frame holds: the targets, unless something else is said."""
+        return list(self.targets_)
 
     def _columns(self) -> list[Hashable]:
         """Columns needed, the targets first."""

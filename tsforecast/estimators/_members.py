@@ -271,16 +271,18 @@ class Members:
 
     def _combined(self, rows: Rows, origins: Ints, told: Sequence[Tensor]) -> tuple[Floats, Floats]:
         head = self.networks[0].head
+        mean = None
+        if head.mean:
+            each = [self._one(rows, origins, member, raw) for member, raw in enumerate(told)]
+            mean = np.mean(each, axis=0)
+            if not head.levels:
+                return mean, np.empty((*mean.shape, 0))
         if self._is_mixed:
             both = self._mixed(rows, origins, told, (0.5, *head.levels))
         else:
             point, levels = self._points(rows, origins, told)
             both = self._in_own_units(rows, origins, torch.cat([point[..., None], levels], -1))
-        forecast, quantiles = both[..., 0], self._whole(both[..., 1:])
-        if head.mean:
-            each = [self._one(rows, origins, member, raw) for member, raw in enumerate(told)]
-            forecast = np.mean(each, axis=0)
-        return forecast, quantiles
+        return both[..., 0] if mean is None else mean, self._whole(both[..., 1:])
 
     def _mixed(
         self, rows: Rows, origins: Ints, told: Sequence[Tensor], levels: tuple[float, ...]

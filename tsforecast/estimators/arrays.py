@@ -375,8 +375,8 @@ class RecurrentRegressor(RegressorMixin, _RecurrentArrays):
         feature. Not needed where X is (n_samples, n_steps, n_features).
     label_horizon : int
         Samples from one to the next whose label shares no time with its own: 1 where labels do not
-        overlap, and ``horizon * n_series`` for samples of `make_windows`. Only for
-        ``Training(validation="time")``.
+        overlap, ``horizon * n_series`` for samples of `make_windows`, and what the function
+        `label_horizon` counts for labels of any length. Only for ``Training(validation="time")``.
     cell : {"lstm", "gru", "rnn"}
         The recurrent cell.
     hidden_sizes : tuple of int

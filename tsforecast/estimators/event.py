@@ -28,12 +28,13 @@ from tsforecast.estimators._exits import EventBatches, EventValidation, RowExits
 from tsforecast.estimators._params import RecordParameters, draw_seeds
 from tsforecast.estimators._preparation import Preparation
 from tsforecast.estimators._rows import in_order
+from tsforecast.estimators._trained import train_members
 from tsforecast.nn.cells import CELLS
 from tsforecast.nn.events import EventNetwork, incidence, mean_logits
 from tsforecast.nn.hazard import Hazards
 from tsforecast.nn.inference import remembered
 from tsforecast.nn.network import InputScale, input_scale
-from tsforecast.nn.training import Training, isolated_randomness, train
+from tsforecast.nn.training import Training
 
 __all__ = ["EventClassifier"]
 
@@ -448,8 +449,8 @@ class EventClassifier(RecordParameters, PanelClassifier):
         later = previous_rows(layout) != np.arange(layout.n_rows)
         scale = input_scale(rows.inputs[torch.from_numpy(later & of_training)])
         static = input_scale(rows.static[torch.from_numpy(~held)]) if self.static else _NO_SCALE
-        self.networks_, histories, self.best_epochs_ = [], [], []
-        for member, seed in enumerate(seeds):
+
+        def begin(member: int, seed: int) -> tuple[EventNetwork, EventBatches]:
             windows = StayWindows(
                 rows,
                 learn,
@@ -462,18 +463,13 @@ class EventClassifier(RecordParameters, PanelClassifier):
             n_columns = self._preparation.features.n_columns
             vitals = scale if self.vitals_weight else None
             batches = EventBatches(windows, exits, vitals, n_columns)
-            with isolated_randomness(seed, training.device()):
-                network = self._network(scale, static, head, start, training.init)
-                fitted = train(
-                    network, batches, validation, training, blocks=blocks, verbose=self.verbose
-                )
-            self.networks_.append(network)
-            self.best_epochs_.append(fitted.best_epoch)
-            histories.append(pd.DataFrame(fitted.history).assign(member=member))
-            self._stop = fitted.stopped_by
-            if self._stop is not None:
-                break
-        self.history_ = pd.concat(histories).astype({"epoch": int}).set_index("epoch")
+            return self._network(scale, static, head, start, training.init), batches
+
+        trained = train_members(
+            seeds, begin, validation, training, blocks=blocks, verbose=self.verbose
+        )
+        self.networks_, self.best_epochs_ = trained.networks, trained.best_epochs
+        self.history_, self._stop = trained.history, trained.stopped_by
         self.interrupted_ = self._stop is not None
         if self._beside is not None:
             if validation is not None and own is not None and not self._corrects:

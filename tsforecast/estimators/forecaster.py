@@ -41,17 +41,19 @@ from tsforecast.estimators._base import PanelForecaster
 from tsforecast.estimators._members import Members
 from tsforecast.estimators._params import RecordParameters, draw_seeds
 from tsforecast.estimators._preparation import Preparation
+from tsforecast.estimators._trained import train_members
 from tsforecast.estimators._warm import Seen, Start
 from tsforecast.nn.cells import CELLS, Init
-from tsforecast.nn.heads import Head, Point, as_head
+from tsforecast.nn.heads import Bernoulli, Head, Point, as_head
 from tsforecast.nn.inference import Known, remembered
 from tsforecast.nn.network import ForecastNetwork, InputScale, input_scale
-from tsforecast.nn.training import Training, isolated_randomness, train
+from tsforecast.nn.training import Training
 
 __all__ = ["RecurrentForecaster"]
 
 Bools = npt.NDArray[np.bool_]
 _MOST_VALIDATION_ORIGINS = 4096
+_ROUNDING = 1e-9  # by which what a baseline takes for a probability may leave [0, 1]
 
 
 class RecurrentForecaster(RecordParameters, PanelForecaster):
@@ -85,6 +87,9 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
     static : sequence of str, optional
         Columns that are constant within a series: numbers, or categories (dtype ``category``),
         of which each known one gets a vector and all unknown ones share a code.
+    autoregressive : bool
+        Whether the network sees the targets' own past. False leaves it the other columns: to
+        forecast a label from the returns behind it alone. The baseline looks back all the same.
     transform : transformer, optional
         A scikit-learn transformer or Pipeline on panels (see `tsforecast.data.transforms`),
         fitted on training rows; static columns do not pass through it. Series of different scale
@@ -114,7 +119,8 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
         ``Training(validation="series")``.
     head : str or head
         What is forecast: "quantiles" (nine deciles), "point", "gaussian", "studentt", "poisson",
-        "negbinomial", or a head object such as ``Quantiles(levels)``.
+        "negbinomial", "bernoulli" (the probability of an event, a column of 0 and 1; with
+        ``baseline=None``), or a head object such as ``Quantiles(levels)``.
     cell : {"lstm", "gru", "rnn"}
         The recurrent cell.
     hidden_sizes : tuple of int
@@ -177,6 +183,7 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
         past: Sequence[Hashable] | None = None,
         future: Sequence[Hashable] | None = None,
         static: Sequence[Hashable] | None = None,
+        autoregressive: bool = True,
         transform: Any = None,
         baseline: Any = "last",
         normalize: RunningScale | Literal["ewm"] | None = None,
@@ -202,6 +209,7 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
         self.past = past
         self.future = future
         self.static = static
+        self.autoregressive = autoregressive
         self.transform = transform
         self.baseline = baseline
         self.normalize = normalize
@@ -379,6 +387,7 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
             positive_int("min_history", self.min_history)
         choice("cell", self.cell, CELLS)
         choice("missing", self.missing, ("mask", "raise"))
+        choice("autoregressive", self.autoregressive, (True, False))
         self._training().check()
         self._running_scale()
         for name in ("past", "future", "static"):
@@ -397,6 +406,17 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
                 "baseline",
                 expected="'last', 'seasonal', None or an estimator with forecast_origins",
                 found=self.baseline,
+            )
+        seen = self.past or self.future or self.static
+        scaled = self.normalize is not None or self.season is not None
+        if not self.autoregressive and (scaled or not seen):
+            raise bad_parameter(
+                "autoregressive",
+                expected="True, with normalize or season" if scaled else "True, or other columns",
+                found=self.autoregressive,
+                advice="They show the network the targets' own past."
+                if scaled
+                else "Name what the network shall see in `past`, `future` or `static`.",
             )
         if getattr(self.baseline, "future", None):
             raise bad_parameter(
@@ -422,7 +442,16 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
                 "head",
                 expected="a head for transformed values",
                 found=self.head,
-                advice="Counts are forecast as they are: leave out transform and normalize.",
+                advice="Counts and events are forecast as they are: leave out transform and "
+                "normalize.",
+            )
+        if isinstance(head, Bernoulli) and isinstance(self.baseline, str):
+            raise bad_parameter(
+                "baseline",
+                expected="None (the base rate of the training rows), or a forecaster of "
+                "probabilities such as EWMA(), for head='bernoulli'",
+                found=self.baseline,
+                advice="A value of before, 0 or 1, is no probability.",
             )
 
     def _running_scale(self) -> RunningScale | None:
@@ -610,6 +639,7 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
             _, last = layout.tail(max(warm_up + 1, self._memory))
             self._raw_tail = panel[self._preparation.inputs].iloc[last]
         origins = np.flatnonzero(may_learn)
+        self._check_probabilities(known.base[origins])
         errors = known.errors(origins, self.horizon)  # (n, K, H)
         if not np.isfinite(errors).any(axis=0).all():
             raise self._too_short(layout, warm_up, training)
@@ -632,8 +662,8 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
             known = replace(known, inputs=known.inputs.to(device))
             if validation is not None:
                 validation.rows = replace(rows, inputs=rows.inputs.to(device))
-        self.networks_, histories, self.best_epochs_ = [], [], []
-        for member, seed in enumerate(seeds):
+
+        def begin(member: int, seed: int) -> tuple[ForecastNetwork, TrainingWindows]:
             batches = TrainingWindows(
                 known,
                 may_learn,
@@ -644,22 +674,16 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
                 rng=np.random.default_rng(seed),
                 shape=shape,
             )
-            with isolated_randomness(seed, device):
-                network = self._network(
-                    known, origins, errors / error_scale, error_scale, n_origins
-                )
-                if self._start is not None:
-                    self._start.put_into(network, member, self._preparation)
-                fitted = train(
-                    network, batches, validation, training, blocks=blocks, verbose=self.verbose
-                )
-            self.networks_.append(network)
-            self.best_epochs_.append(fitted.best_epoch)
-            histories.append(pd.DataFrame(fitted.history).assign(member=member))
-            self._stop = fitted.stopped_by
-            if self._stop is not None:
-                break
-        self.history_ = pd.concat(histories).astype({"epoch": int}).set_index("epoch")
+            network = self._network(known, origins, errors / error_scale, error_scale, n_origins)
+            if self._start is not None:
+                self._start.put_into(network, member, self._preparation)
+            return network, batches
+
+        trained = train_members(
+            seeds, begin, validation, training, blocks=blocks, verbose=self.verbose
+        )
+        self.networks_, self.best_epochs_ = trained.networks, trained.best_epochs
+        self.history_, self._stop = trained.history, trained.stopped_by
         self.interrupted_ = self._stop is not None
         before = None if self._start is None else self._start.seen
         self._seen = Seen.of(layout, self._group_values(panel, layout), before)
@@ -719,16 +743,35 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
                 advice="QLIKE is a loss of variances; scale with normalize='ewm'.",
             )
 
-    def _check_counts(self, panel: pd.DataFrame) -> None:
-        if not as_head(self.head).counts:
+    def _check_probabilities(self, base: Floats) -> None:
+        """Refuse a baseline of events that says (n, K, H) what is no probability."""
+        if self.baseline is None or not isinstance(as_head(self.head), Bernoulli):
             return
+        known = base[np.isfinite(base)]
+        outside = (known < -_ROUNDING) | (known > 1 + _ROUNDING)
+        certain = bool(np.isin(known, (0, 1)).all()) and len(known) > 0
+        if outside.any() or certain:
+            raise bad_parameter(
+                "baseline",
+                expected="None, or a forecaster of probabilities, for head='bernoulli'",
+                found=self.baseline,
+                advice="It says nothing but 0 and 1 of the training rows."
+                if certain
+                else f"It says {known[outside][0]:g} of a training row.",
+            )
+
+    def _check_counts(self, panel: pd.DataFrame) -> None:
+        head = as_head(self.head)
+        if not head.counts:
+            return
+        event = isinstance(head, Bernoulli)
         for name in self.targets_:
             target = panel[name].to_numpy()
-            wrong = np.flatnonzero((target < 0) | (target % 1 > 0))
+            wrong = np.flatnonzero((target < 0) | (target % 1 > 0) | (event & (target > 1)))
             if len(wrong):
                 raise fail(
-                    "target is no count",
-                    expected="whole numbers of at least 0",
+                    "target is no event" if event else "target is no count",
+                    expected="0 and 1 alone" if event else "whole numbers of at least 0",
                     found=f"{len(wrong)} others, e.g. {target[wrong[0]]:g}",
                     advice="Choose another head, such as 'quantiles'.",
                     column=name,
@@ -743,8 +786,11 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
         base = np.broadcast_to(known.base[origins], z.shape)
         unit = known.unit[origins][:, :, None] * error_scale
         starts = [head.start(z[:, k], base[:, k], unit[:, k]) for k in range(z.shape[1])]
+        scale = input_scale(known.inputs[torch.from_numpy(later)].cpu())
+        if not self.autoregressive:
+            scale.gain[self._preparation.features.of_targets] = 0.0
         return self._new_network(
-            scale=input_scale(known.inputs[torch.from_numpy(later)].cpu()),
+            scale=scale,
             static=input_scale(known.static) if known.static.shape[1] else _NO_SCALE,
             error_scale=error_scale,
             start=torch.stack(starts),
@@ -872,6 +918,10 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
     def _prepare(self, panel: pd.DataFrame, layout: Layout) -> Rows:
         self._check_counts(panel)
         return self._preparation.rows(panel, layout)
+
+    def _read(self, panel: pd.DataFrame) -> tuple[list[ForecastNetwork], Rows, Shape]:
+        """Give the networks, what they read of a panel, and how: for a look inside."""
+        return self.networks_, self._prepare(*self._checked(panel)), self._window_shape()
 
     def _remember(self, rows: Any) -> None:
         super()._remember(rows)

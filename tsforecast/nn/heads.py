@@ -28,6 +28,7 @@ from tsforecast.data.panel import Floats
 
 __all__ = [
     "DECILES",
+    "Bernoulli",
     "Classes",
     "Gaussian",
     "Head",
@@ -41,7 +42,8 @@ __all__ = [
 
 # Scales may shrink or grow by at most exp(3), about 20 times, against their start ...
 MAX_LOG_STRETCH = 3.0
-# ... and rates by exp(8), about 3,000 times, against the baseline: a quiet series can burst.
+# ... and rates and odds by exp(8), about 3,000 times, against the baseline: a quiet series can
+# burst.
 MAX_LOG_RATE = 8.0
 # Narrowest start of a scale, in units of the baseline's training error.
 _NARROWEST = 1e-4
@@ -51,8 +53,9 @@ _QLIKE_LINEAR = 10.0
 _NORMAL_RANGE = 30.0
 DEGREES = (2.1, 100.0)
 _DISPERSIONS = (0.05, 1000.0)
-# Least share of a class that a start takes it to have.
-_RAREST = 1e-6
+# Least share of a class that a start takes it to have, and least probability of an event that a
+# baseline is taken to mean.
+RAREST = 1e-6
 # Floor of a rate as a share of the step's mean training count, and its bounds: where series of
 # very different size are pooled it must leave a baseline of 1 alone.
 _FLOOR_SHARE, _FLOORS = 0.1, (1e-4, 0.5)
@@ -649,6 +652,67 @@ class NegativeBinomial(_Counts):
 
 
 @dataclass(frozen=True)
+class Bernoulli:
+    """Probability of an event; the target is 1 where it happened and 0 where not.
+
+    The forecast is the probability that the target is 1 at the step.  Its log-odds are
+
+        log p / (1 - p) = log b / (1 - b) + 8 tanh(raw / 8)
+
+    with b what the baseline says, kept within [1e-6, 1 - 1e-6].  With ``baseline=None`` that is
+    the share of ones in the training rows, the base rate; a forecaster of probabilities, such as
+    ``EWMA()``, will do as well, but "last" and "seasonal" say 0 or 1, which are no probabilities.
+    Loss: cross-entropy.  There are no quantiles; sample paths are of zeros and ones.
+
+    Notes
+    -----
+    Judge probabilities by the Brier score, which is the square of the column ``rmse`` of
+    `evaluate`, and beside a forecast of the base rate: the last value, a forecast of 0 or 1, loses
+    to any constant between them.  The absolute error is least at 0 or 1 and misleads.
+
+    Examples
+    --------
+    >>> Bernoulli().levels
+    ()
+    """
+
+    size: ClassVar[int] = 1
+    location: ClassVar[int] = 0
+    levels: ClassVar[tuple[float, ...]] = ()
+    mean: ClassVar[bool] = True
+    counts: ClassVar[bool] = True
+
+    def start(self, z: Floats, base: Floats, unit: Floats) -> Tensor:
+        """Nothing to learn beyond the baseline: shape (H, 0)."""
+        return torch.zeros(z.shape[1], 0)
+
+    def _logit(self, raw: Tensor, base: Tensor) -> Tensor:
+        """Log-odds of the event (..., H)."""
+        prior = torch.logit(base.clamp(RAREST, 1 - RAREST))
+        return prior + _bounded(raw[..., 0], MAX_LOG_RATE)
+
+    def loss(self, raw: Tensor, start: Tensor, z: Tensor, base: Tensor, unit: Tensor) -> Tensor:
+        """Cross-entropy of every step, (..., H, 1) and (..., H) -> (..., H)."""
+        # 0 or 1 again after the trip through z in float32
+        event = (base + unit * z).round().clamp(0.0, 1.0)
+        logit = self._logit(raw, base)
+        return F.binary_cross_entropy_with_logits(logit, event, reduction="none")
+
+    def forecast(
+        self, raw: Tensor, start: Tensor, base: Tensor, unit: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Probability as z (..., H), and no quantiles (..., H, 0)."""
+        raw, base, unit = _exact(raw, base, unit)
+        return (torch.sigmoid(self._logit(raw, base)) - base) / unit, raw[..., :0]
+
+    def quantile(self, raw: Tensor, start: Tensor, base: Tensor, unit: Tensor, u: Tensor) -> Tensor:
+        """Zeros and ones, as z: (n,) or (..., H, n) -> (..., H, n)."""
+        raw, base, unit, u = _exact(raw, base, unit, u)
+        event = (u > torch.sigmoid(-self._logit(raw, base))[..., None]).double()
+        return (event - base[..., None]) / unit[..., None]
+
+
+@dataclass(frozen=True)
 class Classes:
     """Probabilities of classes, for `RecurrentClassifier`; z holds the code of the class.
 
@@ -697,7 +761,7 @@ class Classes:
         shares = np.stack(
             [np.average(z == code, axis=0, weights=weight) for code in range(self.n_classes)], -1
         )
-        shares = np.clip(shares, _RAREST, 1 - _RAREST)
+        shares = np.clip(shares, RAREST, 1 - RAREST)
         logits = special.logit(shares[:, 1:]) if self.size == 1 else np.log(shares)
         return torch.from_numpy(logits).float()
 
@@ -753,6 +817,7 @@ def as_head(head: str | Head) -> Head:
         "studentt": StudentT,
         "poisson": Poisson,
         "negbinomial": NegativeBinomial,
+        "bernoulli": Bernoulli,
     }
     if isinstance(head, str):
         choice("head", head, tuple(named))

@@ -170,6 +170,22 @@ class Network(Protocol):
         """Losses and their weights, in tensors of the same shape; weight 0 where unknown."""
 
 
+class Pooled(Protocol):
+    """What `train` needs of a network whose loss is of a batch as a whole, such as a Sharpe ratio.
+
+    It stands in place of `Network.loss`.
+    """
+
+    def noise(self, batch: Any) -> tuple[Tensor, ...]:
+        """As of `Network`."""
+
+    def sums(self, *batch: Any, noise: tuple[Tensor, ...]) -> Tensor:
+        """Sums over a batch, (m,), which add up over pieces of it; the last is its weight."""
+
+    def pooled(self, sums: Tensor) -> Tensor:
+        """Loss of a batch, from its sums."""
+
+
 class Batches(Protocol):
     """Batches of one epoch; each iteration is a new epoch.
 
@@ -227,18 +243,20 @@ def train(
     training: Training,
     *,
     blocks: Ints | None = None,
+    errors: float = 1.0,
     verbose: int = 0,
 ) -> Fitted:
     """Fit `network` in place and leave its best weights in it, on the CPU, in eval mode.
 
     Early stopping counts on the mean validation loss.  The untrained network is a candidate: its
     weights come back unless the best epoch beats it by more than the standard error of the
-    difference.
+    difference, or several of them.
 
     Parameters
     ----------
     network : Module
-        Has ``noise(batch)`` and ``loss(*batch, noise=...)`` (see `Network`).
+        Has ``noise(batch)`` and ``loss(*batch, noise=...)`` (see `Network`), or in place of the
+        latter ``sums(*batch, noise=...)`` and ``pooled(sums)`` (see `Pooled`).
     batches : Batches
         Training batches.
     validation : callable, optional
@@ -249,6 +267,8 @@ def train(
     blocks : ndarray of int64, shape (n,), optional
         Validation origins whose losses depend on each other share a number: the standard error
         counts blocks. Default: each its own.
+    errors : float
+        Standard errors by which the best epoch must beat the untrained network.
     verbose : int
         1 shows a progress bar.
 
@@ -304,7 +324,7 @@ def train(
         else:
             stopped = stop if stop.code is not None else SystemExit(_TERMINATED)
     network.cpu()
-    best = watch.restore_best(blocks)
+    best = watch.restore_best(blocks, errors)
     if averaged is not None:
         network.load_state_dict(averaged.state_dict())
     network.eval()
@@ -380,14 +400,16 @@ class _Watch:
         names = ("epoch", "train_loss", "val_loss", "learning_rate", "seconds")
         return {name: [row[j] for row in self.rows] for j, name in enumerate(names)}
 
-    def restore_best(self, blocks: Ints | None) -> int:
+    def restore_best(self, blocks: Ints | None, errors: float) -> int:
         """Put the best weights back; give their epoch."""
         if self.best is None:
             if self.untrained is not None:
                 self.network.load_state_dict(self.untrained[0])
             return 0
         epoch, _, weights, losses = self.best
-        if self.untrained is not None and not _improves(self.untrained[1], losses, blocks):
+        if self.untrained is not None and not _improves(
+            self.untrained[1], losses, blocks, errors=errors
+        ):
             epoch, weights = 0, self.untrained[0]
         self.network.load_state_dict(weights)
         return epoch
@@ -396,8 +418,8 @@ class _Watch:
         return {name: w.detach().cpu().clone() for name, w in self.network.state_dict().items()}
 
 
-def _improves(before: Floats, after: Floats, blocks: Ints | None) -> bool:
-    """Whether the mean loss fell by more than the standard error over blocks."""
+def _improves(before: Floats, after: Floats, blocks: Ints | None, *, errors: float = 1.0) -> bool:
+    """Whether the mean loss fell by more than so many standard errors over blocks."""
     gain = before - after
     known = np.isfinite(gain)
     gain, block = gain[known], (np.arange(len(before)) if blocks is None else blocks)[known]
@@ -409,7 +431,7 @@ def _improves(before: Floats, after: Floats, blocks: Ints | None) -> bool:
     # ratio estimator: blocks may hold different numbers of origins
     residual = np.bincount(number, weights=gain - gain.mean())
     error = np.sqrt((residual**2).sum() * n / (n - 1)) / len(gain)
-    return bool(gain.mean() > error)
+    return bool(gain.mean() > errors * error)
 
 
 def _not_finite(what: str, value: float, epoch: int) -> str:
@@ -430,8 +452,45 @@ def _learning_rate(training: Training, epoch: int) -> float:
 
 def _sums(network: Any, batch: Any, noise: Any) -> tuple[Tensor, Tensor]:
     """Weighted sum of a batch's losses, and sum of the weights."""
+    if _is_pooled(network):
+        return _weighed(network, network.sums(*batch, noise=noise))
     loss, weight = network.loss(*batch, noise=noise)
     return (loss * weight).sum(), weight.sum()
+
+
+def _is_pooled(network: Any) -> bool:
+    return hasattr(network, "pooled")
+
+
+def _weighed(network: Any, sums: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss of a batch as a whole times its weight, and the weight."""
+    weight = sums[-1].detach()
+    return network.pooled(sums) * weight, weight
+
+
+def _pooled_of_chunks(
+    network: Any, batch: Any, noise: Any, chunks: list[slice], n_threads: int
+) -> tuple[Tensor, Tensor]:
+    """`_sums_of_chunks` of a loss that is no sum: its slopes are known once all pieces have run."""
+    parameters = [weight for weight in network.parameters() if weight.requires_grad]
+
+    def run(rows: slice) -> Tensor:
+        with torch.enable_grad():
+            sums: Tensor = network.sums(*_cut(batch, rows), noise=_cut(noise, rows))
+        return sums
+
+    pieces = list(in_order(run, chunks, n_threads=n_threads))
+    total = functools.reduce(torch.add, [piece.detach() for piece in pieces]).requires_grad_()
+    with torch.enable_grad():
+        loss, weight = _weighed(network, total)
+        (slopes,) = torch.autograd.grad(loss, total)
+
+    def back(sums: Tensor) -> tuple[Tensor | None, ...]:
+        return torch.autograd.grad(sums, parameters, slopes, allow_unused=True)
+
+    gradients = functools.reduce(_added, in_order(back, pieces, n_threads=n_threads))
+    known: Tensor = _Known.apply(loss.detach(), list(gradients), *parameters)  # type: ignore[no-untyped-call]
+    return known, weight
 
 
 def _sums_of_chunks(
@@ -522,7 +581,8 @@ def _loop(
             on_cpu = self.device.type == "cpu"
             chunks = _chunks(batch) if on_cpu and not torch.is_autocast_enabled("cpu") else []
             if len(chunks) > 1:
-                loss, weight = _sums_of_chunks(self.network, batch, noise, chunks, n_threads)
+                run = _pooled_of_chunks if _is_pooled(self.network) else _sums_of_chunks
+                loss, weight = run(self.network, batch, noise, chunks, n_threads)
             else:
                 loss, weight = _sums(self.network, batch, noise)
             self._steps.append(torch.stack([loss.detach(), weight]))

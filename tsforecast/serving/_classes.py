@@ -56,6 +56,7 @@ _HOMES = {
     "_Rising": "tsforecast.estimators.event_baselines",
     "CalibratedEvents": "tsforecast.estimators.calibration",
     "EventClassifier": "tsforecast.estimators.event",
+    "PositionEstimator": "tsforecast.estimators.position",
     "RecurrentForecaster": "tsforecast.estimators.forecaster",
     "RecurrentRegressor": "tsforecast.estimators.arrays",
     "RecurrentClassifier": "tsforecast.estimators.arrays",
@@ -72,6 +73,7 @@ _HOMES = {
     "StudentT": "tsforecast.nn.heads",
     "Poisson": "tsforecast.nn.heads",
     "NegativeBinomial": "tsforecast.nn.heads",
+    "Bernoulli": "tsforecast.nn.heads",
     # what is learned
     "Keys": "tsforecast.data.keys",
     "Seen": "tsforecast.estimators._warm",

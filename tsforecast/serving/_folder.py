@@ -14,6 +14,7 @@ from typing import Any
 
 from tsforecast._checks import DataError
 from tsforecast.serving._codec import dumps, loads, refused
+from tsforecast.serving._disk import alone, beside, sync_folder, write_synced
 
 __all__ = ["MANIFEST", "read_folder", "write_folder"]
 
@@ -56,8 +57,8 @@ def write_folder(path: Path, about: Mapping[str, Any], files: Mapping[str, bytes
     sums = {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in files.items()}
     manifest = {**about, "files": sums}
     manifest["sha256"] = _sha256(dumps(manifest))
-    part, before = _beside(path, "part"), _beside(path, "before")
-    with _alone(_beside(path, "lock")):
+    part, before = beside(path, "part"), beside(path, "before")
+    with alone(beside(path, "lock"), patience=_PATIENCE):
         names = {MANIFEST, *files}
         for stale in (part, before):
             if stale.exists() and not _is_ours(stale, names):
@@ -78,13 +79,10 @@ def write_folder(path: Path, about: Mapping[str, Any], files: Mapping[str, bytes
             mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
             part.mkdir(mode=0o777 if mode is None else 0o700)
             for name, data in {**files, MANIFEST: dumps(manifest, indent=1)}.items():
-                with open(part / name, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
+                write_synced(part / name, data)
             if mode is not None:
                 os.chmod(part, mode)
-            _sync(part)
+            sync_folder(part)
             if path.exists():
                 os.rename(path, before)
             try:
@@ -93,7 +91,7 @@ def write_folder(path: Path, about: Mapping[str, Any], files: Mapping[str, bytes
                 if before.is_dir() and not path.exists():
                     os.rename(before, path)
                 raise
-            _sync(path.parent)
+            sync_folder(path.parent)
         finally:
             shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(before, ignore_errors=True)
@@ -129,10 +127,6 @@ def read_folder(
                 raise
         time.sleep(0.001)  # it is being replaced: look again
     raise TimeoutError(f"{path} was replaced {_TRIES} times while it was read. Try again.")
-
-
-def _beside(path: Path, what: str) -> Path:
-    return path.with_name(f".{path.name}.tsforecast-{what}")
 
 
 def _may_be_replaced(path: Path, names: Collection[str]) -> bool:
@@ -188,7 +182,7 @@ class _Folder:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[_Folder]:
     """Open a folder, or what a save has put aside that was killed, or is under way."""
-    before = _beside(path, "before")
+    before = beside(path, "before")
     try:
         folder = _Folder(path if path.exists() or not before.is_dir() else before)
         if not folder.path.is_dir():
@@ -206,7 +200,7 @@ def _is_in_place(folder: _Folder, path: Path) -> bool:
     if folder.handle is None:
         return True
     held = os.fstat(folder.handle)
-    for place in (path, _beside(path, "before")):
+    for place in (path, beside(path, "before")):
         with contextlib.suppress(OSError):
             about = os.stat(place)
             if (about.st_dev, about.st_ino) == (held.st_dev, held.st_ino):
@@ -296,73 +290,5 @@ def _bytes(folder: _Folder, name: str, most: int) -> bytes:
         return file.read(most + 1)
 
 
-# ---------------------------------------------------------------------------------- the file system
-
-
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _sync(folder: Path) -> None:
-    """Write down which files a folder holds, where the system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-@contextlib.contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process; the file goes with it.
-
-    Raises
-    ------
-    TimeoutError
-        If somebody else has held it all the time.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows: a folder in use cannot be renamed there
-        yield
-        return
-    limit = time.monotonic() + _PATIENCE
-    while True:
-        # a file object, which is closed whatever happens, and the lock with it
-        flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(lock, flags, 0o644), "rb") as file:
-            if _is_held(fcntl, file.fileno()) and _is_same(file.fileno(), lock):
-                try:
-                    yield
-                finally:
-                    with contextlib.suppress(OSError):
-                        os.unlink(lock)
-                return
-        if time.monotonic() > limit:
-            raise TimeoutError(
-                f"expected to save within {_PATIENCE:g} s, found {lock} held by another process. "
-                "Try again, or end that process."
-            )
-        time.sleep(0.005)
-
-
-def _is_held(fcntl: Any, handle: int) -> bool:
-    """Take the lock, if nobody has it; some file systems have none."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def _is_same(handle: int, path: Path) -> bool:
-    """Whether an open file is still the one of its name: who held the lock takes it away."""
-    try:
-        about = os.stat(path)
-    except FileNotFoundError:
-        return False
-    held = os.fstat(handle)
-    return (held.st_dev, held.st_ino) == (about.st_dev, about.st_ino)

@@ -38,6 +38,7 @@ __all__ = [
     "of_forecaster",
     "of_imputer",
     "of_pipeline",
+    "of_positions",
     "of_regression",
     "of_rule",
     "of_stream",
@@ -50,6 +51,7 @@ __all__ = [
     "restore_filtered",
     "restore_forecaster",
     "restore_imputer",
+    "restore_positions",
     "restore_regression",
     "restore_table",
     "try_scaler",
@@ -613,6 +615,66 @@ def _event_network(model: Any, tensors: Any, weight: float) -> Any:
             **dict.fromkeys(("location", "gain"), (size,)),
             **dict.fromkeys(("static_location", "static_gain"), (numbers,)),
             "start": (model.n_steps_, n_causes),
+        },
+    )
+
+
+def of_positions(model: Any, tail: bool) -> Fields:
+    if not hasattr(model, "_time_step"):
+        return {}
+    return {
+        "chain": model._preparation.chain,
+        "fill": model._preparation.fill,
+        "static": model._preparation._static,
+        "known": model._known if tail else None,
+        "networks": [dict(network.state_dict()) for network in model.networks_],
+    }
+
+
+def restore_positions(model: Any, parts: Fields) -> None:
+    if not hasattr(model, "_time_step"):
+        return
+    model._check_parameters()
+    chain, fill, table, known = (parts[name] for name in ("chain", "fill", "static", "known"))
+    made = model._preparation = model._new_preparation()
+    sound = (
+        class_name(chain) == "TargetTransform"
+        and chain.fitted is None
+        and chain.n_targets == 0
+        and chain.columns == made.inputs
+        and array(len(made.inputs))(fill, None)
+        and class_name(table) == "StaticTable"
+        and not (table.numbers or table.categories)
+        and 1 <= len(parts["networks"]) == len(model.best_epochs_) <= model.n_members
+        and (known is None or class_name(known) == "Known")
+    )
+    check_tail(model, "Rows")
+    if not sound:
+        raise ValueError("parts that do not fit the parameters")
+    made.chain, made.fill, made._static = chain, fill, table
+    made.prior, made.baseline_ = np.ones(0), None
+    model.networks_ = [_position_network(model, tensors) for tensors in parts["networks"]]
+    model._known, model._stop = known, None
+
+
+def _position_network(model: Any, tensors: Any) -> Any:
+    from tsforecast.nn.network import InputScale
+
+    size = model._preparation.features.size
+    if not (_doubles(tensors, "unit") > 0).all():
+        raise ValueError("a unit that is not positive")
+    return _laid_out(
+        model,
+        tensors,
+        lambda: model._new_network(
+            InputScale(_doubles(tensors, "location"), _doubles(tensors, "gain")),
+            1.0,  # as read in a moment
+            "torch",
+        ),
+        {
+            **dict.fromkeys(("location", "gain"), (size,)),
+            **dict.fromkeys(("static_location", "static_gain"), (0,)),
+            "unit": (1,),
         },
     )
 

@@ -186,6 +186,7 @@ _FORECASTER = {
     "_seen": named("Seen"),
     **_LAST,
 }
+_POSITIONS = {name: check for name, check in _FORECASTER.items() if name != "_seen"}
 _CONFORMAL: dict[str, Check] = {
     **_PANEL,
     "n_scores_": array(
@@ -282,6 +283,7 @@ _RECIPES: dict[str, _Recipe] = {
     "StudentT": _Recipe(),
     "Poisson": _Recipe(),
     "NegativeBinomial": _Recipe(),
+    "Bernoulli": _Recipe(),
     "Training": _Recipe(),
     "Event": _Recipe(parts=_parts.of_rule, make=_parts.make_rule),
     "AlarmPolicy": _Recipe(),
@@ -401,6 +403,13 @@ _RECIPES: dict[str, _Recipe] = {
         restore=_parts.restore_forecaster,
         tail=("_tail", "_raw_tail"),
         needed=lambda model: {*_FORECASTER, "_tail"} | ({"_raw_tail"} if model.future else set()),
+    ),
+    "PositionEstimator": _Recipe(
+        _POSITIONS,
+        parts=_parts.of_positions,
+        restore=_parts.restore_positions,
+        tail=("_tail",),
+        needed=lambda model: {*_POSITIONS, "_tail"},
     ),
     "RecurrentRegressor": _Recipe(
         {**_SAMPLES, "_plain": BOOL},

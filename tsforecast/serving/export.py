@@ -22,6 +22,8 @@ from tsforecast.nn.heads import (
     DEGREES,
     MAX_LOG_RATE,
     MAX_LOG_STRETCH,
+    RAREST,
+    Bernoulli,
     Gaussian,
     NegativeBinomial,
     Point,
@@ -71,7 +73,8 @@ def export_onnx(model: RecurrentForecaster, path: str | Path) -> None:
     ==================  ================  =====================================================
     name                shape             what
     ==================  ================  =====================================================
-    forecast            (B, K, H)         the median, or the mean of a Gaussian or a count
+    forecast            (B, K, H)         the median, the mean of a Gaussian or a count, or the
+                                          probability of an event
     quantiles           (B, K, H, J)      of heads "quantiles" and "gaussian"
     scale, degrees      (B, K, H) each    of head "studentt": the quantile at p is forecast +
                                           scale times that of a Student-t with these degrees
@@ -211,10 +214,10 @@ def _check(model: object) -> None:
         )
     check_is_fitted(model)
     head = model.networks_[0].head
-    if len(model.networks_) > 1 and not isinstance(head, Point | Quantiles):
+    if len(model.networks_) > 1 and not isinstance(head, Point | Quantiles | Bernoulli):
         raise bad_parameter(
             "model",
-            expected="one member, or a head of points or quantiles",
+            expected="one member, or a head of points, probabilities or quantiles",
             found=f"{len(model.networks_)} members with {head}",
             advice="Distributions of members are mixed, which no operator of ONNX can do.",
         )
@@ -452,7 +455,20 @@ def _counts(graph: _Graph, network: ForecastNetwork, raw: str, unit: str) -> dic
     return said
 
 
-_HEADS = {Point: _point, Quantiles: _quantiles, Gaussian: _gaussian, StudentT: _studentt}
+def _bernoulli(graph: _Graph, network: ForecastNetwork, raw: str, unit: str) -> dict[str, str]:
+    prior = graph.add("Clip", "base", graph.double(RAREST), graph.double(1 - RAREST))
+    odds = graph.add("Div", prior, graph.add("Sub", graph.double(1.0), prior))
+    change = _bounded(graph, _number(graph, raw, 0), MAX_LOG_RATE)
+    return {"forecast": graph.add("Sigmoid", graph.add("Add", graph.add("Log", odds), change))}
+
+
+_HEADS = {
+    Point: _point,
+    Quantiles: _quantiles,
+    Gaussian: _gaussian,
+    StudentT: _studentt,
+    Bernoulli: _bernoulli,
+}
 
 
 def _centre_and_scale(graph: _Graph, network: ForecastNetwork, raw: str) -> tuple[str, str]:

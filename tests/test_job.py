@@ -1,0 +1,687 @@
+"""The contract of a run: repeats, cuts, policies, rejects, models and the ledger."""
+
+import datetime as dt
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+from jobs import DAY, N_SERIES, TOML, at, config_of, equal, events, prices, write_job
+
+import tsforecast as tsf
+from tsforecast.batch import job, parts
+from tsforecast.batch.config import SinkConfig
+from tsforecast.batch.exits import (
+    ConfigError,
+    LockedError,
+    ModelError,
+    RejectsError,
+    SinkError,
+    SourceError,
+    StaleError,
+)
+from tsforecast.batch.files import job_lock
+from tsforecast.batch.sinks import open_sink
+
+
+@pytest.fixture
+def path(tmp_path):
+    return write_job(tmp_path)
+
+
+def sink_of(config):
+    return open_sink(config.sink, config.job.name)
+
+
+def forecasts(config, *args):
+    with sink_of(config) as sink:
+        return sink.forecasts(*args)
+
+
+def ledger(config):
+    with sink_of(config) as sink:
+        return sink.runs()
+
+
+def rejects(config):
+    with sink_of(config) as sink:
+        return sink.rejects()
+
+
+# ------------------------------------------------------------------------------------------ a run
+
+
+def test_a_run_writes_what_the_model_says_of_the_rows_up_to_the_cut(path):
+    config = config_of(path)
+    summary = job.run(config, at())
+    found = forecasts(config)
+    table = prices()
+    panel = tsf.as_panel(
+        table[table["date"] <= pd.Timestamp(DAY)], series="ticker", time="date", columns=["close"]
+    )
+    model = tsf.Naive(target="close", horizon=2, levels=(0.1, 0.5, 0.9)).fit(panel)
+    expected = model.predict(panel)
+    assert summary["rows"] == len(expected) == 2 * N_SERIES
+    ours = found.set_index(["series", "time"]).sort_index()
+    theirs = expected.sort_index()
+    assert list(ours["step"]) == list(theirs["step"])
+    for name in ("forecast", "q0.1", "q0.9"):
+        assert ours[name].to_numpy() == pytest.approx(theirs[name].to_numpy(), rel=1e-12)
+    assert set(ours["source"]) == {"model"}
+    json.dumps(summary)
+
+
+def test_a_run_of_a_past_date_reads_nothing_after_it(path, tmp_path):
+    config = config_of(path)
+    job.run(config, at())
+    (tmp_path / "short").mkdir()
+    table = prices()
+    cut = table[table["date"] <= pd.Timestamp(DAY)]
+    short = config_of(write_job(tmp_path / "short", cut))
+    job.run(short, at())
+    equal(forecasts(config).drop(columns=["model"]), forecasts(short).drop(columns=["model"]))
+
+
+def test_a_repeat_changes_nothing(path):
+    config = config_of(path)
+    first = job.run(config, at())
+    before, runs = forecasts(config), ledger(config)
+    again = job.run(config, at())
+    assert again["nothing_new"] and again["run"] == first["run"]
+    assert again["rows"] == first["rows"] and again["fit"] is None
+    equal(forecasts(config), before)
+    assert len(ledger(config)) == len(runs)
+
+
+def test_corrected_data_replace_the_rows_of_the_date(path, tmp_path):
+    config = config_of(path, fit__every="never")
+    job.run(config, at())
+    table = prices()
+    table.loc[table["date"] == pd.Timestamp(DAY), "close"] *= 2
+    write_job(tmp_path, table)
+    job.run(config, at())
+    found = forecasts(config)
+    assert len(found) == 2 * N_SERIES
+    assert sorted(found.loc[found["step"] == 1, "forecast"]) == pytest.approx(
+        sorted(table.loc[table["date"] == pd.Timestamp(DAY), "close"])
+    )
+    status = ledger(config).query("model != 'fit'")["status"].to_list()
+    assert status[-1] == "ok" and "open" not in status
+
+
+def test_run_dates_stand_beside_each_other(path):
+    config = config_of(path)
+    for day in (DAY, dt.date(2015, 6, 1), dt.date(2015, 6, 2)):
+        job.run(config, at(day))
+    found = forecasts(config)
+    assert found.groupby("run_date").size().to_list() == [2 * N_SERIES] * 3
+    assert job.status(config)["latest"] == "2015-06-02"
+
+
+def test_a_dry_run_writes_nothing(path, tmp_path):
+    config = config_of(path)
+    found = job.run(config, at(), dry_run=True)
+    assert found["fit"]["due"] == "no model for this date"
+    job.fit(config, at(), dry_run=True)
+    assert job.registry_of(config).versions() == [] and not (tmp_path / "forecasts.db").exists()
+    job.fit(config, at())
+    runs = ledger(config)
+    counted = job.score(config, at(), dry_run=True)
+    assert counted["rows"] == 2 * N_SERIES and counted["sources"] == {"model": N_SERIES}
+    assert len(ledger(config)) == len(runs) and len(forecasts(config)) == 0
+
+
+def test_check_says_what_a_run_would_meet(path):
+    config = config_of(path)
+    found = job.check(config, at())
+    assert found["fit_due"] == "no model for this date" and found["model"] is None
+    assert found["treatments"] == {"model": N_SERIES}
+    job.run(config, at())
+    found = job.check(config, at())
+    assert found["fit_due"] is None and found["model"] == "0001"
+    with pytest.raises(SourceError, match="columns are missing: expected columns .'open'"):
+        job.check(config_of(path, model__parameters={"target": "open", "horizon": 2}), at())
+
+
+def test_one_series_without_a_name(tmp_path):
+    table = prices(1).drop(columns="ticker")
+    path = write_job(tmp_path, table, toml=TOML.replace('series = "ticker"\n', ""))
+    config = config_of(path)
+    job.run(config, at())
+    assert len(forecasts(config)) == 2 and forecasts(config)["series"].nunique() == 1
+
+
+@pytest.mark.parametrize("how", ["processes", "dask"])
+def test_results_do_not_depend_on_what_the_work_is_spread_over(path, how):
+    config = config_of(path)
+    job.run(config, at())
+    other = config_of(path, run__spread=how, run__workers=2, sink__database="sqlite:///other.db")
+    job.score(other, at())
+    equal(forecasts(config), forecasts(other))
+
+
+def test_a_parquet_folder_holds_the_same(path):
+    config = config_of(path)
+    job.run(config, at())
+    folder = config.job.folder.parent / "out"
+    other = config.model_copy(update={"sink": SinkConfig(path=folder)})
+    job.score(other, at())
+    equal(forecasts(config), forecasts(other))
+
+
+# ---------------------------------------------------------------------------- resume and the lock
+
+
+class Stop(BaseException):
+    pass
+
+
+def _breaking(monkeypatch, after, error):
+    """Make the sink raise after so many parts."""
+    from tsforecast.batch.sql import SqlSink
+
+    real, count = SqlSink.write_part, [0]
+
+    def write(self, *args, **kwargs):
+        if count[0] == after:
+            raise error
+        count[0] += 1
+        real(self, *args, **kwargs)
+
+    monkeypatch.setattr(SqlSink, "write_part", write)
+    return count
+
+
+@pytest.mark.parametrize("error", [Stop(), KeyboardInterrupt(), SinkError("disk full"), OSError()])
+def test_a_run_that_breaks_shows_nothing_and_the_next_goes_on(path, monkeypatch, error):
+    config = config_of(path)
+    with monkeypatch.context() as patch:
+        _breaking(patch, 1, error)
+        with pytest.raises(type(error)):
+            job.run(config, at())
+    assert len(forecasts(config)) == 0
+    last = ledger(config).iloc[-1]
+    assert (last["status"], last["visible"], last["parts_done"]) == ("failed", False, 1)
+    assert last["summary"]["error"] == type(error).__name__
+    count = _breaking(monkeypatch, 99, error)
+    found = job.run(config, at())
+    assert count == [2] and found["resumed"] and found["parts_resumed"] == 1
+    assert len(forecasts(config)) == 2 * N_SERIES
+    assert ledger(config).iloc[-1]["status"] == "ok"
+
+
+def test_another_cut_of_the_series_resumes_nothing(path, monkeypatch):
+    with monkeypatch.context() as patch:
+        _breaking(patch, 1, Stop())
+        with pytest.raises(Stop):
+            job.run(config_of(path), at())
+    found = job.run(config_of(path, job__part_size=5), at())
+    assert not found["resumed"] and found["rows"] == 2 * N_SERIES
+
+
+def test_a_job_that_is_at_work_is_left_alone(path):
+    config = config_of(path)
+    code = (
+        "import sys, pathlib\nfrom tsforecast.batch.files import job_lock\n"
+        "with job_lock(pathlib.Path(sys.argv[1]), 'prices'):\n"
+        "    print('held', flush=True)\n    sys.stdin.read()\n"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(config.job.folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        for verb in (job.run, job.fit, job.score, job.backtest):
+            with pytest.raises(LockedError, match=f"process {holder.pid}") as caught:
+                verb(config, at())
+            assert caught.value.code == 75
+        with pytest.raises(LockedError):
+            job.promote(config, "0001")
+    finally:
+        holder.communicate()
+    job.run(config, at())
+
+
+@pytest.mark.parametrize("verb", [job.run, job.fit])
+def test_the_lock_is_free_after_an_error(path, verb, monkeypatch):
+    config = config_of(path)
+    monkeypatch.setattr(tsf.Naive, "fit", lambda *args: (_ for _ in ()).throw(Stop()))
+    with pytest.raises(Stop):
+        verb(config, at())
+    with job_lock(config.job.folder, config.job.name):
+        pass
+    last = ledger(config).iloc[-1]
+    assert (last["model"], last["status"]) == ("fit", "failed")
+
+
+def test_sigterm_in_a_fit_is_143_and_the_handler_comes_back(path, monkeypatch):
+    config = config_of(path)
+
+    def fit(*args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Event().wait(5)
+
+    monkeypatch.setattr(tsf.Naive, "fit", fit)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as caught:
+        job.run(config, at())
+    assert caught.value.code == 143 and signal.getsignal(signal.SIGTERM) is before
+    last = ledger(config).iloc[-1]
+    assert (last["status"], last["summary"]["exit_code"]) == ("failed", 143)
+
+
+# ------------------------------------------------------------------------- late and missing series
+
+
+def late_table():
+    """S00 ends four days before the others; S01 has no value at its newest row."""
+    table = prices()
+    table = table[table["date"] <= pd.Timestamp(DAY)]
+    table = table[(table["ticker"] != "S00") | (table["date"] <= "2015-05-25")]
+    table.loc[(table["ticker"] == "S01") & (table["date"] == pd.Timestamp(DAY)), "close"] = np.nan
+    return table
+
+
+@pytest.fixture
+def late_path(tmp_path):
+    return write_job(tmp_path, late_table())
+
+
+def test_late_series_fail_the_run_by_default_and_are_named(late_path):
+    config = config_of(late_path, source__max_staleness="4D")
+    with pytest.raises(StaleError, match="1 of 8 series without, S00.*or choose another") as caught:
+        job.run(config, at())
+    assert caught.value.code == 4
+    assert len(forecasts(config)) == 0
+
+
+def test_without_a_largest_age_nothing_is_late(late_path):
+    assert job.run(config_of(late_path), at())["sources"] == {"model": N_SERIES - 1}
+
+
+def test_skipped_series_are_among_the_rejects_and_do_not_count_as_failed(late_path):
+    config = config_of(
+        late_path, source__max_staleness="4D", source__late="skip", job__max_reject_fraction=0.0
+    )
+    found = job.run(config, at())
+    assert found["rejects"] == {"late": 1, "missing": 1}
+    table = rejects(config)
+    assert dict(zip(table["series"], table["stage"])) == {"S00": "late", "S01": "missing"}
+    assert not {"S00", "S01"} & set(forecasts(config)["series"])
+
+
+def test_fallbacks_are_labelled(late_path):
+    config = config_of(
+        late_path,
+        source__max_staleness="4D",
+        source__late="fallback_naive",
+        source__missing="use_last",
+        model__estimator="Drift",
+    )
+    found = job.run(config, at())
+    assert found["sources"] == {"model": 6, "fallback_naive": 1, "use_last": 1}
+    table = forecasts(config).query("step == 1").set_index("series")
+    assert table["source"][["S00", "S01", "S02"]].to_list() == [
+        "fallback_naive", "use_last", "model",
+    ]  # fmt: skip
+    last = late_table().dropna().groupby("ticker")["close"].last()
+    assert table["forecast"]["S00"] == pytest.approx(last["S00"])
+    assert str(table["cutoff"]["S00"])[:10] == "2015-05-25"
+
+
+def test_naive_fallbacks_do_not_depend_on_the_cut_into_parts(late_path):
+    found = []
+    for size in (1, 3, 100):
+        config = config_of(
+            late_path,
+            source__max_staleness="1D",
+            source__late="fallback_naive",
+            job__part_size=size,
+            sink__database=f"sqlite:///{size}.db",
+        )
+        job.run(config, at(dt.date(2015, 6, 15)))
+        found.append(forecasts(config))
+        assert set(found[-1]["source"]) == {"fallback_naive"}
+    equal(found[0], found[1])
+    equal(found[0], found[2])
+
+
+def test_a_run_in_which_all_is_late_is_stale_whatever_is_skipped(path):
+    config = config_of(path, source__max_staleness="4D", source__late="skip")
+    with pytest.raises(StaleError, match="nothing to forecast"):
+        job.run(config, at(dt.date(2016, 1, 1)))
+
+
+def test_the_age_of_the_newest_row_is_taken_at_the_end_of_the_run_date(path):
+    config = config_of(path, source__max_staleness="3D", source__late="fail")
+    job.run(config, at(dt.date(2015, 5, 31)))  # Friday's row at the end of Sunday: three days
+    config = config_of(path, source__max_staleness="2D", source__late="fail")
+    with pytest.raises(StaleError):
+        job.run(config, at(dt.date(2015, 5, 31)))
+
+
+def test_there_is_no_naive_risk(path):
+    config = config_of(
+        path,
+        source__late="fallback_naive",
+        model__estimator="LastValue",
+        model__parameters={"column": "close", "event": "e", "horizon": 2},
+    )
+    with pytest.raises(ConfigError, match="no naive risk"):
+        job.check(config, at())
+
+
+# --------------------------------------------------------------------------------------- rejects
+
+
+def _fails_for(monkeypatch, bad, error):
+    real = tsf.Naive.predict
+
+    def predict(self, panel=None, **kwargs):
+        if bad & set(panel.index.get_level_values(0)):
+            raise error
+        return real(self, panel, **kwargs)
+
+    monkeypatch.setattr(tsf.Naive, "predict", predict)
+
+
+def test_a_series_that_fails_is_rejected_and_the_rest_goes_on(path, monkeypatch):
+    _fails_for(monkeypatch, {"S04"}, ValueError("no good (series 'S04')"))
+    config = config_of(path, job__max_reject_fraction=0.2)
+    found = job.run(config, at())
+    assert found["rejects"] == {"score": 1} and found["rows"] == 2 * (N_SERIES - 1)
+    row = rejects(config).iloc[0]
+    assert row[["series", "stage", "error", "message"]].to_list() == [
+        "S04", "score", "ValueError", "no good (series 'S04')",
+    ]  # fmt: skip
+    assert "S04" not in set(forecasts(config)["series"])
+
+
+def test_a_part_that_is_cut_in_halves_gives_the_same_numbers(path, monkeypatch):
+    config = config_of(path, job__part_size=8, job__max_reject_fraction=0.2)
+    job.run(config, at())
+    before = forecasts(config)
+    _fails_for(monkeypatch, {"S04"}, ValueError())
+    other = config_of(
+        path, job__part_size=8, job__max_reject_fraction=0.2, sink__database="sqlite:///other.db"
+    )
+    job.score(other, at())
+    equal(forecasts(other), before[before["series"] != "S04"])
+
+
+def test_too_many_rejects_fail_the_run_and_stay_to_be_read(path, monkeypatch):
+    with monkeypatch.context() as patch:
+        _fails_for(patch, {"S04"}, ValueError("no good"))
+        config = config_of(path)
+        with pytest.raises(RejectsError, match="expected at most 5.0% of 8, found 1") as caught:
+            job.run(config, at())
+    assert caught.value.code == 5
+    assert len(forecasts(config)) == 0 and rejects(config)["series"].to_list() == ["S04"]
+    last = ledger(config).iloc[-1]
+    assert last["status"] == "failed" and last["summary"]["error"] == "RejectsError"
+
+
+def test_names_are_hashed_in_rejects_errors_and_logs_if_asked(late_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, logger="tsforecast")
+    _fails_for(monkeypatch, {"S04"}, ValueError("no good (series 'S04')"))
+    config = config_of(late_path, job__hash_ids=True, job__max_reject_fraction=0.2)
+    job.run(config, at())
+    table = rejects(config)
+    mark = parts.hashed("S04")
+    assert mark in set(table["series"]) and f"no good (series '{mark}')" in set(table["message"])
+    assert not table.astype(str).apply(lambda c: c.str.contains("S0")).any(axis=None)
+    with pytest.raises(StaleError) as caught:
+        job.score(config_of(late_path, job__hash_ids=True, source__max_staleness="2D"), at())
+    assert "S00" not in str(caught.value) and parts.hashed("S00") in str(caught.value)
+    assert "S0" not in caplog.text
+
+
+def test_forecasts_that_are_not_finite_are_rejected(path, monkeypatch):
+    real = tsf.Naive.predict
+
+    def predict(self, panel=None, **kwargs):
+        frame = real(self, panel, **kwargs)
+        second = frame.index.get_level_values(0) == "S02"
+        return frame.assign(forecast=frame["forecast"].where(~second, np.inf))
+
+    monkeypatch.setattr(tsf.Naive, "predict", predict)
+    config = config_of(path, job__max_reject_fraction=0.2)
+    assert job.run(config, at())["rejects"] == {"output": 1}
+    assert np.isfinite(forecasts(config)["forecast"]).all()
+    assert rejects(config)["error"].to_list() == ["NotFinite"]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("disk")])
+def test_errors_of_the_machine_are_no_fault_of_a_series(path, monkeypatch, error):
+    _fails_for(monkeypatch, {"S04"}, error)
+    config = config_of(path, job__max_reject_fraction=1.0)
+    with pytest.raises(type(error)):
+        job.run(config, at())
+    assert ledger(config).iloc[-1]["status"] == "failed"
+
+
+def test_bad_rows_of_the_source_reject_their_series(tmp_path):
+    table = prices().astype({"close": object})
+    table.loc[(table["ticker"] == "S03") & (table["date"] == "2015-03-02"), "close"] = "n/a?"
+    config = config_of(write_job(tmp_path, table), job__max_reject_fraction=0.2)
+    found = job.run(config, at())
+    assert sum(found["rejects"].values()) == 1 and found["series"] == N_SERIES
+    assert rejects(config)["series"].to_list() == ["S03"]
+    with pytest.raises(RejectsError):
+        job.score(config_of(path_of(tmp_path), sink__database="sqlite:///strict.db"), at())
+
+
+def path_of(folder):
+    return folder / "job.toml"
+
+
+def test_an_empty_source_is_an_error_of_the_data(path):
+    with pytest.raises(SourceError):
+        job.run(config_of(path), at(dt.date(2001, 1, 1)))
+
+
+# ---------------------------------------------------------------------------------------- models
+
+
+def test_a_fit_is_due_when_the_last_one_is_old_enough(path):
+    config = config_of(path, fit__every="10D")
+    assert job.run(config, at(dt.date(2015, 5, 1)))["fit"]["version"] == "0001"
+    assert job.run(config, at(dt.date(2015, 5, 8)))["fit"] is None
+    found = job.run(config, at(dt.date(2015, 5, 11)))
+    assert found["fit"]["version"] == "0002" == found["version"]
+    assert found["fit"]["why"] == "a refit of the champion"
+
+
+def test_a_run_of_a_past_date_uses_no_model_that_has_seen_later_rows(path):
+    config = config_of(path, fit__every="10D")
+    job.run(config, at(dt.date(2015, 5, 1)))
+    job.run(config, at(dt.date(2015, 5, 29)))
+    assert job.score(config, at(dt.date(2015, 5, 20)))["version"] == "0001"
+    with pytest.raises(ModelError, match="expected a champion that has seen no row after the cut"):
+        job.score(config, at(dt.date(2015, 4, 1)))
+    found = job.run(config, at(dt.date(2015, 4, 1)))  # fits one for that date
+    assert found["version"] == "0003"
+    assert job.registry_of(config).find("champion") == "0002"
+    assert job.score(config, at(dt.date(2015, 5, 29)))["version"] == "0002"
+
+
+def test_never_fits_once(path):
+    config = config_of(path, fit__every="never")
+    assert job.run(config, at(dt.date(2015, 2, 27)))["fit"]["version"] == "0001"
+    assert job.run(config, at(dt.date(2015, 6, 26)))["fit"] is None
+
+
+def test_other_parameters_are_fitted_and_wait_as_challenger_if_so_wished(path):
+    job.run(config_of(path), at())
+    other = config_of(path, model__estimator="Drift", fit__promote="by_hand")
+    found = job.run(other, at())
+    assert found["fit"]["role"] == "challenger" and found["version"] == "0001"
+    assert not found["same_parameters"]
+    assert job.run(other, at())["fit"] is None  # and is not fitted again
+    assert job.promote(other)["champion"] == "0002"
+    assert job.score(other, at())["version"] == "0002"
+    assert job.rollback(other)["champion"] == "0001"
+    assert job.run(other, at())["fit"] is None and job.status(other)["champion"] == "0001"
+
+
+def trending():
+    """Prices that rise by one a day: Drift knows that, the naive does not."""
+    table = prices(3)
+    order = table.groupby("ticker").cumcount()
+    rng = np.random.default_rng(0)
+    return table.assign(close=100.0 + order + rng.normal(scale=0.2, size=len(table)))
+
+
+@pytest.mark.parametrize(("first", "second", "wins"), [("Naive", "Drift", True),
+                                                       ("Drift", "Naive", False)])  # fmt: skip
+def test_a_challenger_takes_the_place_of_the_champion_if_it_wins(tmp_path, first, second, wins):
+    path = write_job(tmp_path, trending())
+    options = {"backtest__n_splits": 2, "backtest__origins_per_split": 15}
+    # of points alone: with quantiles of its own errors the naive knows the drift, too
+    options["model__parameters"] = {"target": "close", "horizon": 2, "levels": []}
+    job.fit(config_of(path, model__estimator=first, **options), at())
+    config = config_of(path, model__estimator=second, fit__promote="if_better", **options)
+    found = job.fit(config, at())
+    assert found["contest"]["better"] is wins
+    assert found["role"] == ("champion" if wins else "challenger")
+    assert job.registry_of(config).find("champion") == ("0002" if wins else "0001")
+    if not wins:
+        again = job.challenge(config, at())
+        assert not again["better"] and again["champion"] == "0001"
+
+
+def test_what_is_kept_of_a_fit_says_span_digests_and_profile(path):
+    config = config_of(path, fit__window="2M")
+    job.fit(config, at())
+    known = job.registry_of(config).show("champion")
+    assert known["cutoff"][:10] == "2015-05-29" and known["span"]["first"][:10] == "2015-03-30"
+    assert known["config_digest"] == config.digest() and len(known["data_digest"]) == 64
+    assert known["profile"]["close"]["rows"] == known["span"]["rows"]
+
+
+def test_a_damaged_champion_is_an_error_of_code_6_and_not_an_older_one(path):
+    config = config_of(path, fit__every="10D")
+    job.run(config, at(dt.date(2015, 5, 1)))
+    job.run(config, at())
+    (job.registry_of(config).folder / "0002" / "state.json").write_text("{}")
+    with pytest.raises(ModelError, match="version 0002, cannot be loaded"):
+        job.run(config, at(dt.date(2015, 6, 1)))
+    assert job.rollback(config)["champion"] == "0001"
+    assert job.score(config, at(dt.date(2015, 6, 1)))["version"] == "0001"
+
+
+def test_parameters_that_a_model_refuses_are_an_error_of_the_configuration(path):
+    config = config_of(path, model__parameters={"target": "close", "horizon": 0})
+    with pytest.raises(ConfigError, match="'horizon'"):
+        job.run(config, at())
+    assert ledger(config).iloc[-1]["status"] == "failed"
+
+
+# --------------------------------------------------------------------------------- what is judged
+
+
+def test_a_backtest_writes_tables_and_a_summary(path):
+    config = config_of(
+        path,
+        model__estimator="LagRegressor",
+        model__parameters={"target": "close", "horizon": 2},
+        backtest__n_splits=2,
+        backtest__origins_per_split=5,
+        backtest__baselines=["Drift"],
+    )
+    found = job.backtest(config, at())
+    folder = config.job.folder / "backtests" / f"2015-05-29-{config.digest()[:8]}"
+    assert found["folder"] == str(folder)
+    assert {file.name for file in folder.iterdir()} == {"metrics.csv", "skill.csv", "summary.json"}
+    assert json.loads((folder / "summary.json").read_text()) == json.loads(json.dumps(found))
+    assert {row["model"] for row in found["metrics"]} == {"model", "Drift", "naive"}
+    assert found["verdicts"][0].startswith("model: ") and found["cutoffs"] == 10
+    assert pd.Timestamp(found["last_cutoff"]) <= pd.Timestamp(DAY)
+
+
+# ----------------------------------------------------------------------------------------- events
+
+
+EVENTS = """
+[job]
+name = "risk"
+part_size = 10
+[source]
+path = "prices.csv"
+series = "patient"
+time = "time"
+[model]
+estimator = "LogisticBaseline"
+[model.parameters]
+event = "deterioration"
+horizon = "6h"
+step = "1h"
+[backtest]
+n_splits = 2
+[sink]
+database = "sqlite:///risks.db"
+"""
+
+
+def stays(n=40):
+    table = tsf.make_vitals(n, 48, random_state=0).reset_index()
+    hours = table[table.columns[1]]
+    names = table[table.columns[0]].astype(str)
+    when = pd.Timestamp("2024-03-30") + pd.to_timedelta(hours)
+    return table.drop(columns=list(table.columns[:2])).assign(patient="p" + names, time=when)
+
+
+def test_risks_of_patients_are_a_job_like_any_other(tmp_path):
+    config = config_of(write_job(tmp_path, stays(), toml=EVENTS))
+    day = at(dt.date(2024, 3, 31))
+    found = job.run(config, day)
+    with sink_of(config) as sink:
+        risks = sink.risks()
+    assert found["rows"] == len(risks) == 40 and risks["risk"].between(0, 1).all()
+    assert risks.groupby("series").size().max() == 1
+    assert {"risk_1", "risk_6"} <= set(risks)
+    model = job.registry_of(config).load()
+    panel = tsf.as_panel(stays(), series="patient", time="time")
+    expected = model.predict_risk(panel)["risk"].groupby(level=0).last()
+    assert risks.set_index("series")["risk"].sort_index().to_numpy() == pytest.approx(
+        expected.sort_index().to_numpy(), rel=1e-12
+    )
+    assert job.run(config, day)["nothing_new"]
+
+
+# ------------------------------------------------------------------------------------ what is said
+
+
+def test_the_log_has_lines_of_json_with_counts(path, caplog):
+    caplog.set_level(logging.INFO, logger="tsforecast")
+    config = config_of(path)
+    job.run(config, at())
+    assert {line["job"] for line in events(caplog)} == {"prices"}
+    names = [line["event"] for line in events(caplog)]
+    assert names == ["read", "fit due", "fitting", "fit", "part", "part", "part", "scored"]
+    assert events(caplog, "read")[0]["series"] == N_SERIES
+
+
+def test_the_log_says_how_a_run_has_failed(path, caplog):
+    caplog.set_level(logging.INFO, logger="tsforecast")
+    with pytest.raises(ModelError):
+        job.score(config_of(path), at())
+    assert events(caplog, "failed")[0]["exit_code"] == 6
+
+
+def test_what_killed_processes_have_left_is_swept(path):
+    config = config_of(path)
+    job.run(config, at())
+    left = [config.job.folder / ".tmp-panel-1", job.registry_of(config).folder / ".tmp-version-1"]
+    for folder in left:
+        folder.mkdir()
+    job.run(config, at())
+    assert not any(folder.exists() for folder in left)

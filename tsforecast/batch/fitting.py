@@ -1,0 +1,189 @@
+"""How a job fits: when it is due, what is kept of it, and whether the new model is put to use."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import numpy as np
+import pandas as pd
+
+from tsforecast.batch.config import as_offset
+from tsforecast.batch.exits import ModelError
+from tsforecast.batch.judging import contest
+from tsforecast.batch.ledger import RunKey
+from tsforecast.batch.profile import training_profile
+from tsforecast.batch.sinks import open_sink
+from tsforecast.batch.sources import Extract
+from tsforecast.batch.work import (
+    FIT,
+    Summary,
+    Work,
+    blamed,
+    estimators,
+    host,
+    in_ledger,
+    model_digest,
+    n_series,
+    no_model,
+    require_few_rejects,
+    since,
+    told_of,
+)
+from tsforecast.data.panel import layout_of
+
+__all__ = ["contested", "due", "fit_model", "within"]
+
+
+def fit_model(work: Work, extract: Extract) -> Summary:
+    """Fit, keep the model, and decide what becomes of it; the ledger has a line of it."""
+    config = work.config
+    require_few_rejects(work, len(extract.rejects), n_series(extract))
+    panel = within(extract.panel, config.fit.window)
+    registry = work.registry
+    if work.dry_run:
+        with work.timed("fit"), blamed(work, panel):
+            estimators(config)[0].fit(panel)
+        return {**work.about(), "source": told_of(extract), "seconds": work.seconds}
+    key = RunKey(config.job.name, work.as_of.run_date, FIT, config.digest())
+    with open_sink(config.sink, config.job.name) as sink:
+        sink.prepare()
+        sink.fail_open(config.job.name)
+        attempt = sink.begin(key, data_digest=extract.digest, parts=0, about=host(), resume=False)
+        with in_ledger(sink, attempt):
+            work.say("fitting", rows=len(panel))
+            estimator = estimators(config)[0]
+            with work.timed("fit"), blamed(work, panel):
+                estimator.fit(panel)
+            with work.timed("save"):
+                version = registry.add(estimator, _about_model(work, extract, panel))
+            decided = _placed(work, version, panel)
+            about = registry.show(version)
+            summary = {
+                **work.about(),
+                "version": version,
+                "model_id": about["model_id"],
+                **decided,
+                "span": about["span"],
+                "source": told_of(extract),
+                "seconds": dict(work.seconds),
+            }
+            sink.finish(attempt, "ok", summary)
+    work.say("fit", version=version, role=decided["role"], seconds=work.seconds)
+    return summary
+
+
+def due(work: Work) -> str | None:
+    """Why a fit is due at the date, or None.
+
+    It is the newest fit of these parameters that counts, champion or not: a challenger that has
+    lost, or a champion that was rolled back, is not fitted again at once. A version that never had
+    a role was left by a process that was killed, and does not count.
+    """
+    if work.champion() is None:
+        return "no model for this date"
+    every = work.config.fit.every
+    if every == "never":
+        return None
+    own, digest = str(work.as_of.run_date), model_digest(work.config)
+    dates = []
+    placed = {event["version"] for event in work.registry.aliases()["history"]}
+    for version in placed.intersection(work.registry.versions()):
+        with contextlib.suppress(ModelError):  # a broken one that is not needed
+            about = work.registry.show(version)
+            if about["model_digest"] == digest and str(about["run_date"]) <= own:
+                dates.append(str(about["run_date"]))
+    if not dates:
+        return "no fit with these parameters"
+    if pd.Timestamp(max(dates)) + as_offset(every) <= pd.Timestamp(own):
+        return f"the last fit is of {max(dates)}, every {every}"
+    return None
+
+
+def contested(work: Work, version: str, panel: pd.DataFrame) -> Summary:
+    """Set a challenger against the champion of the date, both fitted anew on the same past."""
+    from sklearn.base import clone
+
+    registry, champion = work.registry, work.champion()
+    if champion is None:
+        raise no_model(work)
+    begun = time.perf_counter()
+    panel = within(panel, work.config.fit.window)
+    with blamed(work, panel):
+        found = contest(
+            clone(registry.load(version)),
+            clone(registry.load(champion)),
+            panel,
+            work.config.backtest,
+            events=work.config.model.kind == "event",
+            alpha=work.config.fit.alpha,
+        )
+    work.say("contest", challenger=version, champion=champion, better=found.better)
+    return {
+        "better": found.better,
+        "why": found.why,
+        "challenger": version,
+        "against": champion,
+        **found.about,
+        "seconds_contest": since(begun),
+    }
+
+
+def within(panel: pd.DataFrame, window: str | None) -> pd.DataFrame:
+    """Rows of the last so long, counted from the newest one of all."""
+    if window is None:
+        return panel
+    layout = layout_of(panel)
+    from_then = layout.last_time() - as_offset(window)
+    return panel[layout.per_row(np.asarray(layout.labels > from_then))]
+
+
+def _about_model(work: Work, extract: Extract, panel: pd.DataFrame) -> Summary:
+    """What the registry keeps of a fit; no row of it."""
+    layout = layout_of(panel)
+    first = layout.time_at(int(layout.starts[np.argmin(layout.when(layout.starts))]))
+    return {
+        "job": work.config.job.name,
+        "run_date": str(work.as_of.run_date),
+        "cutoff": str(layout.last_time()),
+        "span": {
+            "first": str(first),
+            "last": str(layout.last_time()),
+            "series": layout.n_series,
+            "rows": layout.n_rows,
+        },
+        "window": work.config.fit.window,
+        "config_digest": work.config.digest(),
+        "model_digest": model_digest(work.config),
+        "data_digest": extract.digest,
+        "rejects": len(extract.rejects),
+        "seconds": dict(work.seconds),
+        "profile": training_profile(panel),
+    }
+
+
+def _placed(work: Work, version: str, panel: pd.DataFrame) -> Summary:
+    """Decide what becomes of a new version."""
+    registry, usable = work.registry, work.champion()
+    how = work.config.fit.promote
+    if usable is None:
+        registry.succeed(version, why="no champion before it")
+        return {"role": "champion", "why": "no champion before it"}
+    same = registry.show(usable)["model_digest"] == model_digest(work.config)
+    if how == "always" or (how == "if_better" and same):
+        why = "a refit of the champion" if same else "promote = 'always'"
+        registry.succeed(version, why=why)
+        return {"role": "champion", "why": why}
+    if how == "by_hand":
+        registry.challenge(version, why="promote = 'by_hand'")
+        return {"role": "challenger", "why": "promote = 'by_hand'"}
+    found = contested(work, version, panel)  # a kill in here leaves a version without a role
+    if found["better"]:
+        registry.succeed(version, why=found["why"])
+    else:
+        registry.challenge(version, why=found["why"])
+    return {
+        "role": "champion" if found["better"] else "challenger",
+        "why": found["why"],
+        "contest": found,
+    }

@@ -1,0 +1,300 @@
+"""The contract of a run: what a job does at a date, safe to repeat and to kill at any moment.
+
+A run is known by job, run date, model and the digest of its configuration. It holds the lock of
+the job, reads nothing after the cut, goes on where an earlier attempt has ended, and shows its
+rows when all of them are there. Every verb gives a plain summary that JSON can hold, or raises a
+`JobError` with the exit code.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tsforecast.batch.asof import AsOf
+from tsforecast.batch.config import JobConfig
+from tsforecast.batch.files import job_lock, make_folder, replace_file
+from tsforecast.batch.fitting import contested, due, fit_model, within
+from tsforecast.batch.judging import judge, records
+from tsforecast.batch.scoring import score_series
+from tsforecast.batch.sinks import open_sink
+from tsforecast.batch.work import (
+    FIT,
+    Summary,
+    Work,
+    at_work,
+    blamed,
+    estimators,
+    looked_at,
+    registry_of,
+    require_columns,
+    since,
+    told_of,
+)
+
+__all__ = [
+    "backtest",
+    "challenge",
+    "check",
+    "fit",
+    "promote",
+    "registry_of",
+    "rollback",
+    "run",
+    "score",
+    "status",
+]
+
+
+def check(config: JobConfig, as_of: AsOf) -> Summary:
+    """See whether a run would go: configuration, source, model and sink; nothing is forecast.
+
+    Parameters
+    ----------
+    config : JobConfig
+    as_of : AsOf
+        The run date.
+
+    Returns
+    -------
+    dict
+        Counts of what was read, how the series would be treated, which model there is and whether
+        a fit is due.
+
+    Raises
+    ------
+    JobError
+        As `run` would raise it.
+    """
+    work = Work(config, as_of)
+    estimators(config)
+    extract = work.read()
+    require_columns(config, extract)
+    columns = looked_at(estimators(config)[0], extract.panel)
+    treatment = work.treatments(extract.panel, columns)
+    with open_sink(config.sink, config.job.name) as sink:
+        sink.prepare()
+    return {
+        **work.about(),
+        "source": told_of(extract),
+        "treatments": dict(Counter(map(str, treatment))),
+        "model": work.champion(),
+        "fit_due": due(work),
+    }
+
+
+def fit(config: JobConfig, as_of: AsOf, *, dry_run: bool = False) -> Summary:
+    """Fit the model on what is known at the cut, and put it into the registry.
+
+    The first model, and one that takes the place of the champion (``[fit] promote``), becomes
+    champion of the dates from this run date on; any other one becomes challenger. With
+    ``promote = "if_better"`` a model with other parameters than the champion has to win the skill
+    test of a backtest; with the same parameters it is the same model on newer rows, and succeeds.
+
+    Parameters
+    ----------
+    config : JobConfig
+    as_of : AsOf
+    dry_run : bool
+        Fit, and keep nothing.
+
+    Returns
+    -------
+    dict
+        ``version``, ``role``, the span of its rows, and the contest if there was one.
+
+    Raises
+    ------
+    JobError
+        If the source cannot be read, too many series fail, or parameters cannot be used.
+    """
+    with at_work(config, as_of, dry_run=dry_run) as work:
+        return fit_model(work, work.read())
+
+
+def backtest(config: JobConfig, as_of: AsOf) -> Summary:
+    """Judge the configured model and its baselines on what is known at the cut.
+
+    Tables and summary are written to ``backtests/<run date>-<digest>/`` in the folder of the job.
+
+    Returns
+    -------
+    dict
+        ``metrics`` and ``skill`` as lists of records, ``verdicts``, and the ``folder``.
+
+    Raises
+    ------
+    JobError
+        As for `fit`.
+    """
+    with at_work(config, as_of) as work:
+        panel = within(work.read().panel, config.fit.window)
+        models = estimators(config)
+        names = ["model", *config.backtest.baselines]
+        begun = time.perf_counter()
+        with blamed(work, panel):
+            found = judge(
+                dict(zip(names, models)), panel, config.backtest,
+                events=config.model.kind == "event",
+            )  # fmt: skip
+        folder = config.job.folder / "backtests" / f"{as_of.run_date}-{config.digest()[:8]}"
+        make_folder(folder)
+        for name, table in (("metrics", found.metrics), ("skill", found.skill)):
+            if table is not None:
+                replace_file(folder / f"{name}.csv", table.to_csv().encode())
+        summary = {
+            **work.about(),
+            **found.about,
+            "metrics": records(found.metrics),
+            "skill": records(found.skill),
+            "verdicts": list(found.verdicts),
+            "seconds": {**work.seconds, "backtest": since(begun)},
+            "folder": str(folder),
+        }
+        replace_file(folder / "summary.json", json.dumps(summary, indent=1).encode())
+        work.say("backtest", **found.about)
+        return summary
+
+
+def score(config: JobConfig, as_of: AsOf, *, dry_run: bool = False) -> Summary:
+    """Forecast with the champion of the date, and write the rows.
+
+    Parameters
+    ----------
+    config : JobConfig
+    as_of : AsOf
+    dry_run : bool
+        Forecast, and write nothing.
+
+    Returns
+    -------
+    dict
+        Counts of series, rows and rejects, the model, digests and timings.
+
+    Raises
+    ------
+    JobError
+        If there is no model for the date, data are stale, or too many series fail.
+    """
+    with at_work(config, as_of, dry_run=dry_run) as work:
+        return score_series(work, work.read())
+
+
+def run(config: JobConfig, as_of: AsOf, *, dry_run: bool = False) -> Summary:
+    """Do what a job has to do at a date: check, fit if due, score.
+
+    Parameters
+    ----------
+    config : JobConfig
+    as_of : AsOf
+    dry_run : bool
+        Write nothing. Where a fit is due it is only said so.
+
+    Returns
+    -------
+    dict
+        The summary of `score`, with that of `fit` as ``fit``; None where no fit was due.
+
+    Raises
+    ------
+    JobError
+        As for `fit` and `score`.
+    """
+    with at_work(config, as_of, dry_run=dry_run) as work:
+        estimators(config)
+        extract = work.read()
+        require_columns(config, extract)
+        why, fitted = due(work), None
+        if why is not None:
+            work.say("fit due", why=why)
+            if dry_run:
+                fitted = {"due": why}
+                if work.champion() is None:
+                    return {**work.about(), "source": told_of(extract), "fit": fitted}
+            else:
+                fitted = fit_model(work, extract)
+        return {**score_series(work, extract), "fit": fitted}
+
+
+def challenge(config: JobConfig, as_of: AsOf) -> Summary:
+    """Test the challenger against the champion in a backtest; it is promoted if it wins.
+
+    Returns
+    -------
+    dict
+        ``better``, ``why``, the numbers, and who is champion now.
+
+    Raises
+    ------
+    JobError
+        If there is no challenger or no champion, or as for `backtest`.
+    """
+    with at_work(config, as_of) as work:
+        registry = work.registry
+        version = registry.find("challenger")
+        found = contested(work, version, work.read().panel)
+        if found["better"]:
+            registry.succeed(version, why=found["why"])
+        return {**work.about(), **found, "champion": registry.find("champion")}
+
+
+def promote(config: JobConfig, which: str = "challenger", *, why: str = "by hand") -> Summary:
+    """Make a version champion, under the lock of the job."""
+    with job_lock(config.job.folder, config.job.name):
+        version = registry_of(config).promote(which, why=why)
+    return {"job": config.job.name, "champion": version}
+
+
+def rollback(config: JobConfig, *, why: str = "by hand") -> Summary:
+    """Make the champion before the present one champion again, under the lock of the job."""
+    with job_lock(config.job.folder, config.job.name):
+        version = registry_of(config).rollback(why=why)
+    return {"job": config.job.name, "champion": version}
+
+
+def status(config: JobConfig, *, last: int = 10) -> Summary:
+    """Say how the job stands: its models, its last attempts, the newest run that is visible.
+
+    Parameters
+    ----------
+    config : JobConfig
+    last : int
+        How many attempts.
+
+    Returns
+    -------
+    dict
+        ``champion``, ``challenger``, ``versions``, ``latest`` (run date of the newest visible
+        run of the model), and ``runs``, the last attempts, the newest last.
+    """
+    registry = registry_of(config)
+    aliases = registry.aliases()
+    with open_sink(config.sink, config.job.name) as sink:
+        runs = sink.runs()
+    shown = runs[runs["visible"].astype(bool) & (runs["model"] != FIT)]
+    columns = ["run", "run_date", "model", "status", "visible", "parts", "parts_done"]
+    columns += ["rows", "rejects", "started", "finished"]
+    return {
+        "job": config.job.name,
+        "champion": aliases["champion"],
+        "challenger": aliases["challenger"],
+        "versions": len(registry.versions()),
+        "latest": str(shown["run_date"].max()) if len(shown) else None,
+        "runs": [
+            {name: _plain(value) for name, value in row.items()}
+            for row in runs[columns].tail(last).to_dict("records")
+        ],
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NaT:
+        return None
+    return value if isinstance(value, str | int | float | bool) else str(value)

@@ -1,0 +1,422 @@
+"""Tables as files and databases hold them: the columns a job needs, and no row after the cut.
+
+What a source can be asked for is asked for: columns, rows up to the cut, and of a database some
+series.  The rest, and all that says whether a row can be used, is left to
+`tsforecast.batch.sources`.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import glob
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.dataset as pads
+import pyarrow.parquet as papq
+import sqlalchemy as sa
+from pyarrow.fs import LocalFileSystem
+
+from tsforecast._checks import first
+from tsforecast.batch.asof import AsOf
+from tsforecast.batch.config import SourceConfig
+from tsforecast.batch.databases import engine_for, told
+from tsforecast.batch.exits import JobError, SourceError
+
+__all__ = [
+    "FOREIGN",
+    "UNNAMED",
+    "Mask",
+    "Raw",
+    "is_text",
+    "limit_of",
+    "moments",
+    "read",
+    "unreadable",
+]
+
+UNNAMED = "0"
+"""What rejects call the series of a source without a column for it."""
+FOREIGN = (pa.ArrowException, OSError, UnicodeError, OverflowError)
+"""What files that are not as they ought to be raise."""
+
+Mask = npt.NDArray[np.bool_]
+
+_CSV = (".csv", ".csv.gz")
+_PARQUET = (".parquet", ".pq")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T].*)?")
+_ZONED = re.compile(r".*[ T]\d{2}(:?\d{2}.*)?(Z|[+-]\d{2}(:?\d{2})?)", re.IGNORECASE)
+_MOST_IDS = 10_000  # named in a query; beyond them all are read, and the others left out
+_ROWS = 50_000  # fetched from a database at a time
+
+
+@dataclass
+class Raw:
+    """A table as it was read, and what was seen on the way."""
+
+    table: pa.Table
+    name: str
+    after_cut: int = 0
+    torn: list[str] = field(default_factory=list)  # series with rows of another length
+
+
+def read(
+    source: SourceConfig, as_of: AsOf, series: Sequence[str] | None, *, values: bool = True
+) -> Raw:
+    """Read the columns that are needed, without rows after the cut where that can be asked for."""
+    name = "the query" if source.path is None else str(source.path)
+    try:
+        if source.path is None:
+            return _read_database(source, as_of, series, values)
+        files, kind = _files(source.path)
+        if kind == "parquet":
+            return _read_parquet(source, files, as_of, values)
+        return _joined([_read_csv(file, str(file), source, as_of, values) for file in files], name)
+    except JobError:
+        raise
+    except FOREIGN as error:
+        raise unreadable(name, error) from error
+
+
+def unreadable(name: str, error: BaseException) -> SourceError:
+    """Say that a file cannot be read, and why, without a value of it."""
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    return SourceError.of(
+        name,
+        expected="a CSV or Parquet file that can be read",
+        found=f"an error: {reason}",
+        advice="Look at the file: is it complete, of one kind, and encoded as UTF-8?",
+    )
+
+
+def _files(path: Path) -> tuple[list[Path], str]:
+    """Find the files of a source, and whether they are CSV or Parquet."""
+    if path.is_dir():
+        found = [
+            file
+            for file in sorted(path.rglob("*"))
+            if file.name.lower().endswith((*_CSV, *_PARQUET))
+            and not any(part[0] in "._" for part in file.relative_to(path).parts)
+        ]
+    elif path.exists():
+        found = [path]
+    else:
+        found = [Path(file) for file in sorted(glob.glob(str(path), recursive=True))]
+    kinds = {
+        "csv" if file.name.lower().endswith(_CSV) else "parquet"
+        for file in found
+        if file.name.lower().endswith((*_CSV, *_PARQUET))
+    }
+    if len(kinds) != 1 or not all(file.is_file() for file in found):
+        raise SourceError.of(
+            str(path),
+            expected="files whose names end in .csv, .csv.gz or .parquet, of one kind",
+            found=f"{len(found)} files" if found else "none",
+            advice="Check [source] path; it is relative to the folder of job.toml.",
+        )
+    return found, kinds.pop()
+
+
+def _wanted(source: SourceConfig, there: Sequence[str], name: str, values: bool) -> list[str]:
+    """Columns to read, in order; an error names those that are not there."""
+    keys = [source.series, source.time, source.available_column]
+    named = [*(key for key in keys if key is not None), *source.static, *source.columns]
+    twice = sorted({column for column in there if there.count(column) > 1})
+    missing = [column for column in named if column not in there]
+    if missing:
+        near = difflib.get_close_matches(missing[0], list(there), n=1)
+        raise SourceError.of(
+            name,
+            expected=f"columns {named}",
+            found=f"no {first(map(repr, missing))} among {first(map(repr, there), shown=20)}",
+            advice=f"Did you mean {near[0]!r}?" if near else "Check the names under [source].",
+        )
+    if doubled := sorted(set(twice) & set(named)) or ([] if source.columns else twice):
+        raise SourceError.of(
+            name,
+            expected="each column once",
+            found=f"{first(map(repr, doubled))} more than once",
+            advice="Rename or drop the copies.",
+        )
+    if values and not source.columns:
+        return [*named, *(column for column in there if column not in named)]
+    return named
+
+
+def _read_parquet(source: SourceConfig, files: Sequence[Path], as_of: AsOf, values: bool) -> Raw:
+    name = str(source.path)
+    plain = pads.ParquetFileFormat()
+    schemas = [plain.inspect(str(file), filesystem=LocalFileSystem()) for file in files]
+    schema = pa.unify_schemas(schemas, promote_options="permissive")
+    wanted = _wanted(source, schema.names, name, values)
+    words = {
+        column.name
+        for column in schema
+        if column.name in (source.series, *source.static) and is_text(column.type)
+    }
+    form = pads.ParquetFileFormat(read_options=pads.ParquetReadOptions(dictionary_columns=words))
+    coded = pa.dictionary(pa.int32(), pa.string())
+    schema = pa.schema([c.with_type(coded) if c.name in words else c for c in schema])
+    dataset = pads.dataset([str(file) for file in files], schema=schema, format=form)
+    seen = _before(source, schema, as_of)
+    table = dataset.to_table(columns=wanted, filter=seen)
+    total = sum(_count(file) for file in files)
+    return Raw(table, name, after_cut=total - table.num_rows)
+
+
+def _count(file: Path) -> int:
+    """Rows of a Parquet file, by its footer."""
+    return int(papq.read_metadata(file).num_rows)
+
+
+def _before(source: SourceConfig, schema: pa.Schema, as_of: AsOf) -> pc.Expression | None:
+    """What can be said of the cut before rows are read; the rest is looked at afterwards."""
+    seen = None
+    for name in (source.time, source.available_column):
+        if name is None:
+            continue
+        kind = schema.field(name).type
+        if pa.types.is_timestamp(kind):
+            limit = (
+                as_of.moment if kind.tz is not None else as_of.next_midnight.replace(tzinfo=None)
+            )
+            # a unit of seconds holds every date, and the first moment after a day is a whole one
+            bound = pc.field(name) < pa.scalar(limit, pa.timestamp("s", kind.tz))
+        elif pa.types.is_date(kind):
+            bound = pc.field(name) <= pa.scalar(as_of.run_date, kind)
+        else:
+            continue
+        if name == source.time:  # a row without a time is not passed over in silence
+            bound = bound | pc.field(name).is_null()
+        seen = bound if seen is None else seen & bound
+    return seen
+
+
+def _read_csv(
+    file: Path | IO[bytes], name: str, source: SourceConfig, as_of: AsOf, values: bool
+) -> Raw:
+    """Read a CSV file by the types of its beginning; where they do not hold, as text."""
+
+    def rewound() -> Any:
+        if isinstance(file, Path):
+            return str(file)
+        file.seek(0)
+        return pa.PythonFile(file, mode="r")
+
+    torn: list[str] = []
+    header: list[str] = []
+
+    def keep_in_mind(row: Any) -> str:
+        torn.append(row.text)
+        return "skip"
+
+    parse = pacsv.ParseOptions(invalid_row_handler=keep_in_mind, newlines_in_values=True)
+    with pacsv.open_csv(rewound(), parse_options=parse) as reader:
+        header = list(reader.schema.names)
+        begun = {column.name: column.type for column in reader.schema}
+    wanted = _wanted(source, header, name, values)
+    kinds: dict[str, pa.DataType] = {}
+    for column in wanted:
+        if column in (source.series, *source.static) and not pa.types.is_floating(begun[column]):
+            text = column == source.series or not pa.types.is_integer(begun[column])
+            kinds[column] = pa.dictionary(pa.int32(), pa.string()) if text else pa.float64()
+        elif column == source.series:
+            kinds[column] = pa.dictionary(pa.int32(), pa.string())
+        elif pa.types.is_integer(begun[column]) and column != source.time:
+            kinds[column] = pa.float64()
+        elif pa.types.is_null(begun[column]):
+            kinds[column] = pa.float64() if column != source.time else pa.string()
+        elif pa.types.is_date(begun[column]) or pa.types.is_timestamp(begun[column]):
+            kinds[column] = pa.timestamp("us", getattr(begun[column], "tz", None))
+        else:
+            kinds[column] = begun[column]
+    for plain in (False, True):
+        types = {
+            column: pa.string() if plain and not pa.types.is_dictionary(kind) else kind
+            for column, kind in kinds.items()
+        }
+        convert = pacsv.ConvertOptions(column_types=types, include_columns=wanted)
+        torn.clear()
+        try:
+            table = pacsv.read_csv(rewound(), parse_options=parse, convert_options=convert)
+        except pa.ArrowInvalid:
+            if plain:
+                raise
+            continue
+        break
+    return Raw(table, name, torn=_torn_series(torn, header, source, as_of))
+
+
+def _torn_series(
+    torn: Sequence[str], header: Sequence[str], source: SourceConfig, as_of: AsOf
+) -> list[str]:
+    """Name the series of rows with too few or too many fields, but of those after the cut."""
+    names = []
+    for text in torn:
+        try:
+            fields = next(csv.reader([text]), [])
+        except csv.Error:
+            fields = []
+        row = dict(zip(header, fields))
+        when, zoned = moments([str(row.get(source.time, ""))])
+        limit = limit_of(as_of, bool(zoned[0]))
+        if np.isnat(when[0]) or when[0] < limit:
+            names.append(UNNAMED if source.series is None else row.get(source.series, ""))
+    return names
+
+
+def _joined(raws: Sequence[Raw], name: str) -> Raw:
+    """Lay the tables of several files one below the other."""
+    if len(raws) == 1:
+        return raws[0]
+    tables = [raw.table for raw in raws]
+    try:
+        table = pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException:  # a column is text in one file: then it is read as text in all
+        common = set(tables[0].column_names).intersection(*(t.column_names for t in tables))
+        tables = [
+            pa.table({column: _text(table[column]) for column in table.column_names})
+            for table in (table.select([c for c in table.column_names if c in common])
+                          for table in tables)
+        ]  # fmt: skip
+        table = pa.concat_tables(tables, promote_options="permissive")
+    return Raw(table, name, torn=[series for raw in raws for series in raw.torn])
+
+
+def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(pa.string())
+
+
+# ---------------------------------------------------------------------------------------- databases
+
+
+def _read_database(
+    source: SourceConfig, as_of: AsOf, series: Sequence[str] | None, values: bool
+) -> Raw:
+    """Run the query, with the cut as its parameter."""
+    assert source.database is not None
+    password = None if source.password is None else source.password.get_secret_value()
+    engine = engine_for(source.database, password, SourceError)
+    place = engine.url.render_as_string(hide_password=True)
+    server = engine.dialect.name == "postgresql"
+    query, given = _query(source, as_of, series, server)
+    advice = "Check [source] database and query; TSFORECAST_SOURCE__PASSWORD holds a password."
+    with told(f"source {place}", SourceError, advice=advice):
+        try:
+            with engine.connect() as connection, connection.begin():
+                if server:
+                    # what a clock shows is compared with moments as clocks of the job show them
+                    connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+                    zone = sa.text("SELECT set_config('TimeZone', :zone, true)")
+                    connection.execute(zone, {"zone": as_of.timezone})
+                    with tempfile.TemporaryFile() as file:
+                        _copy_out(connection, query, given, file)
+                        return _read_csv(file, f"the query to {place}", source, as_of, values)
+                return _fetch(connection, query, given, source, place, values)
+        finally:
+            engine.dispose()
+
+
+def _query(
+    source: SourceConfig, as_of: AsOf, series: Sequence[str] | None, server: bool
+) -> tuple[sa.TextClause, dict[str, Any]]:
+    """The query, of some series where they are few, and the parameters it names."""
+    text = (source.query or "").strip().rstrip(";")
+    given: dict[str, Any] = {
+        "as_of": as_of.last.replace(tzinfo=as_of.next_midnight.tzinfo) if server else as_of.last,
+        "run_date": as_of.run_date,
+    }
+    names = re.findall(r"(?<![:\w\\]):(\w+)(?!:)", text)
+    if source.series is not None and series is not None and len(series) <= _MOST_IDS:
+        quoted = '"' + source.series.replace('"', '""').replace(":", r"\:") + '"'
+        text = (
+            f"SELECT * FROM ({text}\n) AS source_rows "
+            f"WHERE CAST({quoted} AS VARCHAR) IN :source_series"
+        )
+        query = sa.text(text).bindparams(sa.bindparam("source_series", expanding=True))
+        return query, {
+            "source_series": list(series),
+            **{name: value for name, value in given.items() if name in names},
+        }
+    return sa.text(text), {name: value for name, value in given.items() if name in names}
+
+
+def _copy_out(
+    connection: sa.Connection, query: sa.TextClause, given: Mapping[str, Any], file: IO[bytes]
+) -> None:
+    """Have PostgreSQL write what a query gives as CSV, which is read without a loop over rows."""
+    compiled = query.params(**given).compile(
+        dialect=connection.dialect, compile_kwargs={"render_postcompile": True}
+    )
+    statement = f"COPY ({compiled}\n) TO STDOUT (FORMAT csv, HEADER)"
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy(statement, dict(compiled.params)) as copy:
+        for data in copy:
+            file.write(data)
+
+
+def _fetch(
+    connection: sa.Connection,
+    query: sa.TextClause,
+    given: Mapping[str, Any],
+    source: SourceConfig,
+    place: str,
+    values: bool,
+) -> Raw:
+    """Fetch rows in blocks, and lay them out by columns."""
+    found = connection.execution_options(stream_results=True).execute(query, dict(given))
+    there = [str(key) for key in found.keys()]  # noqa: SIM118 - a result is no dict
+    wanted = _wanted(source, there, f"the query to {place}", values)
+    at = [there.index(column) for column in wanted]
+    blocks: list[list[list[Any]]] = []
+    for rows in found.partitions(_ROWS):
+        columns = list(zip(*rows))
+        blocks.append([list(columns[place]) for place in at])
+    table = pa.table(
+        {column: _column([block[j] for block in blocks]) for j, column in enumerate(wanted)}
+    )
+    return Raw(table, f"the query to {place}")
+
+
+def _column(blocks: Sequence[list[Any]]) -> pa.Array:
+    """Values of a database as a column; where they are of several kinds, as text."""
+    flat = [value for block in blocks for value in block]
+    try:
+        return pa.array(flat)
+    except (pa.ArrowException, OverflowError):
+        return pa.array([None if value is None else str(value) for value in flat], pa.string())
+
+
+def limit_of(as_of: AsOf, zoned: bool) -> np.datetime64 | np.int64:
+    """The first time that does not count, in microseconds."""
+    if zoned:
+        return np.datetime64(as_of.moment.replace(tzinfo=None), "us").astype(np.int64)
+    return as_of.clock.astype(np.int64)
+
+
+def moments(words: Sequence[str | None]) -> tuple[npt.NDArray[np.datetime64], Mask]:
+    """Read times, NaT where there is none, and whether they have a zone (they are in UTC then)."""
+    texts = [word.strip() if word is not None else "" for word in words]
+    texts = [text if _DATE.fullmatch(text) else "" for text in texts]
+    zoned = np.array([bool(_ZONED.fullmatch(text)) for text in texts], dtype=bool)
+    read = pd.to_datetime(
+        pd.Series(texts, dtype=object), format="ISO8601", errors="coerce", utc=True
+    )
+    when = read.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+    return when, zoned
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column holds text."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind)) or "view" in str(kind)

@@ -1,0 +1,182 @@
+"""How a job forecasts: the champion of the date, part by part, into the sink."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from tsforecast.batch.config import JobConfig
+from tsforecast.batch.ledger import Attempt, RunKey, Sink
+from tsforecast.batch.parts import Score, Scored, Texts, cut, hashed, without_names
+from tsforecast.batch.sinks import open_sink
+from tsforecast.batch.sources import Extract
+from tsforecast.batch.spread import spread
+from tsforecast.batch.work import (
+    SKIPPED,
+    Summary,
+    Work,
+    host,
+    in_ledger,
+    looked_at,
+    model_digest,
+    n_series,
+    no_model,
+    require,
+    require_few_rejects,
+    told_of,
+)
+
+__all__ = ["score_series"]
+
+
+def score_series(work: Work, extract: Extract) -> Summary:
+    """Forecast every series part by part, and show the rows when all are there."""
+    config = work.config
+    registry, version = work.registry, work.champion()
+    if version is None:
+        raise no_model(work)
+    with work.timed("load"):
+        model, about = registry.load(version), registry.show(version)
+    if about["model_digest"] != model_digest(config):
+        work.say("other parameters", version=version)
+    _require_model_columns(model, extract)
+    treatment = work.treatments(extract.panel, looked_at(model, extract.panel))
+    size = config.job.part_size
+    n_parts = max(-(-len(treatment) // size), 1)
+    function = Score(str(registry.folder / version), about["manifest"], config.job.hash_ids)
+    summary = {
+        **work.about(),
+        "version": version,
+        "model_id": about["model_id"],
+        "same_parameters": about["model_digest"] == model_digest(config),
+        "source": told_of(extract),
+        "parts": n_parts,
+        "seconds": work.seconds,
+    }
+    if work.dry_run:
+        with work.timed("score"):
+            found = list(_spread(work, function, extract, treatment, frozenset()))
+        rejects = _with_source(pd.concat([each.rejects for each in found]), extract, config)
+        counts = Counter(rejects["stage"])
+        sources = sum((_sources(each) for each in found), Counter())
+        rows = sum(len(each.rows) for each in found)
+        counted = _counted(extract, rows, counts, sources)
+        require_few_rejects(work, _failed(counts), n_series(extract))
+        return {**summary, **counted}
+    key = RunKey(config.job.name, work.as_of.run_date, about["model_id"], config.digest())
+    with open_sink(config.sink, config.job.name) as sink:
+        sink.prepare()
+        sink.fail_open(config.job.name)
+        attempt = sink.begin(
+            key, data_digest=extract.digest, parts=n_parts, part_size=size, about=host()
+        )
+        with in_ledger(sink, attempt):
+            sources = Counter[str]()
+            if not attempt.done:
+                sources = _written(work, sink, attempt, function, extract, treatment)
+            counts = Counter(sink.rejects(work.as_of.run_date, about["model_id"])["stage"])
+            ledger = sink.runs().set_index("run")["rows"].loc[attempt.id]
+            summary |= {
+                **_counted(extract, int(str(ledger)), counts, sources),
+                "run": attempt.id,
+                "resumed": attempt.resumed,
+                "parts_resumed": len(attempt.committed),
+                "nothing_new": attempt.done,
+            }
+            if not attempt.done:
+                require_few_rejects(work, _failed(counts), n_series(extract))
+                sink.finish(attempt, "ok", summary)
+    work.say(
+        "scored", **{name: summary[name] for name in ("version", "rows", "rejects", "seconds")}
+    )
+    return summary
+
+
+def _require_model_columns(model: Any, extract: Extract) -> None:
+    require(model._columns() if hasattr(model, "_columns") else [], extract)
+
+
+def _written(
+    work: Work,
+    sink: Sink,
+    attempt: Attempt,
+    function: Score,
+    extract: Extract,
+    treatment: Texts,
+) -> Counter[str]:
+    """Score and write the parts that are not yet written; count where their rows come from."""
+    sources = Counter[str]()
+    begun = time.perf_counter()
+    written = 0.0
+    for scored in _spread(work, function, extract, treatment, attempt.committed):
+        rejects = scored.rejects
+        if scored.number == 0:
+            rejects = _with_source(rejects, extract, work.config)
+        before = time.perf_counter()
+        sink.write_part(attempt, scored.number, scored.rows, rejects)
+        written += time.perf_counter() - before
+        sources += _sources(scored)
+        work.say(
+            "part", part=scored.number, rows=len(scored.rows), rejects=len(rejects),
+            seconds=round(scored.seconds, 4), warned=scored.warned,
+        )  # fmt: skip
+    work.seconds["write"] = round(written, 4)
+    work.seconds["score"] = round(time.perf_counter() - begun - written, 4)
+    return sources
+
+
+def _spread(
+    work: Work,
+    function: Score,
+    extract: Extract,
+    treatment: Texts,
+    committed: frozenset[int],
+) -> Iterator[Scored]:
+    how = work.config.run
+    parts = cut(extract.panel, treatment, work.config.job.part_size)
+    if not len(treatment):  # all series were rejected: a part for their rejects
+        return iter([Scored(0, pd.DataFrame(), extract.rejects.iloc[:0], 0.0)])
+    return spread(
+        function,
+        (part for part in parts if part.number not in committed),
+        how=how.spread,
+        workers=how.workers,
+        address=how.dask_address,
+    )
+
+
+def _with_source(rejects: pd.DataFrame, extract: Extract, config: JobConfig) -> pd.DataFrame:
+    """Rejects of the first part, and those of the source, which belong to none."""
+    own = extract.rejects
+    if config.job.hash_ids and len(own):
+        texts = zip(own["message"], own["series"])
+        own = own.assign(
+            message=[without_names(str(text), [name]) for text, name in texts],
+            series=[hashed(name) for name in own["series"]],
+        )
+    return pd.concat([rejects, own], ignore_index=True) if len(own) else rejects
+
+
+def _sources(scored: Scored) -> Counter[str]:
+    """Series of a part by where their rows come from."""
+    if not len(scored.rows):
+        return Counter()
+    series = scored.rows.drop_duplicates("series")["source"]
+    return Counter(map(str, series))
+
+
+def _counted(extract: Extract, rows: int, rejects: Counter[str], sources: Counter[str]) -> Summary:
+    return {
+        "series": n_series(extract),
+        "rows": rows,
+        "rejects": dict(sorted(rejects.items())),
+        "sources": dict(sorted(sources.items())),
+    }
+
+
+def _failed(stages: Counter[str]) -> int:
+    return sum(count for stage, count in stages.items() if stage not in SKIPPED)

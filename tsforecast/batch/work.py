@@ -1,0 +1,369 @@
+"""What all verbs of a job share: lock, log and ledger, what is read, and who is to blame."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import signal
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tsforecast._checks import DataError
+from tsforecast.batch.asof import AsOf
+from tsforecast.batch.config import JobConfig, as_offset, build_baseline, build_estimator
+from tsforecast.batch.exits import (
+    ConfigError,
+    ExitCode,
+    JobError,
+    ModelError,
+    RejectsError,
+    SourceError,
+    StaleError,
+    exit_code,
+)
+from tsforecast.batch.files import job_lock, sweep_temp
+from tsforecast.batch.ledger import Attempt, Sink
+from tsforecast.batch.parts import (
+    SKIP_LATE,
+    SKIP_MISSING,
+    Texts,
+    hashed,
+    series_names,
+    treatments,
+    without_names,
+)
+from tsforecast.batch.registry import Registry
+from tsforecast.batch.sources import Extract, read_source
+from tsforecast.data.panel import layout_of
+
+__all__ = [
+    "FIT",
+    "SKIPPED",
+    "Summary",
+    "Work",
+    "at_work",
+    "blamed",
+    "estimators",
+    "host",
+    "in_ledger",
+    "looked_at",
+    "model_digest",
+    "n_series",
+    "no_model",
+    "registry_of",
+    "require",
+    "require_columns",
+    "require_few_rejects",
+    "since",
+    "told_of",
+]
+
+_LOG = logging.getLogger("tsforecast")
+FIT = "fit"
+"""In the ledger, in place of a model that is yet to come."""
+SKIPPED = (SKIP_LATE, SKIP_MISSING)
+"""Stages of rejects that are as configured: they are not among those that fail."""
+Summary = dict[str, Any]
+
+
+@dataclass
+class Work:
+    """A run under way: what it is about, what it has read, how long things took."""
+
+    config: JobConfig
+    as_of: AsOf
+    dry_run: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def say(self, event: str, **fields: Any) -> None:
+        """Write a line of JSON to the log."""
+        about = {"event": event, "job": self.config.job.name, "run_date": str(self.as_of.run_date)}
+        _LOG.info(json.dumps({**about, **fields}, default=str))
+
+    def about(self) -> Summary:
+        """Name job, run date and configuration."""
+        return {
+            "job": self.config.job.name,
+            "run_date": str(self.as_of.run_date),
+            "config_digest": self.config.digest(),
+            "dry_run": self.dry_run,
+        }
+
+    def read(self) -> Extract:
+        """Read what is known at the cut."""
+        with self.timed("read"):
+            extract = read_source(self.config.source, self.as_of)
+        self.say("read", **told_of(extract))
+        return extract
+
+    def treatments(self, panel: pd.DataFrame, columns: list[Any]) -> Texts:
+        """Say how each series is forecast; a policy of "fail" is an error here."""
+        if not len(panel):
+            return np.empty(0, dtype=object)
+        source, oldest = self.config.source, None
+        if source.max_staleness is not None:
+            zone = getattr(layout_of(panel).labels, "tz", None)
+            oldest = _end(self.as_of, zone) - as_offset(source.max_staleness)
+        found = treatments(panel, columns, oldest=oldest, late=source.late, missing=source.missing)
+        for stage in SKIPPED:
+            failed = found == f"fail {stage}"
+            if failed.any():
+                raise StaleError.of(
+                    f"series are {stage}",
+                    expected=f"a newest row at or after {oldest}" if stage == SKIP_LATE
+                    else f"values of {columns} at the newest row",
+                    found=f"{int(failed.sum())} of {len(found)} series without, "
+                    f"{self.named(series_names(panel)[failed])}",
+                    advice=f"Run again when they have come, or choose another [source] {stage}.",
+                )  # fmt: skip
+        if np.isin(found, SKIPPED).all():
+            raise StaleError.of(
+                "nothing to forecast",
+                expected="series that are neither late nor missing",
+                found=f"{dict(Counter(map(str, found)))}",
+                advice="Run again when the source has newer rows.",
+            )
+        return found
+
+    def named(self, names: Any) -> str:
+        """The first few names of series, as they may be said."""
+        shown = [hashed(name) if self.config.job.hash_ids else str(name) for name in names[:3]]
+        return ", ".join(shown) + (" and others" if len(names) > 3 else "")
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The registry of the job's model."""
+        return registry_of(self.config)
+
+    def champion(self) -> str | None:
+        """Give the champion of the run date: one that has seen no row after the cut.
+
+        One that was fitted for an earlier date, or the same; or, where rows are not known later
+        than they are stamped, one whose last row is not after the cut.
+        """
+        own = str(self.as_of.run_date)
+        stamped = self.config.source.available_column is None
+
+        def usable(about: Mapping[str, Any]) -> bool:
+            if str(about["run_date"]) <= own:
+                return True
+            cutoff = pd.Timestamp(about["cutoff"])
+            return stamped and cutoff < _end(self.as_of, cutoff.tz)
+
+        return self.registry.champion_where(usable)
+
+    @contextlib.contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Add the time that something takes to `seconds`."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[what] = round(self.seconds.get(what, 0.0) + since(begun), 4)
+
+
+def registry_of(config: JobConfig) -> Registry:
+    """Give the registry of a job's model: two jobs in one folder have one each."""
+    return Registry(config.job.folder / "models", f"{config.job.name}.{config.model.name}")
+
+
+@contextlib.contextmanager
+def at_work(config: JobConfig, as_of: AsOf, *, dry_run: bool = False) -> Iterator[Work]:
+    """Hold the lock, sweep what was left, turn SIGTERM into an exit, and log how it ends."""
+    work = Work(config, as_of, dry_run)
+    with _terminable(), job_lock(config.job.folder, config.job.name):
+        swept = sweep_temp(config.job.folder) + work.registry.sweep()
+        if swept:
+            work.say("swept", files=swept)
+        try:
+            yield work
+        except BaseException as error:
+            fields = {"error": type(error).__name__, "exit_code": int(exit_code(error))}
+            if isinstance(error, JobError):  # others may hold values of the data
+                fields["message"] = str(error)
+            work.say("failed", **fields)
+            raise
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM raises SystemExit(143), once; what is to be undone then is not disturbed again."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise SystemExit(int(ExitCode.TERMINATED))
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+
+
+@contextlib.contextmanager
+def in_ledger(sink: Sink, attempt: Attempt) -> Iterator[None]:
+    """Mark an attempt as failed, if it does; a sink that is gone has no say in what is raised."""
+    try:
+        yield
+    except BaseException as error:
+        about = {"error": type(error).__name__, "exit_code": int(exit_code(error))}
+        if isinstance(error, JobError):
+            about["message"] = str(error)
+        with contextlib.suppress(Exception):
+            sink.finish(attempt, "failed", about)
+        raise
+
+
+@contextlib.contextmanager
+def blamed(work: Work, panel: pd.DataFrame) -> Iterator[None]:
+    """Say of an error in fit or backtest whether data or parameters are at fault."""
+    try:
+        yield
+    except DataError as error:
+        raise SourceError(_told(work, panel, error)) from error
+    except ValueError as error:
+        if not str(error).startswith("parameter "):
+            raise
+        raise ConfigError(f"[model] {_told(work, panel, error)}") from error
+
+
+def _told(work: Work, panel: pd.DataFrame, error: Exception) -> str:
+    text = str(error)
+    return without_names(text, list(series_names(panel))) if work.config.job.hash_ids else text
+
+
+def estimators(config: JobConfig) -> list[Any]:
+    """The model and the baselines of its backtest, unfitted."""
+    baselines = [build_baseline(name, config.model) for name in config.backtest.baselines]
+    if config.model.kind == "event" and "fallback_naive" in (
+        config.source.late,
+        config.source.missing,
+    ):
+        raise ConfigError.of(
+            "[source] late, missing",
+            expected="'fail', 'skip' or 'use_last' for a model of risks",
+            found="'fallback_naive'",
+            advice="There is no naive risk.",
+        )
+    return [build_estimator(config.model), *baselines]
+
+
+def looked_at(model: Any, panel: pd.DataFrame) -> list[Any]:
+    """Columns without any of which the newest row of a series counts as missing."""
+    if hasattr(model, "predict_risk"):
+        return list(getattr(model, "inputs_", panel.columns))
+    if hasattr(model, "targets_"):
+        return list(model.targets_)
+    target = getattr(model, "target", None)
+    if target is None:
+        return list(panel.columns[:1])
+    return list(target) if isinstance(target, list | tuple) else [target]
+
+
+def require_columns(config: JobConfig, extract: Extract) -> None:
+    """Raise if the panel lacks a target of the configured model."""
+    model = estimators(config)[0]
+    wanted = [] if config.model.kind == "event" else looked_at(model, extract.panel)
+    require(wanted, extract)
+
+
+def require(columns: list[Any], extract: Extract) -> None:
+    """Raise if the panel lacks one of these columns."""
+    missing = [name for name in columns if name not in extract.panel]
+    if missing and len(extract.panel):
+        raise SourceError.of(
+            "columns are missing",
+            expected=f"columns {columns}, which the model wants",
+            found=f"{list(extract.panel.columns)}",
+            advice=f"Missing: {missing}. Read them: [source] columns.",
+        )
+
+
+def require_few_rejects(work: Work, failed: int, series: int) -> None:
+    """Raise if more of the series failed than the job allows, or all of them."""
+    most = work.config.job.max_reject_fraction
+    if series == 0 or not failed:
+        if series == 0:
+            raise SourceError.of(
+                "the source is empty",
+                expected=f"rows up to {work.as_of.run_date}",
+                found="none",
+                advice="Look at path, query and run date.",
+            )
+        return
+    if failed == series or failed / series > most:
+        raise RejectsError.of(
+            "too many series failed",
+            expected=f"at most {most:.1%} of {series}",
+            found=f"{failed}",
+            advice="Look at the rejects: stage, class and message say why. Mend the source, or "
+            "allow more with [job] max_reject_fraction.",
+        )
+
+
+def n_series(extract: Extract) -> int:
+    """Series of the source, those that it has rejected among them."""
+    return layout_of(extract.panel).n_series * bool(len(extract.panel)) + len(extract.rejects)
+
+
+def model_digest(config: JobConfig) -> str:
+    """Check sum of what decides a model but for its rows."""
+    decides = [config.model.estimator, config.model.parameters, config.source.columns]
+    return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def no_model(work: Work) -> ModelError:
+    """Build (not raise) the error for a date without a model."""
+    versions = work.registry.versions()
+    return ModelError.of(
+        f"no model for run date {work.as_of.run_date}",
+        expected="a champion that has seen no row after the cut",
+        found=f"{len(versions)} versions, none of them that" if versions else "no model at all",
+        advice="Fit one as of this date: `tsforecast fit --run-date ...`.",
+    )
+
+
+def told_of(extract: Extract) -> Summary:
+    """Give the counts of what was read, and its check sum."""
+    return {
+        "rows": int(extract.rows),
+        "series": n_series(extract),
+        "latest": None if extract.latest is None else str(extract.latest),
+        "rejects": len(extract.rejects),
+        "dropped": dict(extract.dropped),
+        "digest": extract.digest,
+    }
+
+
+def _end(as_of: AsOf, zone: Any) -> pd.Timestamp:
+    """The first time after the run date, on a clock with a zone or without one."""
+    if zone is None:
+        return pd.Timestamp(as_of.clock)
+    return pd.Timestamp(as_of.moment).tz_convert(zone)
+
+
+def host() -> Summary:
+    """Name the machine and the versions of libraries, for the ledger."""
+    libraries = ("numpy", "pandas", "torch", "tsforecast")
+    return {"host": socket.gethostname(), **{name: version(name) for name in libraries}}
+
+
+def since(begun: float) -> float:
+    """Give the seconds since a reading of `time.perf_counter`."""
+    return round(time.perf_counter() - begun, 4)
