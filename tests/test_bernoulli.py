@@ -316,6 +316,15 @@ def test_without_their_own_past_a_live_forecast_is_the_same_and_a_model_is_saved
     pd.testing.assert_series_equal(again.predict(columns)["forecast"], expected)
 
 
+def test_weights_of_a_network_that_saw_other_inputs_are_no_start():
+    short = PANEL.groupby(level=0).head(100)
+    before = make_model(past=["x"], autoregressive=False).fit(short)
+    with pytest.raises(ValueError, match="'init_from': expected a model with autoregressive=True"):
+        make_model(past=["x"]).fit(PANEL, init_from=before)
+    later = make_model(past=["x"], autoregressive=False).fit(PANEL, init_from=before)
+    assert later.predict()["forecast"].between(0, 1).all()
+
+
 def test_the_features_of_targets_are_named_after_them():
     features = Features(n_columns=3, n_targets=2, n_seasons=1, scaled=True)
     names = features.names(["a", "b", "x"], seasons=[5])

@@ -179,7 +179,7 @@ def test_init_in_another_folder_points_back_at_the_table(here, capsys):
         (["--from", "none.csv"], 3, "expected a table in CSV with a line of names, or Parquet"),
         (["--from", "."], 3, "found is a directory"),
         (["--from", "prices.csv", "--time", "day"], 3, "expected a column 'day' for the time"),
-        (["--from", "prices.csv", "--time", "close"], 3, "expected dates such as 2024-01-31"),
+        (["--from", "prices.csv", "--time", "close"], 3, "expected dates, written as 2024-01-31"),
         (["--from", "prices.csv", "--target", "ticker"], 3, "expected numbers in the column"),
         (["--name", "a/b"], 2, "expected names that a job can have"),
         (["-c", "no/such/folder.toml"], 2, "expected a file that can be written, found no such"),
@@ -202,11 +202,29 @@ def test_guesses_by_name_and_by_what_columns_hold():
     assert guessed("Date,open,Close,n\n" + rows) == "one series, time 'Date', target 'Close'"
     assert guessed("when,a,b,c\n" + rows) == "one series, time 'when', target 'a'"
     days = "".join(f"202401{day:02d},{day}\n" for day in range(1, 20))
+    assert guessed("Day,sales\n" + days) == "one series, time 'Day', target 'sales'"
     assert guessed("day,sales\n" + days) == "one series, time 'day', target 'sales'"
     two = "".join(f"{who},2024-01-{d:02d},{d}.5,{who}1\n" for who in "xy" for d in range(1, 9))
     assert guessed("who,ds,y,z\n" + two) == "series 'who', time 'ds', target 'y'"
     ids = "".join(f"{who},2024-01-{d:02d},{d}.5\n" for who in (7, 8) for d in range(1, 9))
     assert guessed("patient,ds,hr\n" + ids) == "series 'patient', time 'ds', target 'hr'"
+
+
+@pytest.mark.parametrize("form", ["%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d %B %Y"])
+def test_dates_that_can_be_read_in_two_ways_are_refused(form):
+    days = pd.date_range("2024-01-01", periods=5).strftime(form)
+    with pytest.raises(JobError, match="expected a column of dates, written as 2024-01-31"):
+        guessed("date,y\n" + "".join(f"{day},1\n" for day in days))
+
+
+def test_times_with_the_offsets_of_a_place_are_read_across_daylight_saving(here, capsys, naive):
+    hours = pd.date_range("2024-03-09", periods=60, freq="h", tz="America/New_York")
+    rows = pd.DataFrame({"time": [hour.isoformat() for hour in hours], "y": np.arange(60.0)})
+    rows.to_csv("hours.csv", index=False)
+    code, out, err = run(capsys, "forecast", "hours.csv", "--horizon", 1)
+    assert code == 0, err
+    after = (hours[-1] + pd.Timedelta(hours=1)).tz_convert("UTC")
+    assert pd.Timestamp(next(csv.DictReader(io.StringIO(out)))["time"]) == after
 
 
 def test_no_series_is_made_of_a_column_that_differs_in_every_row():
@@ -375,6 +393,13 @@ def test_a_job_of_risks_is_a_job(here, capsys):
     assert json.loads(out)["rows"] == 12
     table = pd.read_csv(io.StringIO(run(capsys, "export", "-c", "risk.toml")[1]))
     assert len(table) == 12 and table["risk"].between(0, 1).all()
+    args = ("--set", "backtest.n_splits=2", "--set", 'backtest.baselines=["LastValue"]')
+    code, _, err = run(capsys, "backtest", "-c", "risk.toml", "--run-date", "2024-01-02", *args)
+    assert code == 2 and "backtest.baselines" in err  # of which column?
+    code, out, err = run(
+        capsys, "backtest", "-c", "risk.toml", "--run-date", "2024-01-02", *args[:2]
+    )
+    assert code == 0 and "\nmetrics\n" in out, err
 
 
 # ---------------------------------------------------------------- how it ends
@@ -393,7 +418,7 @@ def test_a_flag_stands_over_the_environment(job, capsys, monkeypatch):
         (["--set", "x"], 2, "expected a key and a value, such as run.workers=2"),
         (["--set", "run.workrs=2"], 2, "Did you mean 'workers'?"),
         (["--set", "sink.password=x"], 2, "no secret on a command line"),
-        (["--workers", "0"], 2, "flag for run.workers: run.workers: expected a number"),
+        (["--workers", "0"], 2, "command line: run.workers: expected a number"),
         (["--set", "model.parameters.horizn=2"], 2, "Did you mean 'horizon'?"),
         (["--set", "source.path=none.csv"], 3, "none.csv"),
         (["--set", "source.max_staleness=1D", "--run-date", "2030-01-01"], 4, "series are late"),

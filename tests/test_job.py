@@ -16,6 +16,7 @@ from jobs import DAY, N_SERIES, TOML, at, config_of, equal, events, prices, writ
 
 import tsforecast as tsf
 from tsforecast.batch import job, parts
+from tsforecast.batch.asof import AsOf
 from tsforecast.batch.config import SinkConfig
 from tsforecast.batch.exits import (
     ConfigError,
@@ -239,12 +240,14 @@ def test_a_job_that_is_at_work_is_left_alone(path):
     )
     try:
         assert holder.stdout.readline() == b"held\n"
-        for verb in (job.run, job.fit, job.score, job.backtest):
+        for verb in (job.run, job.fit, job.score):
             with pytest.raises(LockedError, match=f"process {holder.pid}") as caught:
                 verb(config, at())
             assert caught.value.code == 75
         with pytest.raises(LockedError):
             job.promote(config, "0001")
+        quick = {"backtest__n_splits": 1, "backtest__origins_per_split": 2}
+        job.backtest(config_of(path, **quick), at())  # keeps nobody from work, and need not wait
     finally:
         holder.communicate()
     job.run(config, at())
@@ -624,8 +627,6 @@ estimator = "LogisticBaseline"
 event = "deterioration"
 horizon = "6h"
 step = "1h"
-[backtest]
-n_splits = 2
 [sink]
 database = "sqlite:///risks.db"
 """
@@ -657,6 +658,28 @@ def test_risks_of_patients_are_a_job_like_any_other(tmp_path):
     assert job.run(config, day)["nothing_new"]
 
 
+@pytest.mark.slow  # what the shape of the records gives away is asked of boosted trees
+@pytest.mark.filterwarnings("ignore:NEWS2 has no column")
+def test_a_backtest_of_risks_is_judged_on_other_patients(tmp_path):
+    toml = EVENTS.replace("[sink]", '[backtest]\nn_splits = 2\nbaselines = ["NEWS2"]\n[sink]')
+    config = config_of(write_job(tmp_path, stays(), toml=toml))
+    found = job.backtest(config, at(dt.date(2024, 3, 31)))
+    assert [row["model"] for row in found["metrics"]] == ["model", "NEWS2"]
+    assert [row["model"] for row in found["skill"]] == ["model"] and found["folds"] == 2
+
+
+def test_times_with_a_zone_are_late_by_the_clock_of_the_job(tmp_path):
+    hours = pd.date_range("2024-03-29", "2024-03-31 23:00", freq="h", tz="Europe/Berlin")
+    table = pd.DataFrame({"ticker": "A", "date": hours, "close": np.arange(len(hours)) + 1.0})
+    toml = TOML.replace('name = "prices"', 'name = "prices"\ntimezone = "Europe/Berlin"')
+    path = write_job(tmp_path, table, toml=toml)
+    day = AsOf(dt.date(2024, 3, 31), "Europe/Berlin")  # a day of 23 hours
+    assert job.run(config_of(path, source__max_staleness="1h"), day)["rows"] == 2
+    write_job(tmp_path, table.iloc[:-1], toml=toml)
+    with pytest.raises(StaleError, match="2024-03-31 23:00:00"):
+        job.run(config_of(path, source__max_staleness="1h"), day)
+
+
 # ------------------------------------------------------------------------------------ what is said
 
 
@@ -666,7 +689,17 @@ def test_the_log_has_lines_of_json_with_counts(path, caplog):
     job.run(config, at())
     assert {line["job"] for line in events(caplog)} == {"prices"}
     names = [line["event"] for line in events(caplog)]
-    assert names == ["read", "fit due", "fitting", "fit", "part", "part", "part", "scored"]
+    assert names == [
+        "read",
+        "fit due",
+        "fitting",
+        "fit",
+        "part",
+        "part",
+        "part",
+        "monitored",
+        "scored",
+    ]
     assert events(caplog, "read")[0]["series"] == N_SERIES
 
 
@@ -675,6 +708,27 @@ def test_the_log_says_how_a_run_has_failed(path, caplog):
     with pytest.raises(ModelError):
         job.score(config_of(path), at())
     assert events(caplog, "failed")[0]["exit_code"] == 6
+
+
+@pytest.mark.parametrize("name", ["ENOSPC", "EROFS", "EACCES"])
+def test_a_full_or_read_only_disk_is_said_and_leaves_what_was_there(path, monkeypatch, name):
+    import errno
+
+    config = config_of(path, fit__every="1D")
+    job.run(config, at(dt.date(2015, 5, 28)))
+    before = forecasts(config)
+
+    def refuse(*args):
+        raise OSError(getattr(errno, name), os.strerror(getattr(errno, name)), "about.json")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tsforecast.batch.registry.replace_file", refuse)
+        with pytest.raises(SinkError, match="file about.json: expected a disk with room") as caught:
+            job.run(config, at())
+    assert caught.value.code == 3 and ledger(config).iloc[-1]["status"] == "failed"
+    equal(forecasts(config), before)
+    assert job.registry_of(config).versions() == ["0001"]
+    assert job.run(config, at())["version"] == "0002"
 
 
 def test_what_killed_processes_have_left_is_swept(path):

@@ -222,7 +222,7 @@ def test_an_error_of_the_environment_or_a_flag_says_so(tmp_path):
     unknown = {"TSFORECAST_RNU__WORKERS": "2"}
     assert "Did you mean 'run'?" in refusal(tmp_path, BASE, unknown)
     assert refusal(tmp_path, BASE, unknown).startswith("environment TSFORECAST_RNU__WORKERS: rnu:")
-    assert refusal(tmp_path, BASE, run__workers=-1).startswith("flag for run.workers: run.workers:")
+    assert refusal(tmp_path, BASE, run__workers=-1).startswith("command line: run.workers:")
     assert "expected a table [job.name]" in refusal(tmp_path, BASE, job__name__x=1)
 
 

@@ -455,3 +455,31 @@ def test_too_few_rows_are_counted(trending):
         tsf.DataError, match=r"at least 12 rows to train on: lookback 10 \+ lag 1 \+ 1.*found 11"
     ):
         small().fit(few)
+
+
+# ------------------------------------------------------------------------------- what it rests on
+
+
+@pytest.mark.parametrize("refit", [True, False])
+def test_a_backtest_of_positions_does_not_look_ahead(trending, refit):
+    few = trending[trending.index.get_level_values("series") < "s03"].groupby(level=0).head(120)
+
+    def run(panel):
+        splitter = tsf.RollingOrigin(3, origins_per_split=4)
+        return tsf.backtest({"dmn": small()}, panel, splitter, refit=refit).frame
+
+    report = tsf.check_no_lookahead(run, few)
+    assert report.loc["values", "compared"] > 0
+
+
+@pytest.mark.parametrize("context", ["window", "history"])
+def test_a_saved_estimator_gives_the_same_positions_or_is_refused(trending, tmp_path, context):
+    early = trending.groupby(level="series").head(400)
+    model = small(context=context, lag="same close").fit(early)
+    tsf.save(model, tmp_path / "model", tail=True)
+    again = tsf.load(tmp_path / "model")
+    pd.testing.assert_frame_equal(again.predict(), model.predict(), check_exact=True)
+    assert again.score(trending) == model.score(trending)
+    model.networks_[0].unit.fill_(-1.0)
+    with pytest.raises(TypeError, match="a unit that is not positive"):
+        tsf.save(model, tmp_path / "other")

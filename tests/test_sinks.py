@@ -5,6 +5,7 @@ import datetime as dt
 import os
 import resource
 import shutil
+import signal
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -552,6 +553,29 @@ def test_a_database_that_goes_in_the_middle_of_a_run_is_told_and_a_repeat_comple
         again = write(place, [forecasts(["A"]), forecasts(["B"])])
         assert again.committed == (frozenset() if how == "drop" else {0})
         assert seen(place)["series"].unique().tolist() == ["A", "B"]
+
+
+def test_a_signal_in_the_middle_of_a_statement_is_what_is_raised(postgres):
+    def stop(*_):
+        raise SystemExit(143)
+
+    with postgres.schema() as url:
+        place = SinkConfig(database=url)
+        engine = databases.engine_for(url, None, SinkError)
+        with open_sink(place, "prices") as sink, engine.connect() as other:
+            attempt = sink.begin(KEY, data_digest="d0", parts=1)
+            other.exec_driver_sql("SELECT * FROM tsf_runs FOR UPDATE")  # who writes has to wait
+            before = signal.signal(signal.SIGALRM, stop)
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            try:
+                with pytest.raises(SystemExit, match="143"):
+                    sink.write_part(attempt, 0, forecasts())
+            finally:
+                signal.signal(signal.SIGALRM, before)
+            other.rollback()
+            sink.finish(attempt, "failed", {"error": "SystemExit"})
+        assert ledger(place) == [("failed", False, 0, 0)]
+        assert write(place, [forecasts()]).resumed
 
 
 def test_a_file_that_is_taken_away_in_the_middle_of_a_run_is_told(tmp_path):

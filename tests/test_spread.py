@@ -2,13 +2,14 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from tsforecast.batch.spread import spread
 
-WAYS = ["serial", "processes", "dask"]
+WAYS = ["serial", "processes"]
 
 
 def squared(part):
@@ -29,13 +30,17 @@ def always_dies(part):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def pids(part):
+    return os.getpid()
+
+
 def fails_at_two(part):
     if part == 2:
         raise ZeroDivisionError("part 2")
     return part
 
 
-@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("how", WAYS)  # of Dask below, with a worker lost
 def test_every_part_has_one_result(how):
     found = list(spread(squared, range(20), how=how, workers=2))
     assert sorted(found) == [(part, part**2) for part in range(20)]
@@ -83,6 +88,20 @@ def test_a_lost_worker_is_survived(how, tmp_path):
     parts = [(number, str(tmp_path)) for number in range(8)]
     assert sorted(spread(dies_once, parts, how=how, workers=2)) == list(range(8))
     assert (tmp_path / "died").exists()
+
+
+def test_work_that_is_given_up_ends_its_workers():
+    results = spread(pids, range(4), how="processes", workers=1)
+    pid = next(results)
+    os.kill(pid, 0)
+    results.close()
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"process {pid} is still there")
 
 
 def test_parts_that_kill_every_worker_are_given_up():

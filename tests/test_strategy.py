@@ -258,6 +258,26 @@ def test_what_is_not_spoken_of_is_neither_decided_nor_in_buy_and_hold():
         found = backtest_strategy(given, panel)
         assert set(found.decisions["series"]) == {"A", "C"}
         assert set(found.buy_and_hold().attribution().query("days > 0").index) == {"A", "C"}
+        mask = pd.DataFrame(True, index=close.index, columns=NAMES).assign(C=False)
+        held = backtest_strategy(given, panel, universe=mask).buy_and_hold().weights
+        assert (held.iloc[0] == [1, 0, 0, 0]).all()
+
+
+def test_buy_and_hold_holds_what_ends_or_lacks_a_price():
+    close, _ = make_prices(30)
+    close.iloc[10, 1] = np.nan
+    close.iloc[20:, 2] = np.nan
+    weights = pd.DataFrame(0.25, index=close.index, columns=NAMES).assign(B=0.0, C=0.0)
+    mask = pd.DataFrame(True, index=close.index, columns=NAMES).assign(D=close.index > "2024-01-20")
+    leaving = pd.Series({"C": -0.5})
+    found = backtest_strategy(
+        weights, panel_of(close), universe=mask, delisting=leaving, costs=FREE
+    )
+    hold = found.buy_and_hold()  # D was no member on the first day
+    last = close[["A", "B"]].iloc[-1] / close[["A", "B"]].iloc[1]
+    expected = (last.sum() + 0.5 * close["C"].iloc[19] / close["C"].iloc[1]) / 3
+    assert (1 + hold.returns["gross"]).prod() == pytest.approx(expected)
+    assert any("Delisted while held" in note for note in hold.notes)
 
 
 # nothing looks ahead
@@ -387,6 +407,7 @@ def test_a_threshold_leaves_the_middle_flat():
     for rule, expected in (
         (tsf.Threshold(0.01), [1, 0, 0, -1]),
         (tsf.Threshold(0.0, -0.01), [1, 1, 0, -1]),
+        (tsf.Threshold(0.005, -0.005), [1, 0, 0, -1]),  # at the threshold there is nothing
         (tsf.Threshold(0.0, float("-inf")), [1, 1, 0, 0]),
     ):
         found = backtest_strategy(frame, panel, rule=rule, reference=0)
@@ -411,6 +432,14 @@ def test_top_and_bottom_break_ties_by_name():
     turned = frame.iloc[::-1]
     again = backtest_strategy(turned, panel, rule=tsf.TopBottom(2), reference=0)
     np.testing.assert_allclose(again.weights.iloc[0], [0.5, 0.5, -0.5, -0.5])
+    many = [f"s{i:02d}" for i in range(40)]
+    close, _ = make_prices(5, many)
+    scores = pd.DataFrame(0.5, index=close.index, columns=many).assign(s39=0.7, s00=0.3)
+    wide = frame_of(scores, target="return")
+    found = backtest_strategy(wide, panel_of(close), rule=tsf.TopBottom(3), reference=0)
+    held = found.weights.iloc[0]
+    assert list(held.index[held > 0]) == ["s01", "s02", "s39"]
+    assert list(held.index[held < 0]) == ["s00", "s37", "s38"]
     with pytest.raises(ValueError, match="parameter 'k': expected a whole number of at least 1"):
         backtest_strategy(frame, panel, rule=tsf.TopBottom(0), reference=0)
     with pytest.raises(ValueError, match="parameter 'exposure': expected a number above 0"):
@@ -487,12 +516,32 @@ def test_weights_are_scaled_by_the_volatility_known_at_the_decision():
         backtest_strategy(ones, panel_of(close), vol_target=-0.1)
 
 
+def test_volatility_weighs_by_the_returns_that_are_known():
+    close, _ = make_prices()
+    close.iloc[20:30, 1] = np.nan
+    ones = pd.DataFrame(0.25, index=close.index[40:], columns=NAMES)
+    target = tsf.VolTarget(0.10, halflife=10)
+    found = backtest_strategy(ones, panel_of(close), vol_target=target)
+    moves = close["B"].ffill().pct_change()[close["B"].notna()].iloc[1:]
+    moves = moves[moves.index <= close.index[40]].to_numpy()
+    decay = 0.5 ** (np.arange(len(moves))[::-1] / 10)
+    expected = 0.25 * 0.10 / np.sqrt(252 * (decay * moves**2).sum() / decay.sum())
+    assert found.weights["B"].iloc[0] == pytest.approx(expected)
+
+
 def test_an_unknown_rule_is_refused():
     close, _ = make_prices(10)
     with pytest.raises(ValueError, match=r"parameter 'rule': expected 'sign', .*TopBottom"):
         backtest_strategy(frame_of(close), panel_of(close), rule="momentum")
     with pytest.raises(ValueError, match=r"parameter 'rule': expected an instance, TopBottom\("):
         backtest_strategy(frame_of(close), panel_of(close), rule=tsf.TopBottom)
+    for wrong, message in (
+        (np.ones(3), "parameter 'rule': expected 'sign'"),
+        (tsf.Threshold(None), "parameter 'up': expected a number, found None"),
+        (tsf.TopBottom(1, exposure="1"), "parameter 'exposure': expected a number above 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            backtest_strategy(frame_of(close), panel_of(close), rule=wrong)
 
 
 def test_prices_are_held_against_the_last_known_one():
@@ -531,6 +580,8 @@ def test_the_reference_follows_from_the_target_or_must_be_said():
         backtest_strategy(frame_of(centre, target="x"), panel, reference="last")
     with pytest.raises(ValueError, match='expected "last" or a number'):
         backtest_strategy(frame_of(centre, target="x"), panel, reference="first")
+    with pytest.raises(ValueError, match='expected "last" or a number'):
+        backtest_strategy(frame_of(centre, target="x"), panel, reference=[0.0])
     with pytest.raises(ValueError, match="as 'change' is not above zero"):
         backtest_strategy(frame_of(centre, target="change"), panel, reference="last")
     given = frame_of(centre, target="x", actual=np.tile([0.0, 1.0], 20))
@@ -596,6 +647,12 @@ def test_one_model_one_target_one_step():
         backtest_strategy(frame.drop(columns="cutoff"), panel)
     with pytest.raises(DataError, match="infinite forecasts"):
         backtest_strategy(frame.assign(forecast=np.inf), panel)
+    with pytest.raises(DataError, match="forecasts are no numbers .*dtype object"):
+        backtest_strategy(frame.astype({"forecast": object}), panel)
+    with pytest.raises(DataError, match="forecasts without a cutoff .* found 1 without"):
+        backtest_strategy(frame.assign(cutoff=frame["cutoff"].where(frame.index > 0)), panel)
+    with pytest.raises(DataError, match="no forecasts: expected a frame with rows"):
+        backtest_strategy(frame.iloc[:0], panel)
     with pytest.raises(DataError, match=r"forecasts of unknown series: .* found 'E'"):
         backtest_strategy(frame.replace({"series": {"A": "E"}}), panel)
 
@@ -699,6 +756,25 @@ def test_what_is_not_listed_yet_cannot_be_bought():
     assert (found.weights.loc[: close.index[8], "B"] == 0).all()
     assert found.weights.loc[close.index[9], "B"] == pytest.approx(0.25)
     assert found.asset_returns.loc[: close.index[8], "B"].isna().all()
+
+
+def test_what_never_has_a_price_cannot_be_bought():
+    close, opens = make_prices(20)
+    panel = panel_of(close.assign(B=np.nan), volume=opens)
+    weights = pd.DataFrame(0.25, index=close.index, columns=NAMES)
+    with pytest.raises(DataError, match=r"series 'B'; first rows: 2024-01-02.* \('B': 18\)"):
+        backtest_strategy(weights, panel)
+    found = backtest_strategy(weights, panel, missing="hold")
+    assert found.notes == ("Orders without a price lapsed: 18 days of B.",)
+
+
+def test_nothing_is_filled_at_an_open_without_a_close():
+    close, opens = make_prices(20)
+    close.iloc[8, 1] = np.nan
+    weights = pd.DataFrame(0.25, index=close.index, columns=NAMES)
+    found = backtest_strategy(weights, panel_of(close, opens), fill="open", missing="hold")
+    assert found.trades.loc[close.index[8], "B"] == 0
+    assert found.asset_returns.loc[close.index[8], "B"] == 0
 
 
 def test_the_first_day_of_a_series_is_earned_from_its_open():
@@ -877,14 +953,15 @@ def test_different_weights_on_the_same_prices_are_counted():
     assert second.buy_and_hold().scored == 2
     assert backtest_strategy(weights, panel).scored == 2
     assert backtest_strategy(weights, panel, fill="open").scored == 3
-    other, _ = make_prices(40, seed=12)
+    other = close.copy()
+    other.iloc[-1, 0] *= 1.01
     assert backtest_strategy(weights, panel_of(other)).scored == 1
 
 
 # bad input
 
 
-@pytest.mark.parametrize("value", [-1, np.nan, np.inf, "1", True])
+@pytest.mark.parametrize("value", [-1, np.nan, np.inf, "1", True, None, np.ones(2)])
 def test_costs_that_are_none_are_refused(value):
     with pytest.raises(
         ValueError, match="parameter 'slippage_bps': expected basis points, 0 or more"
@@ -915,6 +992,13 @@ def test_parameters_are_checked():
         ({"fill": "noon"}, r"parameter 'fill': expected one of \['close', 'open'\]"),
         ({"missing": "drop"}, r"parameter 'missing': expected one of \['raise', 'hold'\]"),
         ({"limit": 0}, "parameter 'limit': expected a number above 0"),
+        ({"limit": None}, "parameter 'limit': expected a number above 0"),
+        ({"vol_target": tsf.VolTarget("a")}, "'vol_target': expected annual above 0"),
+        ({"universe": np.ones((10, 4))}, "parameter 'universe': expected a boolean table"),
+        ({"model": "m"}, "parameter 'model': expected none beside weights: it is of forecasts"),
+        ({"target": "close"}, "parameter 'target': expected none beside weights"),
+        ({"reference": 0.0}, "parameter 'reference': expected none beside weights"),
+        ({"step": 2}, "parameter 'step': expected none beside weights"),
         ({"costs": 0.001}, "parameter 'costs': expected tsf.Costs"),
         ({"step": 0}, "parameter 'step': expected a whole number of at least 1"),
         ({"rule": tsf.TopBottom(1)}, "parameter 'rule': expected none beside weights"),
@@ -958,6 +1042,7 @@ def test_weights_that_are_none_are_named():
             r"decisions are repeated \(first rows: 2024-01-01",
         ),
         (weights.iloc[:0], "expected at least one decision"),
+        (weights.iloc[:, :0], "expected at least one decision of one series"),
         (weights.stack(), "expected weights as a table, time of the decision x series"),
         (weights.to_numpy(), "expected the frame of a backtest"),
     ):

@@ -11,7 +11,7 @@ import pytest
 import tsforecast as tsf
 from tsforecast._checks import DataError
 from tsforecast.backtesting import tearsheet as sheets
-from tsforecast.backtesting._sheet import MEASURES
+from tsforecast.backtesting._sheet import MEASURES, printed
 from tsforecast.backtesting.sharpe import expected_maximum, sharpe_difference, sharpe_ratio
 from tsforecast.backtesting.tearsheet import periods_per_year
 
@@ -125,6 +125,12 @@ def test_length_of_a_drawdown_by_hand():
     assert sheets._drawdown(np.array([0.1, 0.0, 0.2]))[3] == 0
 
 
+def test_rest_at_the_peak_is_no_part_of_a_drawdown():
+    net = np.array([0.0, 0.0, 0.1, 0.0, 0.0, -0.1, 0.05])
+    assert sheets._drawdown(net) == (4, 5, None, 2)
+    assert sheets._drawdown(np.array([0.0, 0.0, -0.1, 0.2])) == (1, 2, 3, 2)
+
+
 def test_drawdowns_have_dates():
     returns = np.array([[0.1], [-0.1], [-0.04], [0.1], [0.1]])
     strategy = traded(returns, np.ones((5, 1)), bps=0)
@@ -149,6 +155,17 @@ def test_accuracy_stands_beside_base_rate_and_shares():
     assert found["accuracy"] == pytest.approx(1 / 3)
     assert found["base_rate"] == 0.5
     assert (found["share_long"], found["share_flat"], found["share_short"]) == (0.5, 0.25, 0.25)
+
+
+def test_hits_of_what_is_filled_at_the_open_are_of_what_was_earned():
+    days = pd.bdate_range("2024-01-01", periods=5, name="date")
+    # held from the open of the second day to that of the fourth: a gain, a loss, a gain by night
+    panel = pd.DataFrame({"open": [10.0, 8, 9, 10, 9], "close": [10.0, 9, 8, 8, 9]}, index=days)
+    weights = pd.Series([1.0, 1.0, 0.0], index=days[:3])
+    held = tsf.backtest_strategy(weights, panel, fill="open", costs=tsf.Costs(0, 0, 0))
+    np.testing.assert_allclose(held.returns["gross"], [1 / 8, -1 / 9, 1 / 4, 0])
+    found = tsf.tearsheet(held, benchmark=False).table["weights"]
+    assert found["hit_rate_positions"] == found["hit_rate_periods"] == pytest.approx(2 / 3)
 
 
 def test_buy_and_hold_stands_beside_at_the_same_costs(coin, sheet):
@@ -323,6 +340,8 @@ def test_parts_that_cannot_be_made(coin):
         tsf.tearsheet(coin, sub_periods=["2030-01-01"])
     with pytest.raises(ValueError, match="'sub_periods': expected times like"):
         tsf.tearsheet(coin, sub_periods=["soon"])
+    with pytest.raises(ValueError, match="'sub_periods': expected a pandas frequency, or a list"):
+        tsf.tearsheet(coin, sub_periods=3)
 
 
 def test_one_year_is_not_cut():
@@ -462,6 +481,21 @@ def test_seeds_that_cannot_be_compared(coin):
             tsf.seed_table({"lstm": wrong})
     with pytest.raises(DataError, match="stand on different periods"):
         tsf.seed_table({"lstm": [coin, informed(0.0, n=400)]})
+
+
+def test_every_measure_is_printed_with_its_own_figure(coin):
+    sheet = tsf.tearsheet({"coin": coin}, benchmark=False)
+    lines = printed(sheet.table).splitlines()[1:]
+    known = [(words, name) for name, words, _ in MEASURES if sheet.table.loc[name].notna().any()]
+    assert len(lines) == len(known)
+    for line, (words, name) in zip(lines, known):
+        assert line.startswith(words)
+        figure = line.removeprefix(words).replace("%", "").replace(",", "").replace("<", "")
+        scale = 100 if "%" in line.removeprefix(words) else 1
+        assert float(figure) == pytest.approx(scale * sheet.table.loc[name, "coin"], abs=0.501)
+    errors = [line.split()[-1] for line in lines if "HAC standard error" in line]
+    assert errors == [f"{sheet.table.loc[n, 'coin']:.2f}" for n in ("sharpe_se", "sharpe_gross_se")]
+    assert errors[0] != errors[1]
 
 
 def test_a_sheet_is_short_to_see_and_long_to_print(sheet):

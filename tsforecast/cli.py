@@ -44,6 +44,7 @@ exit codes:
   0 done            2 command line or configuration    3 data cannot be read or written
   4 data too late   5 too many series failed           6 no usable model
   75 another run is at work      130 Ctrl-C      143 SIGTERM      1 an error of the program
+  3, 4 and 6 also end a run that is complete, but beyond a limit of [monitor]
 """
 
 
@@ -67,9 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Examples
     --------
-    >>> main(["init", "--print", "--name", "prices", "-q"])  # doctest: +SKIP
+    >>> main(["status", "-c", "none.toml", "--json"])
+    {"exit_code": 2, "error": "ConfigError", "message": "none.toml: expected a file that ..."}
+    2
     """
     args = _parser().parse_args(argv)
+    args.argv = sys.argv[1:] if argv is None else argv
     with _talking(args), _terminable():
         try:
             args.command(args)
@@ -125,9 +129,16 @@ def _parser() -> argparse.ArgumentParser:
         "fit",
         _fit,
         "Fit the model on the rows up to the run date.",
-        "tsforecast fit --run-date 2024-06-28",
+        "tsforecast fit --run-date 2024-06-28\ntsforecast fit --devices 2",
         job=True,
         dated=True,
+    )
+    fit.add_argument(
+        "--devices",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="processes that fit one model together, each on a CUDA device if there are any (1)",
     )
     _add(
         commands,
@@ -386,7 +397,7 @@ def _init(args: argparse.Namespace) -> None:
     if args.source is not None:
         table = read_table(args.source, rows=100_000)
         what = guess(table, series=args.series, time=args.time, target=args.target)
-        name = args.name or _job_name(Path(args.source).stem)
+        name = args.name or _job_name(Path(args.source).name.split(".")[0])
         source = _from_folder(args.source, target)
     text = render(name, source=source, guessed=what)
     if what is not None:
@@ -464,7 +475,20 @@ def _fit(args: argparse.Namespace) -> None:
     from tsforecast.batch import job
 
     config = _config(args)
-    _show(args, job.fit(config, _as_of(args, config), dry_run=args.dry_run))
+    as_of = _as_of(args, config)
+    if args.devices == 1:
+        _show(args, job.fit(config, as_of, dry_run=args.dry_run))
+        return
+    from tsforecast.batch.launch import launch, require_ranks
+    from tsforecast.nn.ranks import started_by_torchrun
+
+    if not started_by_torchrun():
+        launch(args.devices, [*args.argv, f"--run-date={as_of.run_date}"])
+        return
+    require_ranks(args.devices)
+    found = job.fit(config, as_of, dry_run=args.dry_run, together=True)
+    if os.environ.get("RANK") == "0":
+        _show(args, found)
 
 
 def _backtest(args: argparse.Namespace) -> None:
@@ -729,6 +753,12 @@ def _end(args: argparse.Namespace, error: BaseException) -> int:
     if args.verbose:
         _LOG.error("%s", "".join(traceback.format_exception(error)).rstrip())
     _LOG.error("%s", text, extra={"exit_code": int(code), "error": name})
+    done = error.summary if isinstance(error, JobError) else None
+    if done is not None:  # the run is complete, and its monitor has failed
+        args.shown = {**args.shown, **done}
+    if done is not None and not args.json:
+        with contextlib.suppress(OSError, ValueError):
+            _show(args, done)
     if args.json:
         with contextlib.suppress(OSError, ValueError):
             _write_json({"exit_code": int(code), "error": name, "message": text, **args.shown})
@@ -781,10 +811,15 @@ def _event(text: str) -> dict[str, Any] | None:
     return None
 
 
-def _not_said_again(record: logging.LogRecord) -> bool:
-    """Of a job that has failed the last line says why."""
-    event = _event(record.getMessage())
-    return event is None or event["event"] != "failed"
+def _said(*, verbose: bool) -> Callable[[logging.LogRecord], bool]:
+    """Pass over what people need not read: a failure is told by the last line, parts are many."""
+    silent = {"failed"} if verbose else {"failed", "part"}
+
+    def wanted(record: logging.LogRecord) -> bool:
+        event = _event(record.getMessage())
+        return event is None or event["event"] not in silent
+
+    return wanted
 
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -798,7 +833,7 @@ def _talking(args: argparse.Namespace) -> Iterator[None]:
     colour = stream.isatty() and not os.environ.get("NO_COLOR")
     handler.setFormatter(_Lines(args.log, colour=colour))
     if args.log == "text":
-        handler.addFilter(_not_said_again)
+        handler.addFilter(_said(verbose=args.verbose))
     before, passed_on = _LOG.level, _LOG.propagate
     level = logging.ERROR if args.quiet else logging.DEBUG if args.verbose else logging.INFO
     _LOG.addHandler(handler)

@@ -56,7 +56,7 @@ def read(args):
         names = prices.index.unique(level=0)[:: max(1, len(prices.index.unique(level=0)) // 40)]
         prices = prices[prices.index.get_level_values(0).isin(names)]
     panel = tsf.above_median(prices, args.column, returns=args.returns, universe=args.universe)
-    return prices, panel.rename(columns={args.returns: "return"})[["return", "above"]]
+    return prices, panel[["return", "above"]]
 
 
 def network(args, seed, training):
@@ -211,7 +211,7 @@ def main():
                 sheets[filled] = tsf.tearsheet(named)
     figures = pd.DataFrame(rows)
     print(f"\n## A day, {args.cost_bps:g} bps per side, k = {args.k}: means over runs, and spread")
-    print(figures.dropna().round(3).to_string())
+    print(figures.round(3).to_string(na_rep=""))
     for filled, sheet in sheets.items():
         print(f"\n## Filled at the {filled}\n{sheet}", flush=True)
 

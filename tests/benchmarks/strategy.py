@@ -1,6 +1,6 @@
 """How long a strategy of 500 stocks over 1,250 days takes, and what foresight earns.
 
-    python tests/benchmarks/strategy.py
+    python -m tests.benchmarks.strategy        # from the root of the repository
 
 Prints the median time of several runs for each fill, and the largest difference of perfect
 foresight, buy and hold and random weights from a loop over days in money (tests/test_strategy.py).

@@ -11,6 +11,7 @@ import pandas as pd
 
 from tsforecast._checks import DataError, bad_parameter, fail, first
 from tsforecast.backtesting._execution import Market, filled_down, side_by_side
+from tsforecast.backtesting.rules import is_number
 from tsforecast.backtesting.skill import NAIVE
 from tsforecast.data.panel import Floats, Ints, as_cutoffs, time_to_ints
 from tsforecast.metrics import sample_rows
@@ -56,12 +57,35 @@ def chosen_rows(
             advice="Weights have a column for every series; tsforecast.metrics.as_forecasts brings "
             "forecasts of other toolkits into the form.",
         )
+    if frame.empty:
+        raise fail(
+            "no forecasts",
+            expected="a frame with rows",
+            found="none",
+            advice="Look at what selected them.",
+        )
     for name, wanted, left_out in (("model", model, {NAIVE}), ("target", target, set[Any]())):
         frame = _one_of(frame, name, wanted, left_out)
     rows = frame[frame["step"] == step]
     if rows.empty:
         raise bad_parameter(
             "step", expected=f"one of {sorted(frame['step'].unique().tolist())[:10]}", found=step
+        )
+    if not pd.api.types.is_numeric_dtype(rows["forecast"]):
+        raise fail(
+            "forecasts are no numbers",
+            expected="a column of numbers",
+            found=f"dtype {rows['forecast'].dtype}",
+            advice="Convert them, pd.to_numeric(frame['forecast']).",
+            column="forecast",
+        )
+    if rows["cutoff"].isna().any():
+        raise fail(
+            "forecasts without a cutoff",
+            expected="the time of the last row that each was made from",
+            found=f"{int(rows['cutoff'].isna().sum())} without",
+            advice="Drop them, or fill it in.",
+            column="cutoff",
         )
     if np.isinf(rows["forecast"]).any():
         raise fail(
@@ -286,14 +310,14 @@ def reference_of(
     ValueError
         If it is not said and cannot be told.
     """
-    if reference == "last":
+    if isinstance(reference, str) and reference == "last":
         if target not in panel:
             raise bad_parameter(
                 "reference", expected=f"a number, as the panel has no {target!r}", found=reference
             )
         return "last"
     if reference is not None:
-        if isinstance(reference, (str, bool)) or not np.isfinite(reference):
+        if not is_number(reference) or not np.isfinite(reference):
             raise bad_parameter("reference", expected='"last" or a number', found=reference)
         return float(reference)
     if target == price:
@@ -391,7 +415,7 @@ def _column_of(universe: Any, panel: pd.DataFrame) -> Cells:
                 advice="Reindex it, universe.reindex(panel.index, fill_value=False).",
             )
         column = universe.reindex(panel.index)
-    elif universe in panel:
+    elif isinstance(universe, Hashable) and universe in panel:
         column = panel[universe]
     else:
         raise bad_parameter(

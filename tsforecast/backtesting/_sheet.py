@@ -160,12 +160,13 @@ def _number(value: float, kind: str) -> str:
 
 def printed(table: pd.DataFrame) -> str:
     """The table in words, without rows that hold nothing."""
-    rows = {
-        words: [_number(value, kind) for value in table.loc[[name]].to_numpy()[0]]
+    rows = [
+        (words, [_number(value, kind) for value in table.loc[[name]].to_numpy()[0]])
         for name, words, kind in MEASURES
-    }
-    shown = {words: cells for words, cells in rows.items() if any(cells)}
-    return _lines(pd.DataFrame.from_dict(shown, orient="index", columns=list(table)))
+    ]
+    shown = [row for row in rows if any(row[1])]  # two of them may have the same words
+    index = [words for words, _ in shown]
+    return _lines(pd.DataFrame([cells for _, cells in shown], index, list(table)))
 
 
 def _lines(cells: pd.DataFrame) -> str:

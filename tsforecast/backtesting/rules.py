@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,6 +22,7 @@ __all__ = [
     "VolTarget",
     "by_function",
     "describe",
+    "is_number",
     "unranked",
     "weigh",
 ]
@@ -57,8 +59,10 @@ class Threshold:
 
     def weights(self, scores: Floats) -> Floats:
         """Weights (D, S) of scores (D, S), NaN where there is no forecast."""
+        if not is_number(self.up):
+            raise bad_parameter("up", expected="a number", found=self.up)
         down = -self.up if self.down is None else self.down
-        if not down <= self.up:  # NaN, too
+        if not is_number(down) or not down <= self.up:  # NaN, too
             raise bad_parameter("down", expected=f"a number up to up={self.up}", found=down)
         sides = (scores > self.up).astype(np.float64) - (scores < down)
         return sides / _count(scores)
@@ -97,7 +101,7 @@ class TopBottom:
     def weights(self, scores: Floats) -> Floats:
         """Weights (D, S) of scores (D, S), NaN where there is no forecast."""
         k = positive_int("k", self.k)
-        if not 0 < self.exposure < np.inf:
+        if not is_number(self.exposure) or not 0 < self.exposure < np.inf:
             raise bad_parameter("exposure", expected="a number above 0", found=self.exposure)
         count = _count(scores)[:, 0]
         ranked = np.argsort(-scores, axis=1, kind="stable")  # NaN last
@@ -157,7 +161,7 @@ class VolTarget:
     def factors(self, returns: Floats) -> Floats:
         """Factors (T, S) known at the close of each session, of returns (T, S) up to it."""
         for name in ("annual", "halflife", "cap", "periods"):
-            if not 0 < (value := getattr(self, name)) < np.inf:
+            if not is_number(value := getattr(self, name)) or not 0 < value < np.inf:
                 raise bad_parameter(
                     "vol_target", expected=f"{name} above 0, such as 0.10 = 10 %", found=value
                 )
@@ -171,6 +175,11 @@ class VolTarget:
 
 Function = Callable[[pd.DataFrame, pd.DataFrame], Any]
 Rule = Literal["sign", "position", "weight"] | Threshold | TopBottom | Function
+
+
+def is_number(value: object) -> bool:
+    """Tell a real number, NaN and numpy's too, from a bool, a text, or an array."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def describe(rule: Rule) -> str:
@@ -197,11 +206,12 @@ def weigh(rule: Rule, scores: Floats) -> Floats:
     """
     if isinstance(rule, (Threshold, TopBottom)):
         return np.nan_to_num(rule.weights(scores))
-    if rule == "sign":
+    word = rule if isinstance(rule, str) else ""  # of an array, equal would be many
+    if word == "sign":
         return np.nan_to_num(np.sign(scores) / _count(scores))
-    if rule == "position":
+    if word == "position":
         return np.nan_to_num(scores / _count(scores))
-    if rule == "weight":
+    if word == "weight":
         return np.nan_to_num(scores)
     raise bad_parameter(
         "rule",
@@ -258,7 +268,7 @@ def by_function(
                 f"{int(moved.sum())} of {moved.size} weights move, the first of series "
                 f"{columns[column]!r} at {again.index[row]}, from {before[row, column]:.6g} to "
                 f"{after[row, column]:.6g}. Look for a negative shift, a rank or mean over all "
-                "time, or positions from the end."
+                "time, positions from the end, or draws at random that differ from call to call."
             )
     return weights
 

@@ -670,7 +670,7 @@ def _trial_values(trial_returns: pd.DataFrame, n_blocks: int) -> Floats:
             "too few rows",
             expected=f"at least two in each of {n_blocks} blocks",
             found=f"{len(values):,}",
-            advice="Choose fewer blocks.",
+            advice="Choose fewer blocks, backtest_overfitting(..., n_blocks=).",
         )
     if not (np.ptp(values, axis=0) > 0).any():
         raise fail(

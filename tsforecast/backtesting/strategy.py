@@ -26,7 +26,15 @@ from tsforecast.backtesting._decisions import (
     tabled,
 )
 from tsforecast.backtesting._execution import Fill, Ledger, Market, Missing, execute, market_of
-from tsforecast.backtesting.rules import Rule, VolTarget, by_function, describe, unranked, weigh
+from tsforecast.backtesting.rules import (
+    Rule,
+    VolTarget,
+    by_function,
+    describe,
+    is_number,
+    unranked,
+    weigh,
+)
 from tsforecast.data.panel import Floats, Ints, as_cutoffs, as_panel, layout_of, time_to_ints
 
 __all__ = ["Costs", "Strategy", "backtest_strategy"]
@@ -75,7 +83,7 @@ class Costs:
     def __post_init__(self) -> None:
         for name in ("commission_bps", "half_spread_bps", "slippage_bps"):
             value = getattr(self, name)
-            if isinstance(value, (bool, str)) or not 0 <= value < math.inf:
+            if not is_number(value) or not 0 <= value < math.inf:
                 raise bad_parameter(name, expected="basis points, 0 or more", found=value)
 
     @property
@@ -142,6 +150,16 @@ class Strategy:
         Different weights that this process has tried on these very prices, this one included: the
         least number of trials for a deflated Sharpe ratio. Trials of `tune`, of other sessions, of
         other spans or sets of series of the same data are not in it: add them.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> prices = pd.DataFrame({"close": [10.0, 10.0, 10.2, 10.1]})
+    >>> held = backtest_strategy(pd.Series([0.5]), prices)      # bought at the close of row 1
+    >>> round(held.breakeven_bps, 2)
+    100.99
+    >>> held.with_costs(Costs(2, 0, 0)).returns["cost"].tolist()
+    [0.0001, 0.0]
     """
 
     returns: pd.DataFrame
@@ -363,7 +381,7 @@ def backtest_strategy(
     choice("missing", missing, ["raise", "hold"])
     sessions_late = _lag(lag, fill)
     step = positive_int("step", step)
-    if not 0 < limit < math.inf:
+    if not is_number(limit) or not 0 < limit < math.inf:
         raise bad_parameter("limit", expected="a number above 0", found=limit)
     panel = as_panel(panel)
     market = market_of(panel, price, fill)
@@ -372,14 +390,14 @@ def backtest_strategy(
 
     table = _weights_of(frame_or_weights, rule)
     if table is not None:
+        _refuse_beside_weights(model=model, target=target, reference=reference, step=step)
         name, words = "weights", "weights as given"
         kept, decided = sessions(table.index, market)
         notes += _behind(len(table.index) - len(kept), market)
         mask = allowed(universe, panel, market, decided)
         weights = laid_out(table, market, "weights")[kept]
-        considered = market.names.isin(table.columns)
-        if len(market.names) == 1:  # its column may have any name
-            considered = np.ones(1, dtype=bool)
+        one = len(market.names) == 1  # its column may have any name
+        considered = np.asarray(market.names.isin(table.columns) | one)
         priced = ~np.isnan(market.close[decided])
         forecasts = np.where(priced & considered, weights, np.nan)
     else:
@@ -387,7 +405,7 @@ def backtest_strategy(
         name = str(rows["model"].iloc[0]) if "model" in rows else "forecasts"
         words = describe(rule)
         forecasts, there, cutoffs = scored(rows, market)
-        considered = there.any(axis=0)
+        considered = np.asarray(there.any(axis=0))
         kept, decided = sessions(cutoffs, market)
         notes += _behind(len(cutoffs) - len(kept), market)
         mask = allowed(universe, panel, market, decided)
@@ -401,7 +419,7 @@ def backtest_strategy(
             weights = _by_function(rule, known_at(known), panel, market, cutoffs[kept])
         else:
             scores = forecasts
-            if rule not in ("position", "weight"):
+            if not (isinstance(rule, str) and rule in ("position", "weight")):
                 what = rows["target"].iloc[0] if "target" in rows else price
                 level = reference_of(reference, what, panel, rows, price)
                 scores = against(forecasts, level, what, panel, decided)
@@ -531,12 +549,12 @@ def _weights_of(given: Any, rule: Rule) -> pd.DataFrame | None:
             found=f"an index of {given.index.nlevels} levels",
             advice="Unstack the series: weights.unstack(level=0).",
         )
-    if len(given) == 0:
-        raise bad_parameter("frame_or_weights", expected="at least one decision", found=0)
-    if rule != "sign":
+    if given.empty:
         raise bad_parameter(
-            "rule", expected="none beside weights, which need no rule", found=describe(rule)
+            "frame_or_weights", expected="at least one decision of one series", found=given.shape
         )
+    if not isinstance(rule, str) or rule != "sign":
+        raise bad_parameter("rule", expected="none beside weights, which need no rule", found=rule)
     if not given.index.is_unique:
         twice = given.index[given.index.duplicated()]
         raise fail(
@@ -547,6 +565,16 @@ def _weights_of(given: Any, rule: Rule) -> pd.DataFrame | None:
             rows=list(twice),
         )
     return given
+
+
+def _refuse_beside_weights(*, step: int, **chosen: Any) -> None:
+    """Raise where something is said of forecasts and weights are given."""
+    chosen["step"] = None if step == 1 else step
+    for name, value in chosen.items():
+        if value is not None:
+            raise bad_parameter(
+                name, expected="none beside weights: it is of forecasts", found=value
+            )
 
 
 def _by_function(
@@ -605,7 +633,7 @@ def _scaled(
     weights: Floats, vol_target: float | VolTarget, market: Market, decided: Ints
 ) -> tuple[Floats, int]:
     """Weights times the factors known at each decision, and how many have no factor."""
-    if isinstance(vol_target, bool) or not isinstance(vol_target, (int, float, VolTarget)):
+    if not is_number(vol_target) and not isinstance(vol_target, VolTarget):
         raise bad_parameter(
             "vol_target",
             expected="a fraction such as 0.10, or tsf.VolTarget(...)",

@@ -76,10 +76,13 @@ class TearSheet:
           the mean of those up to it, negative where they are losses; ``tail_ratio``: the size
           of the 95 % quantile over that of the 5 % quantile;
         - ``hit_rate_periods``: share of periods with a net gain among those with a position;
-          ``hit_rate_positions``: share of positions, one asset over one period, that gained;
-        - ``accuracy``: share of forecasts, other than flat ones, whose direction was right,
-          beside ``base_rate``, the share of rises among all outcomes (who always says "up" is
-          right that often), and ``share_long, share_flat, share_short``;
+          ``hit_rate_positions``: share of positions, one asset over one period, that gained
+          before costs;
+        - ``accuracy``: share of decisions, other than flat ones, whose direction was right over
+          the session after their fill (which is not the one that was forecast where orders are
+          filled later), beside ``base_rate``, the share of rises among all such outcomes (who
+          always says "up" is right that often; no change is no rise), and ``share_long,
+          share_flat, share_short``;
         - ``gross_exposure, net_exposure, held`` (assets), ``turnover``: means over periods;
           ``annual_cost``, ``cost_bps`` per side, ``breakeven_bps``: the cost per side at which
           the net total is zero; ``n_periods``.
@@ -173,7 +176,8 @@ def tearsheet(
         backtest overfitting is of them (see `backtest_overfitting`).
     benchmark : bool
         Whether to hold all assets beside: bought in equal parts with the first decision, at the
-        same costs, and left alone.
+        same costs, and left alone. Of several strategies the first one says which assets, costs
+        and fills these are.
     periods : float, optional
         Periods in a year. Default: told by the times, 252 for sessions; the notes say which.
     sub_periods : str or list of times, optional
@@ -502,7 +506,7 @@ def _return_and_risk(net: Floats, periods: float) -> dict[str, float]:
         length = float(_drawdown(net)[3])
     return {
         "annual_return": _compounded(net, periods),
-        "volatility": float(net.std(ddof=1)) * math.sqrt(periods) if len(net) > 1 else nan,
+        "volatility": _volatility(net, periods),
         "sortino": float(empyrical.sortino_ratio(net, annualization=periods)) if moves else nan,
         "calmar": float(empyrical.calmar_ratio(net, annualization=periods)) if moves else nan,
         "max_drawdown": depth,
@@ -513,6 +517,10 @@ def _return_and_risk(net: Floats, periods: float) -> dict[str, float]:
         else nan,
         "tail_ratio": _tail_ratio(net) if moves else nan,
     }
+
+
+def _volatility(net: Floats, periods: float) -> float:
+    return float(net.std(ddof=1)) * math.sqrt(periods) if len(net) > 1 else nan
 
 
 def _compounded(returns: Floats, periods: float) -> float:
@@ -535,7 +543,7 @@ def _drawdown(net: Floats) -> tuple[int, int, int | None, int]:
     capital = np.concatenate([[1.0], np.cumprod(1.0 + net)])
     highest = np.maximum.accumulate(capital)
     trough = int(np.argmin(capital / highest))
-    peak = int(np.argmax(capital[: trough + 1]))
+    peak = trough - int(np.argmax(capital[trough::-1]))  # the last row at it: rest is no drawdown
     if trough == peak:
         return peak - 1, trough - 1, peak - 1, 0
     back = np.flatnonzero(capital[trough:] >= capital[peak])
@@ -546,13 +554,12 @@ def _drawdown(net: Floats) -> tuple[int, int, int | None, int]:
 
 def _hits(strategy: Strategy) -> dict[str, float]:
     """Shares of periods and of positions with a gain."""
-    exposed = strategy.returns["gross_exposure"].to_numpy(dtype=float) > 0
-    weights = strategy.weights.to_numpy(dtype=float)
-    gains = weights * strategy.asset_returns.to_numpy(dtype=float)
-    positions = (weights != 0) & ~np.isnan(gains)
+    gains = strategy.contributions.to_numpy(dtype=float)
+    # what is sold at an open has earned the night, and has no weight behind it
+    held = (strategy.weights.to_numpy(dtype=float) != 0) | (gains != 0)
     return {
-        "hit_rate_periods": _share(_net(strategy)[exposed] > 0),
-        "hit_rate_positions": _share(gains[positions] > 0),
+        "hit_rate_periods": _share(_net(strategy)[held.any(axis=1)] > 0),
+        "hit_rate_positions": _share(gains[held] > 0),
     }
 
 
@@ -614,11 +621,16 @@ def _parts(index: pd.Index, sub_periods: str | Sequence[Any] | None) -> list[sli
             ) from None
         edges = np.concatenate([[0], np.cumsum(sizes)])
     else:
-        edges = _edges(index, list(sub_periods))
+        edges = _edges(index, sub_periods)
     return [slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:]) if b > a]
 
 
-def _edges(index: pd.Index, begins: list[Any]) -> npt.NDArray[np.int64]:
+def _edges(index: pd.Index, begins: Iterable[Any]) -> npt.NDArray[np.int64]:
+    if not isinstance(begins, Iterable):
+        raise bad_parameter(
+            "sub_periods", expected="a pandas frequency, or a list of times", found=begins
+        )
+    begins = list(begins)
     try:
         times = (
             pd.DatetimeIndex(begins) if isinstance(index, pd.DatetimeIndex) else pd.Index(begins)
@@ -657,9 +669,7 @@ def _by_part(
                     "end": returns.index[-1],
                     "n_periods": len(net),
                     "annual_return": _compounded(net, periods),
-                    "volatility": float(net.std(ddof=1)) * math.sqrt(periods)
-                    if len(net) > 1
-                    else nan,
+                    "volatility": _volatility(net, periods),
                     "sharpe": ratio.value,
                     "sharpe_se": ratio.se,
                     "sharpe_gross": sharpe_ratio(returns["gross"], periods=periods).value,

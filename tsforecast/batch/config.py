@@ -247,8 +247,9 @@ class SourceConfig(_Table):
     max_staleness : str or None
         Largest age of the newest row of a series at the end of the run date; older is late.
     late, missing : str
-        What happens to a late series, or to one without usable rows: the run fails, the
-        series is skipped, its last forecast is used again, or the naive one.
+        What happens to a late series, or to one whose newest row has no value of what the model
+        looks at: the run fails, the series is skipped, the model forecasts from the last rows that
+        there are, or the last value is the forecast.
     """
 
     path: Place | None = None
@@ -372,7 +373,9 @@ class SinkConfig(_Table):
 
 
 class MonitorConfig(_Table):
-    """``[monitor]``: from where on a run warns, and from where on it is marked as failed.
+    """``[monitor]``: from where on a run warns, and from where on it ends with an exit code.
+
+    Its forecasts are written and seen all the same: see `tsforecast.batch.monitor`.
 
     Attributes
     ----------
@@ -383,15 +386,20 @@ class MonitorConfig(_Table):
     range_warn, range_fail : float
         Share of values outside the range of the training rows.
     error_warn, error_fail : float
-        Mean absolute error of matured forecasts over that of the naive forecast.
+        Mean absolute error of matured forecasts over that of the naive forecast; of risks their
+        Brier score over that of the base rate.
     coverage_warn, coverage_fail : float
         Distance between the coverage of an interval and its level.
     staleness_warn, staleness_fail : str or None
         Age of the newest row of the source.
+    model_age_warn, model_age_fail : str or None
+        Age of the newest row that the model was trained on.
     window : int
-        Run dates whose forecasts are compared with what happened.
+        Run dates whose forecasts are compared with what happened. At least ten, and twice the
+        horizon, are needed.
     least : int
-        Matured forecasts without which nothing is said of errors and coverage.
+        Matured forecasts without which nothing is said of errors and coverage, and rows without
+        which nothing is said of inputs.
     """
 
     psi_warn: Number = 0.1
@@ -406,6 +414,8 @@ class MonitorConfig(_Table):
     coverage_fail: Share = 0.2
     staleness_warn: Span | None = None
     staleness_fail: Span | None = None
+    model_age_warn: Span | None = None
+    model_age_fail: Span | None = None
     window: Whole = 20
     least: Whole = 100
 
@@ -520,13 +530,13 @@ def load_config(
         keys = tuple(dotted.split("."))
         if keys[-1] == _SECRET:
             raise ConfigError.of(
-                f"flag for {dotted}",
+                f"command line: {dotted}",
                 expected="no secret on a command line, where others can read it",
                 found="one",
                 advice=f"Set {PREFIX}{'__'.join(keys).upper()} in the environment.",
             )
-        _put(content, keys, value, f"flag for {dotted}")
-        origin[keys] = f"flag for {dotted}"
+        _put(content, keys, value, "command line")
+        origin[keys] = "command line"
     try:
         root = Path(os.path.abspath(file)).parent
         sink = content.setdefault("sink", {})

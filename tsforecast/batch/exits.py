@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 __all__ = [
     "ConfigError",
@@ -28,14 +28,18 @@ class ExitCode(IntEnum):
     ``OK``               0  done; nothing to do
     ``FAILED``           1  an error of the program itself: report it
     ``USAGE``            2  the command line or the configuration is wrong: do not repeat
-    ``DATA``             3  data cannot be read as given, or forecasts cannot be written
+    ``DATA``             3  data cannot be read as given, or forecasts cannot be written; or inputs
+                            have drifted beyond the limits of ``[monitor]``
     ``STALE``            4  data are late or older than allowed: repeat later
     ``REJECTS``          5  more series failed than ``max_reject_fraction`` allows
-    ``MODEL``            6  no model can be loaded, or none that is old enough
+    ``MODEL``            6  no model can be loaded, or none that is old enough; or its matured
+                            forecasts, or its age, are beyond the limits of ``[monitor]``
     ``LOCKED``          75  another run of the job is at work: repeat later
     ``INTERRUPTED``    130  stopped by Ctrl-C
     ``TERMINATED``     143  stopped by SIGTERM; the next run goes on
     ================  ====  ==================================================================
+
+    A run that ends with 3, 4 or 6 because of its monitor is complete, and its forecasts are seen.
 
     Examples
     --------
@@ -64,6 +68,8 @@ class JobError(Exception):
     ----------
     code : ExitCode
         The exit code of a process that ends with this error.
+    summary : dict or None
+        What was done all the same, where the run is complete and its monitor has failed.
 
     Examples
     --------
@@ -75,6 +81,7 @@ class JobError(Exception):
     """
 
     code: ClassVar[ExitCode] = ExitCode.FAILED
+    summary: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, problem: str, *, expected: str, found: str, advice: str) -> Self:

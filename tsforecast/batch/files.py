@@ -92,9 +92,9 @@ def make_folder(folder: Path) -> Path:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        trial = folder / f"{TEMP}{os.getpid()}"
+        trial = temp_place(folder, "trial")
         trial.touch()
-        trial.unlink()
+        trial.unlink(missing_ok=True)  # another process may have swept it away
     except OSError as error:
         raise ConfigError.of(
             f"folder {folder}",

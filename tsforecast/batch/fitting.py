@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tsforecast.batch.config import as_offset
-from tsforecast.batch.exits import ModelError
+from tsforecast.batch.exits import ConfigError, ModelError, SourceError
 from tsforecast.batch.judging import contest
 from tsforecast.batch.ledger import RunKey
 from tsforecast.batch.profile import training_profile
@@ -35,15 +36,18 @@ from tsforecast.data.panel import layout_of
 __all__ = ["contested", "due", "fit_model", "within"]
 
 
-def fit_model(work: Work, extract: Extract) -> Summary:
-    """Fit, keep the model, and decide what becomes of it; the ledger has a line of it."""
+def fit_model(work: Work, extract: Extract, *, together: bool = False) -> Summary:
+    """Fit, keep the model, and decide what becomes of it; the ledger has a line of it.
+
+    With `together` the processes that torchrun has started fit one model; what follows is done
+    by this one alone.
+    """
     config = work.config
     require_few_rejects(work, len(extract.rejects), n_series(extract))
     panel = within(extract.panel, config.fit.window)
     registry = work.registry
     if work.dry_run:
-        with work.timed("fit"), blamed(work, panel):
-            estimators(config)[0].fit(panel)
+        _fitted(work, extract, panel, together)
         return {**work.about(), "source": told_of(extract), "seconds": work.seconds}
     key = RunKey(config.job.name, work.as_of.run_date, FIT, config.digest())
     with open_sink(config.sink, config.job.name) as sink:
@@ -52,11 +56,9 @@ def fit_model(work: Work, extract: Extract) -> Summary:
         attempt = sink.begin(key, data_digest=extract.digest, parts=0, about=host(), resume=False)
         with in_ledger(sink, attempt):
             work.say("fitting", rows=len(panel))
-            estimator = estimators(config)[0]
-            with work.timed("fit"), blamed(work, panel):
-                estimator.fit(panel)
+            estimator = _fitted(work, extract, panel, together)
             with work.timed("save"):
-                version = registry.add(estimator, _about_model(work, extract, panel))
+                version = _kept(work, estimator, _about_model(work, extract, panel))
             decided = _placed(work, version, panel)
             about = registry.show(version)
             summary = {
@@ -136,6 +138,37 @@ def within(panel: pd.DataFrame, window: str | None) -> pd.DataFrame:
     layout = layout_of(panel)
     from_then = layout.last_time() - as_offset(window)
     return panel[layout.per_row(np.asarray(layout.labels > from_then))]
+
+
+def _fitted(work: Work, extract: Extract, panel: pd.DataFrame, together: bool) -> Any:
+    estimator = estimators(work.config)[0]
+    with work.timed("fit"), blamed(work, panel), contextlib.ExitStack() as stack:
+        if together:
+            _join(stack, work, extract)
+        estimator.fit(panel)
+    return estimator
+
+
+def _join(stack: contextlib.ExitStack, work: Work, extract: Extract) -> None:
+    """Enter the company of the other processes, if they have read the same."""
+    from tsforecast.nn.ranks import joined
+
+    company = stack.enter_context(joined())
+    own = (work.config.digest(), extract.digest)
+    if company.from_first(own) != own:
+        raise SourceError.of(
+            "job and source",
+            expected="the same for all processes of the fit",
+            found=f"other rows or parameters in process {company.rank} than in process 0",
+            advice="They were changed while they were read: run again.",
+        )
+
+
+def _kept(work: Work, estimator: Any, about: Summary) -> str:
+    try:
+        return work.registry.add(estimator, about)
+    except TypeError as error:  # of `save`: a model with a part that has no saved form
+        raise ConfigError(f"[model] {error}") from error
 
 
 def _about_model(work: Work, extract: Extract, panel: pd.DataFrame) -> Summary:

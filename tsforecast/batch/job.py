@@ -9,6 +9,7 @@ rows when all of them are there. Every verb gives a plain summary that JSON can 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import Counter
 from typing import Any
@@ -21,6 +22,7 @@ from tsforecast.batch.config import JobConfig
 from tsforecast.batch.files import job_lock, make_folder, replace_file
 from tsforecast.batch.fitting import contested, due, fit_model, within
 from tsforecast.batch.judging import judge, records
+from tsforecast.batch.monitor import require_sound
 from tsforecast.batch.scoring import score_series
 from tsforecast.batch.sinks import open_sink
 from tsforecast.batch.work import (
@@ -88,7 +90,9 @@ def check(config: JobConfig, as_of: AsOf) -> Summary:
     }
 
 
-def fit(config: JobConfig, as_of: AsOf, *, dry_run: bool = False) -> Summary:
+def fit(
+    config: JobConfig, as_of: AsOf, *, dry_run: bool = False, together: bool = False
+) -> Summary:
     """Fit the model on what is known at the cut, and put it into the registry.
 
     The first model, and one that takes the place of the champion (``[fit] promote``), becomes
@@ -102,6 +106,10 @@ def fit(config: JobConfig, as_of: AsOf, *, dry_run: bool = False) -> Summary:
     as_of : AsOf
     dry_run : bool
         Fit, and keep nothing.
+    together : bool
+        Whether the processes that torchrun has started fit one model; all call this. Process 0 has
+        lock, ledger and registry, for the others it is a dry run. ``tsforecast fit --devices n``
+        does so.
 
     Returns
     -------
@@ -113,14 +121,16 @@ def fit(config: JobConfig, as_of: AsOf, *, dry_run: bool = False) -> Summary:
     JobError
         If the source cannot be read, too many series fail, or parameters cannot be used.
     """
-    with at_work(config, as_of, dry_run=dry_run) as work:
-        return fit_model(work, work.read())
+    first = not together or os.environ.get("RANK") == "0"
+    with at_work(config, as_of, dry_run=dry_run or not first, alone=first) as work:
+        return fit_model(work, work.read(), together=together)
 
 
 def backtest(config: JobConfig, as_of: AsOf) -> Summary:
     """Judge the configured model and its baselines on what is known at the cut.
 
     Tables and summary are written to ``backtests/<run date>-<digest>/`` in the folder of the job.
+    The lock of the job is not held: a run need not wait.
 
     Returns
     -------
@@ -132,7 +142,7 @@ def backtest(config: JobConfig, as_of: AsOf) -> Summary:
     JobError
         As for `fit`.
     """
-    with at_work(config, as_of) as work:
+    with at_work(config, as_of, alone=False) as work:  # a run need not wait for it
         panel = within(work.read().panel, config.fit.window)
         models = estimators(config)
         names = ["model", *config.backtest.baselines]
@@ -174,19 +184,21 @@ def score(config: JobConfig, as_of: AsOf, *, dry_run: bool = False) -> Summary:
     Returns
     -------
     dict
-        Counts of series, rows and rejects, the model, digests and timings.
+        Counts of series, rows and rejects, the model, digests and timings, and what the `monitor`
+        has found.
 
     Raises
     ------
     JobError
-        If there is no model for the date, data are stale, or too many series fail.
+        If there is no model for the date, data are stale, or too many series fail. If the monitor
+        fails: then all is written and seen, and the error has the `summary`.
     """
     with at_work(config, as_of, dry_run=dry_run) as work:
-        return score_series(work, work.read())
+        return require_sound(score_series(work, work.read()))
 
 
 def run(config: JobConfig, as_of: AsOf, *, dry_run: bool = False) -> Summary:
-    """Do what a job has to do at a date: check, fit if due, score.
+    """Do what a job has to do at a date: check, fit if due, score, monitor.
 
     Parameters
     ----------
@@ -218,11 +230,13 @@ def run(config: JobConfig, as_of: AsOf, *, dry_run: bool = False) -> Summary:
                     return {**work.about(), "source": told_of(extract), "fit": fitted}
             else:
                 fitted = fit_model(work, extract)
-        return {**score_series(work, extract), "fit": fitted}
+        return require_sound({**score_series(work, extract), "fit": fitted})
 
 
 def challenge(config: JobConfig, as_of: AsOf) -> Summary:
     """Test the challenger against the champion in a backtest; it is promoted if it wins.
+
+    The lock of the job is held for the promotion alone.
 
     Returns
     -------
@@ -234,12 +248,14 @@ def challenge(config: JobConfig, as_of: AsOf) -> Summary:
     JobError
         If there is no challenger or no champion, or as for `backtest`.
     """
-    with at_work(config, as_of) as work:
+    with at_work(config, as_of, alone=False) as work:
         registry = work.registry
-        version = registry.find("challenger")
+        version, champion = registry.find("challenger"), work.champion()
         found = contested(work, version, work.read().panel)
-        if found["better"]:
-            registry.succeed(version, why=found["why"])
+        with job_lock(config.job.folder, config.job.name):
+            same = (registry.find("challenger"), work.champion()) == (version, champion)
+            if found["better"] and same:
+                registry.succeed(version, why=found["why"])
         return {**work.about(), **found, "champion": registry.find("champion")}
 
 
@@ -270,7 +286,8 @@ def status(config: JobConfig, *, last: int = 10) -> Summary:
     -------
     dict
         ``champion``, ``challenger``, ``versions``, ``latest`` (run date of the newest visible
-        run of the model), and ``runs``, the last attempts, the newest last.
+        run of the model), ``monitor`` (status and sentences of that run), and ``runs``, the last
+        attempts, the newest last.
     """
     registry = registry_of(config)
     aliases = registry.aliases()
@@ -278,18 +295,27 @@ def status(config: JobConfig, *, last: int = 10) -> Summary:
         runs = sink.runs()
     shown = runs[runs["visible"].astype(bool) & (runs["model"] != FIT)]
     columns = ["run", "run_date", "model", "status", "visible", "parts", "parts_done"]
-    columns += ["rows", "rejects", "started", "finished"]
+    columns += ["rows", "rejects", "started", "finished", "monitor"]
+    looked = [summary.get("monitor", {}) for summary in runs["summary"]]
+    runs = runs.assign(monitor=[each.get("status") for each in looked])
+    newest = shown.sort_values("run_date", kind="stable").tail(1)["summary"]
     return {
         "job": config.job.name,
         "champion": aliases["champion"],
         "challenger": aliases["challenger"],
         "versions": len(registry.versions()),
         "latest": str(shown["run_date"].max()) if len(shown) else None,
+        "monitor": _looked(newest.iloc[0]) if len(newest) else None,
         "runs": [
             {name: _plain(value) for name, value in row.items()}
             for row in runs[columns].tail(last).to_dict("records")
         ],
     }
+
+
+def _looked(summary: Summary) -> Summary:
+    found = summary.get("monitor", {})
+    return {name: found[name] for name in ("status", "warnings", "failures") if name in found}
 
 
 def _plain(value: Any) -> Any:

@@ -57,9 +57,10 @@ def judge(
         found = backtest_events(models, panel, _folds(models, panel, config))
         others = list(models)[1:]
         table = found.compare(others[0]) if others else None
-        header = found.metrics().attrs.get("header", [])
+        metrics = found.metrics()
+        header = metrics.attrs.get("header", [])
         folds = {"folds": config.n_splits, "rows": len(found.frame)}
-        return Judgement(found.metrics(), table, tuple(map(str, header)), folds)
+        return Judgement(metrics, table, tuple(map(str, header)), folds)
     result = backtest(dict(models), panel, _origins(config), refit=config.refit)
     about = {
         "horizon": result.horizon,

@@ -19,7 +19,7 @@ import datetime as dt
 import json
 import math
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -264,7 +264,13 @@ class Sink(abc.ABC):
         """
 
     @abc.abstractmethod
-    def forecasts(self, run_date: dt.date | None = None, model: str | None = None) -> pd.DataFrame:
+    def forecasts(
+        self,
+        run_date: dt.date | None = None,
+        model: str | None = None,
+        *,
+        series: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
         """Give the forecasts of visible runs, ``run_date, model, series, target, time, ...``.
 
         Parameters
@@ -273,10 +279,18 @@ class Sink(abc.ABC):
             Default: all.
         model : str, optional
             Identifier of a model. Default: all.
+        series : sequence of str, optional
+            Names of series, some thousands at most. Default: all.
         """
 
     @abc.abstractmethod
-    def risks(self, run_date: dt.date | None = None, model: str | None = None) -> pd.DataFrame:
+    def risks(
+        self,
+        run_date: dt.date | None = None,
+        model: str | None = None,
+        *,
+        series: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
         """Give the risks of visible runs, ``run_date, model, series, time, source, risk, ...``."""
 
     @abc.abstractmethod

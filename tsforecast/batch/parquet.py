@@ -33,7 +33,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -368,13 +368,25 @@ class ParquetSink(Sink):
         """Give the manifest of the visible run, also between two renames."""
         return _manifest(self._shown(key)) or _manifest(self._aside(key))
 
-    def forecasts(self, run_date: dt.date | None = None, model: str | None = None) -> pd.DataFrame:
+    def forecasts(
+        self,
+        run_date: dt.date | None = None,
+        model: str | None = None,
+        *,
+        series: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
         """Give the forecasts of visible runs; see `Sink`."""
-        return self._visible("forecast", run_date, model)
+        return self._visible("forecast", run_date, model, series)
 
-    def risks(self, run_date: dt.date | None = None, model: str | None = None) -> pd.DataFrame:
+    def risks(
+        self,
+        run_date: dt.date | None = None,
+        model: str | None = None,
+        *,
+        series: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
         """Give the risks of visible runs; see `Sink`."""
-        return self._visible("risk", run_date, model)
+        return self._visible("risk", run_date, model, series)
 
     def _keys(self, run_date: dt.date | None, model: str | None) -> list[RunKey]:
         keys = dict.fromkeys(_key(line) for line in self._lines().values())
@@ -384,7 +396,13 @@ class ParquetSink(Sink):
             if run_date in (None, key.run_date) and model in (None, key.model_id)
         ]
 
-    def _visible(self, kind: Kind, run_date: dt.date | None, model: str | None) -> pd.DataFrame:
+    def _visible(
+        self,
+        kind: Kind,
+        run_date: dt.date | None,
+        model: str | None,
+        series: Sequence[str] | None,
+    ) -> pd.DataFrame:
         frames = []
         with self._told("cannot be read"):
             for key in self._keys(run_date, model):
@@ -392,12 +410,14 @@ class ParquetSink(Sink):
                 for part, mark in _marks(folder).items():
                     if mark["kind"] == kind:
                         file = folder / f"part-{part:05d}.parquet"
-                        frame = pq.ParquetFile(file).read().to_pandas()
-                        frame.insert(0, "run_date", key.run_date)
-                        frames.append(frame)
+                        part_rows = pq.ParquetFile(file).read().to_pandas()
+                        if series is not None:
+                            part_rows = part_rows[part_rows["series"].isin(series)]
+                        part_rows.insert(0, "run_date", key.run_date)
+                        frames.append(part_rows)
         if not frames:
             return no_rows(kind)
-        frame = pd.concat(frames, ignore_index=True)
+        frame: pd.DataFrame = pd.concat(frames, ignore_index=True)
         others = [name for name in frame if name not in ("run_date", "model", *_KINDS[kind])]
         frame = frame.drop(columns=[name for name in others if frame[name].isna().all()])
         return frame.sort_values(_SORTED[kind], kind="stable", ignore_index=True)
@@ -436,7 +456,8 @@ def _encoded(rows: Rows, model: str) -> bytes:
     sink = pa.BufferOutputStream()
     table = pa.Table.from_pandas(frame, preserve_index=False)
     pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue().to_pybytes()
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
 
 
 def _marks(folder: Path) -> dict[int, dict[str, Any]]:

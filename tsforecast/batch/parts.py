@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tsforecast._checks import fail
+from tsforecast._checks import DataError, fail
+from tsforecast.batch.exits import ModelError
 from tsforecast.data.panel import as_cutoffs, layout_of, time_to_ints
 from tsforecast.serving.persist import load
 
@@ -291,7 +292,7 @@ def hashed(name: Any) -> str:
     Examples
     --------
     >>> hashed("patient 7")
-    '#5d3c8ee9c1b9'
+    '#380e1c6279a5'
     """
     return "#" + hashlib.sha256(str(name).encode()).hexdigest()[:12]
 
@@ -302,7 +303,7 @@ def without_names(text: str, names: list[Any]) -> str:
     Examples
     --------
     >>> without_names("too few rows (series 'A 7')", ["A 7"])
-    "too few rows (series '#8a5dc9d37b5e')"
+    "too few rows (series '#bdd816173146')"
     """
     for name in sorted(map(str, names), key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", hashed(name), text)
@@ -317,7 +318,15 @@ def rejects_frame(rejects: list[tuple[str, str, str, str]]) -> pd.DataFrame:
 
 @lru_cache(maxsize=2)
 def _loaded(folder: str, mark: str) -> Any:
-    return load(folder)
+    try:
+        return load(folder)
+    except (DataError, OSError) as error:
+        raise ModelError.of(
+            f"model {folder} cannot be loaded by a worker",
+            expected="a saved model in reach of all who work",
+            found=f"{type(error).__name__}: {str(error)[:_LONGEST]}",
+            advice="Put [job] folder where all workers see it under the same name.",
+        ) from None
 
 
 def series_names(panel: pd.DataFrame) -> Texts:

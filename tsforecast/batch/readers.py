@@ -7,6 +7,7 @@ series.  The rest, and all that says whether a row can be used, is left to
 
 from __future__ import annotations
 
+import codecs
 import csv
 import difflib
 import glob
@@ -58,6 +59,7 @@ _PARQUET = (".parquet", ".pq")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T].*)?")
 _ZONED = re.compile(r".*[ T]\d{2}(:?\d{2}.*)?(Z|[+-]\d{2}(:?\d{2})?)", re.IGNORECASE)
 _MOST_IDS = 10_000  # named in a query; beyond them all are read, and the others left out
+_CHUNK = 1 << 22  # bytes
 _ROWS = 50_000  # fetched from a database at a time
 
 
@@ -206,56 +208,91 @@ def _before(source: SourceConfig, schema: pa.Schema, as_of: AsOf) -> pc.Expressi
 def _read_csv(
     file: Path | IO[bytes], name: str, source: SourceConfig, as_of: AsOf, values: bool
 ) -> Raw:
-    """Read a CSV file by the types of its beginning; where they do not hold, as text."""
-
-    def rewound() -> Any:
-        if isinstance(file, Path):
-            return str(file)
-        file.seek(0)
-        return pa.PythonFile(file, mode="r")
-
-    torn: list[str] = []
-    header: list[str] = []
-
-    def keep_in_mind(row: Any) -> str:
-        torn.append(row.text)
-        return "skip"
-
-    parse = pacsv.ParseOptions(invalid_row_handler=keep_in_mind, newlines_in_values=True)
-    with pacsv.open_csv(rewound(), parse_options=parse) as reader:
-        header = list(reader.schema.names)
-        begun = {column.name: column.type for column in reader.schema}
-    wanted = _wanted(source, header, name, values)
-    kinds: dict[str, pa.DataType] = {}
-    for column in wanted:
-        if column in (source.series, *source.static) and not pa.types.is_floating(begun[column]):
-            text = column == source.series or not pa.types.is_integer(begun[column])
-            kinds[column] = pa.dictionary(pa.int32(), pa.string()) if text else pa.float64()
-        elif column == source.series:
-            kinds[column] = pa.dictionary(pa.int32(), pa.string())
-        elif pa.types.is_integer(begun[column]) and column != source.time:
-            kinds[column] = pa.float64()
-        elif pa.types.is_null(begun[column]):
-            kinds[column] = pa.float64() if column != source.time else pa.string()
-        elif pa.types.is_date(begun[column]) or pa.types.is_timestamp(begun[column]):
-            kinds[column] = pa.timestamp("us", getattr(begun[column], "tz", None))
-        else:
-            kinds[column] = begun[column]
-    for plain in (False, True):
-        types = {
-            column: pa.string() if plain and not pa.types.is_dictionary(kind) else kind
-            for column, kind in kinds.items()
-        }
-        convert = pacsv.ConvertOptions(column_types=types, include_columns=wanted)
-        torn.clear()
+    """Read a CSV file as its beginning says; else without torn rows; else as text as well."""
+    for patient, plain in ((False, False), (True, False), (True, True)):
+        torn: list[str] | None = [] if patient else None
+        if patient and not plain and isinstance(file, Path):
+            _require_utf8(file, name)  # what takes note of torn rows has to read them
         try:
-            table = pacsv.read_csv(rewound(), parse_options=parse, convert_options=convert)
+            table, header = _csv_table(file, name, source, values, torn, plain=plain)
         except pa.ArrowInvalid:
             if plain:
                 raise
             continue
         break
-    return Raw(table, name, torn=_torn_series(torn, header, source, as_of))
+    return Raw(table, name, torn=_torn_series(torn or [], header, source, as_of))
+
+
+def _csv_table(
+    file: Path | IO[bytes],
+    name: str,
+    source: SourceConfig,
+    values: bool,
+    torn: list[str] | None,
+    *,
+    plain: bool,
+) -> tuple[pa.Table, list[str]]:
+    """Give the table and the header of a file; rows with more or fewer fields go to `torn`."""
+
+    def keep_in_mind(row: Any) -> str:
+        if torn is not None:
+            torn.append(row.text)
+        return "skip"
+
+    handler = None if torn is None else keep_in_mind
+    parse = pacsv.ParseOptions(invalid_row_handler=handler, newlines_in_values=True)
+    with pacsv.open_csv(_rewound(file), parse_options=parse) as reader:
+        header = list(reader.schema.names)
+        begun = {column.name: column.type for column in reader.schema}
+    wanted = _wanted(source, header, name, values)
+    kinds = {column: _kind(source, column, begun[column], plain=plain) for column in wanted}
+    if torn is not None:
+        torn.clear()
+    convert = pacsv.ConvertOptions(column_types=kinds, include_columns=wanted)
+    return pacsv.read_csv(_rewound(file), parse_options=parse, convert_options=convert), header
+
+
+def _kind(source: SourceConfig, column: str, begun: pa.DataType, *, plain: bool) -> pa.DataType:
+    """As what to read a column whose beginning is of some type."""
+    words = pa.dictionary(pa.int32(), pa.string())
+    if column == source.series:
+        return words
+    number = pa.types.is_integer(begun) or pa.types.is_floating(begun)
+    if column in source.static and not number:
+        return words
+    if plain:
+        return pa.string()
+    if column == source.time and (number or pa.types.is_null(begun)):
+        return pa.string() if pa.types.is_null(begun) else begun
+    if number or pa.types.is_null(begun):  # whole numbers may go on as others
+        return pa.float64()
+    if pa.types.is_date(begun) or pa.types.is_timestamp(begun):  # and dates as times of a day
+        return pa.timestamp("us", getattr(begun, "tz", None))
+    return begun
+
+
+def _rewound(file: Path | IO[bytes]) -> Any:
+    if isinstance(file, Path):
+        return str(file)
+    file.seek(0)
+    return pa.PythonFile(file, mode="r")
+
+
+def _require_utf8(file: Path, name: str) -> None:
+    """Refuse a file that is no text, and say where."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with pa.input_stream(str(file), compression="detect") as stream:
+        try:
+            while data := stream.read(_CHUNK):
+                decoder.decode(data)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            raise SourceError.of(
+                name,
+                expected="text encoded as UTF-8",
+                found="bytes that are none",
+                advice="Convert the file, e.g. with: iconv -f latin1 -t utf-8",
+            ) from None
 
 
 def _torn_series(
@@ -271,7 +308,7 @@ def _torn_series(
         row = dict(zip(header, fields))
         when, zoned = moments([str(row.get(source.time, ""))])
         limit = limit_of(as_of, bool(zoned[0]))
-        if np.isnat(when[0]) or when[0] < limit:
+        if np.isnat(when[0]) or when.astype(np.int64)[0] < limit:
             names.append(UNNAMED if source.series is None else row.get(source.series, ""))
     return names
 
@@ -310,7 +347,15 @@ def _read_database(
     engine = engine_for(source.database, password, SourceError)
     place = engine.url.render_as_string(hide_password=True)
     server = engine.dialect.name == "postgresql"
-    query, given = _query(source, as_of, series, server)
+    query, given = _query(source, as_of, series, engine.dialect)
+    path = engine.url.database
+    if engine.dialect.name == "sqlite" and path and path != ":memory:" and not Path(path).is_file():
+        raise SourceError.of(  # SQLite would make an empty one
+            f"source {place}",
+            expected=f"a file {path}",
+            found="none",
+            advice="Check [source] database; it is relative to the folder of job.toml.",
+        )
     advice = "Check [source] database and query; TSFORECAST_SOURCE__PASSWORD holds a password."
     with told(f"source {place}", SourceError, advice=advice):
         try:
@@ -329,36 +374,35 @@ def _read_database(
 
 
 def _query(
-    source: SourceConfig, as_of: AsOf, series: Sequence[str] | None, server: bool
+    source: SourceConfig, as_of: AsOf, series: Sequence[str] | None, dialect: sa.Dialect
 ) -> tuple[sa.TextClause, dict[str, Any]]:
     """The query, of some series where they are few, and the parameters it names."""
     text = (source.query or "").strip().rstrip(";")
+    server = dialect.name == "postgresql"
     given: dict[str, Any] = {
         "as_of": as_of.last.replace(tzinfo=as_of.next_midnight.tzinfo) if server else as_of.last,
         "run_date": as_of.run_date,
     }
     names = re.findall(r"(?<![:\w\\]):(\w+)(?!:)", text)
-    if source.series is not None and series is not None and len(series) <= _MOST_IDS:
-        quoted = '"' + source.series.replace('"', '""').replace(":", r"\:") + '"'
-        text = (
-            f"SELECT * FROM ({text}\n) AS source_rows "
-            f"WHERE CAST({quoted} AS VARCHAR) IN :source_series"
-        )
-        query = sa.text(text).bindparams(sa.bindparam("source_series", expanding=True))
-        return query, {
-            "source_series": list(series),
-            **{name: value for name, value in given.items() if name in names},
-        }
-    return sa.text(text), {name: value for name, value in given.items() if name in names}
+    if source.series is None or series is None or len(series) > _MOST_IDS:
+        query = sa.text(text)
+    else:
+        name = sa.cast(sa.column(source.series), sa.String).compile(dialect=dialect)
+        among = "= ANY(:source_series)" if server else "IN :source_series"
+        escaped = str(name).replace(":", r"\:")
+        some: Any = sa.bindparam("source_series", expanding=not server)
+        query = sa.text(f"SELECT * FROM ({text}\n) AS source_rows WHERE {escaped} {among}")
+        query = query.bindparams(some)
+        given["source_series"] = list(series)
+        names.append("source_series")
+    return query, {name: value for name, value in given.items() if name in names}
 
 
 def _copy_out(
     connection: sa.Connection, query: sa.TextClause, given: Mapping[str, Any], file: IO[bytes]
 ) -> None:
     """Have PostgreSQL write what a query gives as CSV, which is read without a loop over rows."""
-    compiled = query.params(**given).compile(
-        dialect=connection.dialect, compile_kwargs={"render_postcompile": True}
-    )
+    compiled = query.bindparams(**given).compile(dialect=connection.dialect)
     statement = f"COPY ({compiled}\n) TO STDOUT (FORMAT csv, HEADER)"
     driver: Any = connection.connection.driver_connection
     with driver.cursor() as cursor, cursor.copy(statement, dict(compiled.params)) as copy:

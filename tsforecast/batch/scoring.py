@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import pandas as pd
 
 from tsforecast.batch.config import JobConfig
 from tsforecast.batch.ledger import Attempt, RunKey, Sink
+from tsforecast.batch.monitor import monitor
 from tsforecast.batch.parts import Score, Scored, Texts, cut, hashed, without_names
 from tsforecast.batch.sinks import open_sink
 from tsforecast.batch.sources import Extract
@@ -66,7 +68,9 @@ def score_series(work: Work, extract: Extract) -> Summary:
         rows = sum(len(each.rows) for each in found)
         counted = _counted(extract, rows, counts, sources)
         require_few_rejects(work, _failed(counts), n_series(extract))
-        return {**summary, **counted}
+        with open_sink(config.sink, config.job.name) as sink:
+            looked = monitor(work, extract, model, about, sink)
+        return {**summary, **counted, "monitor": looked}
     key = RunKey(config.job.name, work.as_of.run_date, about["model_id"], config.digest())
     with open_sink(config.sink, config.job.name) as sink:
         sink.prepare()
@@ -89,7 +93,16 @@ def score_series(work: Work, extract: Extract) -> Summary:
             }
             if not attempt.done:
                 require_few_rejects(work, _failed(counts), n_series(extract))
+            broken = None
+            try:
+                summary["monitor"] = monitor(work, extract, model, about, sink)
+            except Exception as error:  # what is written is to be seen all the same
+                broken = error
+                summary["monitor"] = {"status": "broken", "error": type(error).__name__}
+            if not attempt.done:
                 sink.finish(attempt, "ok", summary)
+    if broken is not None:
+        raise broken
     work.say(
         "scored", **{name: summary[name] for name in ("version", "rows", "rejects", "seconds")}
     )
@@ -112,18 +125,20 @@ def _written(
     sources = Counter[str]()
     begun = time.perf_counter()
     written = 0.0
-    for scored in _spread(work, function, extract, treatment, attempt.committed):
-        rejects = scored.rejects
-        if scored.number == 0:
-            rejects = _with_source(rejects, extract, work.config)
-        before = time.perf_counter()
-        sink.write_part(attempt, scored.number, scored.rows, rejects)
-        written += time.perf_counter() - before
-        sources += _sources(scored)
-        work.say(
-            "part", part=scored.number, rows=len(scored.rows), rejects=len(rejects),
-            seconds=round(scored.seconds, 4), warned=scored.warned,
-        )  # fmt: skip
+    results = _spread(work, function, extract, treatment, attempt.committed)
+    with contextlib.closing(results):  # a stop ends the workers, too
+        for scored in results:
+            rejects = scored.rejects
+            if scored.number == 0:
+                rejects = _with_source(rejects, extract, work.config)
+            before = time.perf_counter()
+            sink.write_part(attempt, scored.number, scored.rows, rejects)
+            written += time.perf_counter() - before
+            sources += _sources(scored)
+            work.say(
+                "part", part=scored.number, rows=len(scored.rows), rejects=len(rejects),
+                seconds=round(scored.seconds, 4), warned=scored.warned,
+            )  # fmt: skip
     work.seconds["write"] = round(written, 4)
     work.seconds["score"] = round(time.perf_counter() - begun - written, 4)
     return sources
@@ -135,11 +150,11 @@ def _spread(
     extract: Extract,
     treatment: Texts,
     committed: frozenset[int],
-) -> Iterator[Scored]:
+) -> Generator[Scored]:
     how = work.config.run
     parts = cut(extract.panel, treatment, work.config.job.part_size)
     if not len(treatment):  # all series were rejected: a part for their rejects
-        return iter([Scored(0, pd.DataFrame(), extract.rejects.iloc[:0], 0.0)])
+        return (Scored(0, pd.DataFrame(), extract.rejects.iloc[:0], 0.0) for _ in range(1))
     return spread(
         function,
         (part for part in parts if part.number not in committed),

@@ -145,8 +145,10 @@ def list_series(source: SourceConfig, as_of: AsOf) -> list[str]:
     """
     bare = source.model_copy(update={"columns": (), "static": ()})
     found = _extract(read(bare, as_of, None, values=False), bare, as_of, None, values=False)
-    named = [] if source.series is None else found.panel.index.get_level_values(0).unique()
-    return sorted({*map(str, named), *found.rejects["series"]} - {""}) or [UNNAMED]
+    if source.series is None:
+        return [UNNAMED]
+    named = found.panel.index.get_level_values(0).unique()
+    return sorted({*map(str, named), *found.rejects["series"]} - {""})
 
 
 def _extract(
@@ -411,9 +413,11 @@ class _Reading:
         if self.source.series is None:
             frame_index = time.take(at)
         else:
+            levels: Any = [ids, time]
+            numbers: Any = [codes, at]
             frame_index = pd.MultiIndex(
-                levels=[ids, time],
-                codes=[codes, at],
+                levels=levels,
+                codes=numbers,
                 names=[self.source.series, self.source.time],
                 verify_integrity=False,
             )
@@ -462,7 +466,8 @@ class _Reading:
                 continue
             values = column.to_numpy()
             for part in _blocks(len(panel)):
-                block = values[part] + 0.0  # one zero
+                with np.errstate(invalid="ignore"):
+                    block = values[part] + 0.0  # one zero
                 block[np.isnan(block)] = np.nan  # one NaN
                 digest.update(block.tobytes())
         return digest.hexdigest()
@@ -485,7 +490,7 @@ class _Bad:
             return
         found = self.codes[rows]
         counts = np.bincount(found[found >= 0], minlength=len(self.ids))
-        for code in np.flatnonzero(counts):
+        for code in np.flatnonzero(counts).tolist():
             name = str(self.ids[code])
             self.reasons.setdefault(name, f"{what} ({counts[code]} rows)")
             self.marked[code] = True

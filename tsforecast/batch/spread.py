@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from importlib import import_module
 from typing import Any, Literal, TypeVar
@@ -29,7 +29,7 @@ def spread(
     how: Spread = "serial",
     workers: int | None = None,
     address: str | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """Apply a function to parts, and give the results as they are finished.
 
     Parameters
@@ -51,7 +51,8 @@ def spread(
     ------
     object
         Results, in any order but for ``"serial"``: those who need to know have the function say
-        which part it was.
+        which part it was. Who does not take all of them closes the generator: the workers are
+        ended then.
 
     Raises
     ------
@@ -73,7 +74,7 @@ def spread(
     if address is not None and how != "dask":
         raise bad_parameter("address", expected="None unless how='dask'", found=address)
     if how == "serial":
-        return map(function, parts)
+        return (function(part) for part in parts)
     if how == "processes":
         return _over_processes(function, parts, _cores() if workers is None else workers)
     return _over_dask(function, parts, workers, address)
@@ -87,7 +88,7 @@ def _cores() -> int:
 
 def _over_processes(
     function: Callable[[Part], Result], parts: Iterable[Part], workers: int
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """Results from processes; those that die are replaced, and their parts done again."""
     from joblib.externals.loky import ProcessPoolExecutor
 
@@ -113,7 +114,7 @@ def _over_dask(
     parts: Iterable[Part],
     workers: int | None,
     address: str | None,
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """Results from a cluster, which gives the parts of a lost worker to another one."""
     distributed: Any = import_module("distributed")  # without types
     with contextlib.ExitStack() as stack:
@@ -152,7 +153,7 @@ class _Parts:
 
 def _finished(
     executor: Executor, function: Callable[[Any], Result], parts: _Parts, most: int
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """Results as they are finished, `most` parts at once; on an error unfinished parts go back."""
     pending: dict[Future[Result], Any] = {}
     try:

@@ -68,7 +68,7 @@ _PLACES: dict[Kind, tuple[str, str, tuple[str, ...], tuple[str, ...]]] = {
     "forecast": ("tsf_rows", "forecasts", FORECAST, ("run_id", "series", "target", "step")),
     "risk": ("tsf_risks", "risks", RISK, ("run_id", "series", "time")),
 }
-_NUMBER = sa.Double()
+_NUMBER: sa.Double[Any] = sa.Double()
 _FILLED = ("tsf_rows", "tsf_risks", "tsf_rejects")
 _COUNTS = ("parts_done", "rows", "rejects")
 
@@ -123,7 +123,8 @@ def _tables() -> tuple[sa.MetaData, dict[str, sa.Table]]:
         sa.Column("rejects", whole, nullable=False),
         sa.Column("finished", moment, nullable=False),
     )
-    kinds = {"time": moment, "cutoff": moment, "step": whole, "forecast": _NUMBER, "risk": _NUMBER}
+    kinds: dict[str, Any] = {"time": moment, "cutoff": moment, "step": whole}
+    kinds |= {"forecast": _NUMBER, "risk": _NUMBER}
     for table, _, names, key in _PLACES.values():
         sa.Table(
             table,
@@ -216,21 +217,34 @@ class SqlSink(Sink):
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
+        """A transaction that writes; whatever ends it, a signal too, is what is raised."""
         connection = self._connection.execution_options(write=True)
         try:
-            with connection.begin():
+            transaction = connection.begin()
+            try:
                 yield connection
-                # SQLite would go on writing to a file that nobody finds any more
-                if self._file is not None and self._file_there() != self._file:
-                    raise SinkError.of(
-                        f"sink {self._place}",
-                        expected="the file that was opened",
-                        found="that it was taken away, or replaced",
-                        advice="Put it back, or repeat the run.",
-                    )
+                self._require_file()
+            except BaseException:
+                try:
+                    transaction.rollback()
+                except Exception:  # a signal has left it in the middle of a statement: a new one
+                    connection.invalidate()
+                    transaction.rollback()
+                raise
+            transaction.commit()
         finally:
             with contextlib.suppress(sa.exc.SQLAlchemyError):
                 self._connection.execution_options(write=False)
+
+    def _require_file(self) -> None:
+        """See that SQLite does not write to a file that nobody finds any more."""
+        if self._file is not None and self._file_there() != self._file:
+            raise SinkError.of(
+                f"sink {self._place}",
+                expected="the file that was opened",
+                found="that it was taken away, or replaced",
+                advice="Put it back, or repeat the run.",
+            )
 
     def prepare(self) -> None:
         """Make tables and views where there are none, and see that they can be written to."""
@@ -372,7 +386,8 @@ class SqlSink(Sink):
                     summary=to_json(None),
                 )
             )
-            return Attempt(str(added.inserted_primary_key[0]), key)
+            number: Any = added.inserted_primary_key
+            return Attempt(str(number[0]), key)
 
     def _resumed(self, connection: sa.Connection, key: RunKey, last: Any) -> Attempt:
         done = bool(last.visible)
@@ -602,15 +617,33 @@ class SqlSink(Sink):
             ]
         return pd.DataFrame(lines, columns=list(LEDGER))
 
-    def forecasts(self, run_date: dt.date | None = None, model: str | None = None) -> pd.DataFrame:
+    def forecasts(
+        self,
+        run_date: dt.date | None = None,
+        model: str | None = None,
+        *,
+        series: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
         """Give the forecasts of visible runs; see `Sink`."""
-        return self._visible("forecast", run_date, model)
+        return self._visible("forecast", run_date, model, series)
 
-    def risks(self, run_date: dt.date | None = None, model: str | None = None) -> pd.DataFrame:
+    def risks(
+        self,
+        run_date: dt.date | None = None,
+        model: str | None = None,
+        *,
+        series: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
         """Give the risks of visible runs; see `Sink`."""
-        return self._visible("risk", run_date, model)
+        return self._visible("risk", run_date, model, series)
 
-    def _visible(self, kind: Kind, run_date: dt.date | None, model: str | None) -> pd.DataFrame:
+    def _visible(
+        self,
+        kind: Kind,
+        run_date: dt.date | None,
+        model: str | None,
+        series: Sequence[str] | None,
+    ) -> pd.DataFrame:
         name, _, names, key = _PLACES[kind]
         with self._told("cannot be read"), self._reading() as connection:
             if self._version(connection) is None:
@@ -627,6 +660,7 @@ class SqlSink(Sink):
                 .select_from(table.join(_RUNS, table.c.run_id == _RUNS.c.run_id))
                 .where(_RUNS.c.job == self.job, _RUNS.c.visible.is_(True))
                 .where(*_chosen(run_date, model))
+                .where(sa.true() if series is None else table.c.series.in_(list(series)))
                 .order_by(_RUNS.c.run_date, _RUNS.c.model_id, *(table.c[each] for each in key[1:]))
             )
             columns = list(found.keys())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -158,7 +159,7 @@ def guess(
     found_time = time if time is not None else _guess_time(table, {series, target})
     stamps = as_times(table[found_time])
     if stamps.notna().mean() < _ENOUGH:
-        raise _no_column(table, f"dates such as 2024-01-31 in the column {found_time!r}")
+        raise _no_column(table, f"dates, written as 2024-01-31, in the column {found_time!r}")
     found_series = series
     if series is None:
         found_series = _guess_series(table, found_time, stamps, target)
@@ -182,7 +183,10 @@ def guess(
 
 
 def as_times(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Read a column as times; what is none becomes NaT. Whole numbers are read as 20240131."""
+    """Read a column of ISO 8601 as times; what is none becomes NaT. Numbers are read as 20240131.
+
+    Other ways to write a date are not guessed at: 01/02/2024 is one day here and another there.
+    """
     import pandas as pd
 
     if pd.api.types.is_datetime64_any_dtype(column):
@@ -190,26 +194,23 @@ def as_times(column: pd.Series[Any]) -> pd.Series[Any]:
     nothing = pd.Series(pd.NaT, index=column.index)
     if pd.api.types.is_bool_dtype(column) or pd.api.types.is_float_dtype(column):
         return nothing
+    if pd.api.types.is_integer_dtype(column):
+        return pd.to_datetime(column.astype(str), errors="coerce", format="%Y%m%d")
     written = column.astype(str).where(column.notna())
-    dates = pd.api.types.is_integer_dtype(column)
-    try:
-        return pd.to_datetime(written, errors="coerce", format="%Y%m%d" if dates else None)
-    except (ValueError, TypeError, OverflowError):  # of mixed offsets, for example
-        return nothing
+    for utc in (False, True):  # the offset of a place may change with its daylight saving time
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
+            return pd.to_datetime(written, errors="coerce", format="ISO8601", utc=utc)
+    return nothing
 
 
 def _guess_time(table: pd.DataFrame, taken: set[str | None]) -> str:
-    import warnings
-
     free = [name for name in table.columns if name not in taken]
     ordered = sorted(free, key=lambda name: _rank(name, TIMES))
     sample = table.head(1000)
-    with warnings.catch_warnings():  # dates of several forms: they do not read
-        warnings.simplefilter("ignore")
-        for name in ordered:
-            if as_times(sample[name]).notna().mean() >= _ENOUGH:
-                return name
-    raise _no_column(table, "a column of dates such as 2024-01-31")
+    for name in ordered:
+        if as_times(sample[name]).notna().mean() >= _ENOUGH:
+            return name
+    raise _no_column(table, "a column of dates, written as 2024-01-31")
 
 
 def _guess_series(
@@ -392,7 +393,7 @@ database = "sqlite:///forecasts.db"
 # database = "postgresql+psycopg://user@host/name"   # password: TSFORECAST_SINK__PASSWORD
 # path = "out"                # a folder of Parquet files by run date, in place of a database
 
-[monitor]                     # warn: said; fail: the run is marked
+[monitor]                     # warn: said; fail: exit code 3, 4 or 6, and forecasts are seen
 # psi_warn = 0.1              # drift of inputs: population stability index
 # psi_fail = 0.25
 # missing_warn = 0.1          # missing values above their share in training
@@ -405,8 +406,10 @@ database = "sqlite:///forecasts.db"
 # coverage_fail = 0.2
 # staleness_warn = "2D"       # age of the newest row
 # staleness_fail = "7D"
-# window = 20                 # run dates looked at
-# least = 100                 # forecasts without which nothing is said
+# model_age_warn = "45D"      # age of the newest row of the training
+# model_age_fail = "90D"
+# window = 20                 # run dates looked at: at least ten, and twice the horizon
+# least = 100                 # forecasts, or rows, without which nothing is said
 
 [run]
 # spread = "serial"           # serial | processes | dask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -30,6 +31,7 @@ from tsforecast.batch.exits import (
     JobError,
     ModelError,
     RejectsError,
+    SinkError,
     SourceError,
     StaleError,
     exit_code,
@@ -56,6 +58,7 @@ __all__ = [
     "Work",
     "at_work",
     "blamed",
+    "end_of",
     "estimators",
     "host",
     "in_ledger",
@@ -72,6 +75,7 @@ __all__ = [
 ]
 
 _LOG = logging.getLogger("tsforecast")
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
 FIT = "fit"
 """In the ledger, in place of a model that is yet to come."""
 SKIPPED = (SKIP_LATE, SKIP_MISSING)
@@ -88,10 +92,10 @@ class Work:
     dry_run: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def say(self, event: str, **fields: Any) -> None:
+    def say(self, event: str, *, level: int = logging.INFO, **fields: Any) -> None:
         """Write a line of JSON to the log."""
         about = {"event": event, "job": self.config.job.name, "run_date": str(self.as_of.run_date)}
-        _LOG.info(json.dumps({**about, **fields}, default=str))
+        _LOG.log(level, json.dumps({**about, **fields}, default=str))
 
     def about(self) -> Summary:
         """Name job, run date and configuration."""
@@ -116,7 +120,7 @@ class Work:
         source, oldest = self.config.source, None
         if source.max_staleness is not None:
             zone = getattr(layout_of(panel).labels, "tz", None)
-            oldest = _end(self.as_of, zone) - as_offset(source.max_staleness)
+            oldest = end_of(self.as_of, zone) - as_offset(source.max_staleness)
         found = treatments(panel, columns, oldest=oldest, late=source.late, missing=source.missing)
         for stage in SKIPPED:
             failed = found == f"fail {stage}"
@@ -161,7 +165,7 @@ class Work:
             if str(about["run_date"]) <= own:
                 return True
             cutoff = pd.Timestamp(about["cutoff"])
-            return stamped and cutoff < _end(self.as_of, cutoff.tz)
+            return stamped and cutoff < end_of(self.as_of, cutoff.tz)
 
         return self.registry.champion_where(usable)
 
@@ -181,21 +185,44 @@ def registry_of(config: JobConfig) -> Registry:
 
 
 @contextlib.contextmanager
-def at_work(config: JobConfig, as_of: AsOf, *, dry_run: bool = False) -> Iterator[Work]:
-    """Hold the lock, sweep what was left, turn SIGTERM into an exit, and log how it ends."""
+def at_work(
+    config: JobConfig, as_of: AsOf, *, dry_run: bool = False, alone: bool = True
+) -> Iterator[Work]:
+    """Turn SIGTERM into an exit, hold the lock and sweep if `alone`, and log how it ends."""
     work = Work(config, as_of, dry_run)
-    with _terminable(), job_lock(config.job.folder, config.job.name):
-        swept = sweep_temp(config.job.folder) + work.registry.sweep()
-        if swept:
-            work.say("swept", files=swept)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_terminable())
+        if alone:
+            stack.enter_context(job_lock(config.job.folder, config.job.name))
+            swept = sweep_temp(config.job.folder) + work.registry.sweep()
+            if swept:
+                work.say("swept", files=swept)
         try:
-            yield work
+            with _written_or_said():
+                yield work
         except BaseException as error:
-            fields = {"error": type(error).__name__, "exit_code": int(exit_code(error))}
+            fields: dict[str, Any] = {"error": type(error).__name__}
+            fields["exit_code"] = int(exit_code(error))
             if isinstance(error, JobError):  # others may hold values of the data
                 fields["message"] = str(error)
             work.say("failed", **fields)
             raise
+
+
+@contextlib.contextmanager
+def _written_or_said() -> Iterator[None]:
+    """Say of a disk that is full, or must not be written to, which file it was about."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        raise SinkError.of(
+            f"file {error.filename}" if error.filename else "a file",
+            expected="a disk with room, and the right to write there",
+            found=(error.strerror or type(error).__name__).lower(),
+            advice="Make room or give this user the right, and run again: it goes on from here.",
+        ) from error
 
 
 @contextlib.contextmanager
@@ -351,8 +378,8 @@ def told_of(extract: Extract) -> Summary:
     }
 
 
-def _end(as_of: AsOf, zone: Any) -> pd.Timestamp:
-    """The first time after the run date, on a clock with a zone or without one."""
+def end_of(as_of: AsOf, zone: Any) -> pd.Timestamp:
+    """Give the first time after the run date, on a clock with a zone or without one."""
     if zone is None:
         return pd.Timestamp(as_of.clock)
     return pd.Timestamp(as_of.moment).tz_convert(zone)

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from tsforecast._checks import positive_int
+from tsforecast.nn.ranks import ranks
 
 __all__ = ["RecordParameters", "draw_seeds"]
 
@@ -63,10 +64,10 @@ class RecordParameters(BaseEstimator):
 
 
 def draw_seeds(random_state: Any, n: int) -> list[int]:
-    """Draw n seeds without touching any global random state."""
+    """Draw n seeds without touching any global random state; the same in all `ranks`."""
     if isinstance(random_state, np.random.RandomState):
         return [int(seed) for seed in random_state.randint(2**31 - 1, size=n)]
     if random_state is not None and not isinstance(random_state, np.random.Generator):
         positive_int("random_state", random_state, least=0)
     rng = np.random.default_rng(random_state)
-    return [int(seed) for seed in rng.integers(2**31 - 1, size=n)]
+    return ranks().from_first([int(seed) for seed in rng.integers(2**31 - 1, size=n)])

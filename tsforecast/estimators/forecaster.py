@@ -286,7 +286,7 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
         """
         self._check_parameters()
         panel = as_panel(panel)
-        self._start = None if init_from is None else _start_of(init_from)
+        self._start = None if init_from is None else _start_of(init_from, self.autoregressive)
         self._row_weights = None
         try:
             if sample_weight is not None:
@@ -1034,13 +1034,20 @@ class _Validation:
         return loss[:, 0].cpu().numpy().astype(np.float64)
 
 
-def _start_of(model: Any) -> Start:
+def _start_of(model: Any, autoregressive: bool) -> Start:
     """Read what `init_from` gives."""
     if not isinstance(model, RecurrentForecaster):
         raise bad_parameter(
             "init_from", expected="a fitted RecurrentForecaster, or None", found=model
         )
     check_is_fitted(model)
+    if model.autoregressive != autoregressive:
+        raise bad_parameter(
+            "init_from",
+            expected=f"a model with autoregressive={autoregressive}, too",
+            found=model,
+            advice="What it learned of the targets' own past would have no meaning.",
+        )
     return Start.of(model)
 
 

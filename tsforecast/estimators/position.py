@@ -320,7 +320,7 @@ class PositionEstimator(RecordParameters, PanelForecaster):
                 raise bad_parameter("macd", expected="pairs (short, long) of rows", found=self.macd)
             for rows in pair:
                 positive_int("macd", rows)
-        if not (self.spans or self.macd or self.past):
+        if not (self.spans or self.macd or self._past()):
             raise bad_parameter("spans", expected="something to look at", found=self.spans)
         self._training().check()
         if self._training().validation == "series":

@@ -28,6 +28,7 @@ from tsforecast._checks import bad_parameter, callers_level, choice, positive_in
 from tsforecast._progress import progress_bar, report_epoch
 from tsforecast.data.panel import Floats, Ints
 from tsforecast.nn.cells import INITS
+from tsforecast.nn.ranks import Ranks, ranks
 from tsforecast.nn.threads import in_order, torch_threads
 
 __all__ = ["Fitted", "Network", "Training", "isolated_randomness", "train"]
@@ -284,17 +285,18 @@ def train(
     with _quiet_lightning():
         import pytorch_lightning as pl  # seconds, the first time: not on the bar's clock
 
-    device = training.device()
+    device, company = training.device(), ranks()
+    _check_company(company, training, device)
     averaged = None if training.averaging is None else copy.deepcopy(network)
     kept = network if averaged is None else averaged
     n_threads = torch.get_num_threads()
-    watch = _Watch(kept, validation, training, n_threads)
+    watch = _Watch(kept, validation, training, n_threads, company)
     bar = progress_bar(total=training.max_epochs, description="epochs", verbose=verbose)
     stopped: BaseException | None = None
     options: dict[str, Any] = {
         "max_epochs": training.max_epochs,
         "accelerator": "gpu" if device.type == "cuda" else device.type,
-        "devices": 1,
+        "devices": [company.local] if device.type == "cuda" and company.size > 1 else 1,
         "gradient_clip_val": training.gradient_clip,
         "logger": False,
         "enable_checkpointing": False,
@@ -312,7 +314,7 @@ def train(
             network.to(device)
             kept.to(device)
             watch.validate(epoch=0, train_loss=float("nan"), learning_rate=float("nan"))
-            loop = _loop(network, averaged, training, watch, n_threads)
+            loop = _loop(network, averaged, training, watch, n_threads, company)
             trainer.fit(loop, train_dataloaders=batches)
     except KeyboardInterrupt as stop:
         stopped = stop
@@ -327,6 +329,8 @@ def train(
     best = watch.restore_best(blocks, errors)
     if averaged is not None:
         network.load_state_dict(averaged.state_dict())
+    if stopped is None:  # others may be no more
+        company.copy_first(network)
     network.eval()
     last = len(watch.rows) - 1
     if stopped is None and validation is not None and best == last > 0:
@@ -339,6 +343,28 @@ def train(
     return Fitted(watch.history(), best, stopped)
 
 
+def _check_company(company: Ranks, training: Training, device: torch.device) -> None:
+    """Refuse what several processes cannot do together."""
+    if company.size == 1:
+        return
+    if device.type == "cuda" and company.local >= torch.cuda.device_count():
+        raise bad_parameter(
+            "accelerator",
+            expected="a CUDA device for each process of a machine",
+            found=torch.cuda.device_count(),
+            advice="Start fewer processes, or name accelerator='cpu'.",
+        )
+    options = training.trainer_options or {}
+    owned = {"devices", "num_nodes", "strategy"} & set(options)
+    # a step that overflows would be left out by some processes and taken by others
+    if owned or str(options.get("precision")).startswith("16"):
+        raise bad_parameter(
+            "trainer_options",
+            expected="no devices, num_nodes, strategy, nor 16 bits, where several processes fit",
+            found=dict(options),
+        )
+
+
 class _Watch:
     """Validation after each epoch: history, best weights in memory, when to stop."""
 
@@ -348,8 +374,10 @@ class _Watch:
         validation: Callable[[nn.Module], Floats] | None,
         training: Training,
         n_threads: int,
+        company: Ranks,
     ) -> None:
         self.network = network
+        self.company = company
         self.n_threads = n_threads
         self.validation = validation
         self.patience = training.patience
@@ -366,7 +394,7 @@ class _Watch:
         if self.validation is not None:
             self.network.eval()
             with torch.inference_mode(), torch_threads(self.n_threads):
-                losses = self.validation(self.network)
+                losses = self._agreed(self.validation(self.network))
             value = float(np.nanmean(losses))
             self.network.train()
         now = time.perf_counter()
@@ -394,6 +422,19 @@ class _Watch:
             and self.best is not None
             and epoch - self.best[0] >= self.patience
         )
+
+    def _agreed(self, own: Floats) -> Floats:
+        """Losses of rank 0, by which all processes decide alike."""
+        losses = self.company.from_first(own)
+        if np.shape(losses) != np.shape(own) or not np.allclose(
+            own, losses, rtol=1e-3, atol=1e-3, equal_nan=True
+        ):
+            raise RuntimeError(
+                f"process {self.company.rank} has another validation loss than process 0: "
+                f"expected {np.nanmean(losses):.6g}, found {np.nanmean(own):.6g}. Fit the same "
+                "estimator, with a random_state, on the same panel in all of them."
+            )
+        return losses
 
     def history(self) -> dict[str, list[float]]:
         """Columns of the rows written down."""
@@ -469,9 +510,17 @@ def _weighed(network: Any, sums: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _pooled_of_chunks(
-    network: Any, batch: Any, noise: Any, chunks: list[slice], n_threads: int
+    network: Any,
+    batch: Any,
+    noise: Any,
+    chunks: list[slice],
+    n_threads: int,
+    total_of: Callable[[Tensor], Tensor] = lambda sums: sums,
 ) -> tuple[Tensor, Tensor]:
-    """`_sums_of_chunks` of a loss that is no sum: its slopes are known once all pieces have run."""
+    """`_sums_of_chunks` of a loss that is no sum: its slopes are known once all pieces have run.
+
+    Loss and weight are those of the whole batch, whose sums `total_of` gives from a share of it.
+    """
     parameters = [weight for weight in network.parameters() if weight.requires_grad]
 
     def run(rows: slice) -> Tensor:
@@ -480,7 +529,8 @@ def _pooled_of_chunks(
         return sums
 
     pieces = list(in_order(run, chunks, n_threads=n_threads))
-    total = functools.reduce(torch.add, [piece.detach() for piece in pieces]).requires_grad_()
+    own = functools.reduce(torch.add, [piece.detach() for piece in pieces])
+    total = total_of(own).requires_grad_()
     with torch.enable_grad():
         loss, weight = _weighed(network, total)
         (slopes,) = torch.autograd.grad(loss, total)
@@ -530,14 +580,33 @@ def _added(
     return tuple(b if a is None else a if b is None else a + b for a, b in zip(one, two))
 
 
+def _share(batch: Any, noise: Any, company: Ranks) -> tuple[Any, Any, bool]:
+    """Windows of a batch that are this process's, and whether they count.
+
+    Where there are fewer windows than processes, some compute one that is another's for nothing:
+    all of them have gradients to add.
+    """
+    if company.size == 1:
+        return batch, noise, True
+    counts = company.rank < len(_first(batch))
+    # every so many, as windows may be in order of length
+    rows = slice(company.rank, None, company.size) if counts else slice(1)
+    return _cut(batch, rows), _cut(noise, rows), counts
+
+
+def _first(batch: Any) -> Tensor:
+    """The first tensor, (B, T, ...), of nested tuples."""
+    while not isinstance(batch, Tensor):
+        batch = batch[0]
+    return batch
+
+
 def _chunks(batch: Any) -> list[slice]:
     """Cut a batch for threads, by its shape alone: the cut decides how sums are rounded."""
     # Pieces of 2,000 to 4,000 rows (64 windows of 60) were fastest for LSTMs of 32 to 128 units:
     # larger ones fall out of the cache, smaller ones spend their time between torch's calls, and
     # under 3,000 rows in all a second thread gains nothing. Powers of two spread evenly.
-    first = batch
-    while not isinstance(first, Tensor):
-        first = first[0]
+    first = _first(batch)
     n_windows, n_rows = len(first), first.shape[:2].numel()
     pieces = 1 if n_rows < 3_000 else max(2, -(-n_rows // 4_096))
     size = -(-n_windows // (1 << (pieces - 1).bit_length()))
@@ -558,6 +627,7 @@ def _loop(
     training: Training,
     watch: _Watch,
     n_threads: int,
+    company: Ranks,
 ) -> Any:
     """Build the LightningModule; here, because importing Lightning takes seconds."""
     import pytorch_lightning as pl
@@ -577,20 +647,41 @@ def _loop(
                 group["lr"] = self._rate
 
         def training_step(self, batch: tuple[Any, ...], index: int) -> Tensor | None:
-            noise = self.network.noise(batch)
-            on_cpu = self.device.type == "cpu"
-            chunks = _chunks(batch) if on_cpu and not torch.is_autocast_enabled("cpu") else []
-            if len(chunks) > 1:
-                run = _pooled_of_chunks if _is_pooled(self.network) else _sums_of_chunks
-                loss, weight = run(self.network, batch, noise, chunks, n_threads)
-            else:
-                loss, weight = _sums(self.network, batch, noise)
-            self._steps.append(torch.stack([loss.detach(), weight]))
+            loss, sums = self._sums_of(*_share(batch, self.network.noise(batch), company))
+            self._steps.append(sums)
             if len(self._steps) % _STEPS_BETWEEN_LOOKS == 0:
                 self._mean_loss()
-            if on_cpu and not weight:  # elsewhere a look would wait for the device: a step of zero
+            on_cpu = self.device.type == "cpu"
+            if on_cpu and not sums[1]:  # elsewhere a look would wait for the device: a step of zero
                 return None
-            return loss / weight.clamp(min=1e-12)
+            return loss / sums[1].clamp(min=1e-12)
+
+        def _sums_of(self, batch: Any, noise: Any, counts: bool) -> tuple[Tensor, Tensor]:
+            """Loss of a share of a batch, with its gradients; sums (2,) over the whole of it."""
+            on_cpu = self.device.type == "cpu"
+            chunks = _chunks(batch) if on_cpu and not torch.is_autocast_enabled("cpu") else []
+            if _is_pooled(self.network) and (len(chunks) > 1 or company.size > 1):
+                loss, weight = _pooled_of_chunks(
+                    self.network,
+                    batch,
+                    noise,
+                    chunks or [slice(None)],
+                    n_threads,
+                    lambda own: company.total(counts * own),
+                )
+                sums = torch.stack([loss.detach(), weight])
+            else:
+                if len(chunks) > 1:
+                    loss, weight = _sums_of_chunks(self.network, batch, noise, chunks, n_threads)
+                else:
+                    loss, weight = _sums(self.network, batch, noise)
+                sums = company.total(counts * torch.stack([loss.detach(), weight]))
+            return (loss if counts else 0 * loss), sums
+
+        def on_before_optimizer_step(self, optimizer: Any) -> None:
+            # not Lightning's strategy "ddp": that answers SIGTERM with a broadcast in the signal's
+            # handler, which meets whatever the others are adding up, and gloo ends the process
+            company.add_gradients(self.network)
 
         def _mean_loss(self) -> float:
             """Mean over the steps of this epoch so far."""
