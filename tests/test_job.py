@@ -167,6 +167,37 @@ def test_results_do_not_depend_on_what_the_work_is_spread_over(path, how):
     equal(forecasts(config), forecasts(other))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("context", ["window", "history"])
+def test_a_network_says_the_same_bit_for_bit_wherever_it_runs(tmp_path, context):
+    path = write_job(tmp_path, prices(24, 110))
+    parameters = {
+        "target": "close",
+        "horizon": 3,
+        "lookback": 10,
+        "hidden_sizes": [16],
+        "context": context,
+        "transform": {"class": "Log"},
+        "training": {"class": "Training", "max_epochs": 3},
+        "random_state": 0,
+    }
+    found = []
+    for how in ("serial", "processes", "dask"):
+        config = config_of(
+            path,
+            job__part_size=5,
+            model__estimator="RecurrentForecaster",
+            model__parameters=parameters,
+            run__spread=how,
+            run__workers=None if how == "serial" else 2,
+            sink__database=f"sqlite:///{how}.db",
+        )
+        job.run(config, at())
+        found.append(forecasts(config).sort_values(["series", "time"], ignore_index=True))
+    for other in found[1:]:
+        pd.testing.assert_frame_equal(found[0], other, check_exact=True)
+
+
 def test_a_parquet_folder_holds_the_same(path):
     config = config_of(path)
     job.run(config, at())

@@ -88,8 +88,9 @@ def matured_forecasts(panel: pd.DataFrame, forecasts: pd.DataFrame) -> pd.DataFr
             keys = _keys(layout, known)
             actual[rows] = _at(values[known], keys, (series[rows], times[rows]), exactly=True)
             naive[rows] = _at(values[known], keys, (series[rows], cutoffs[rows]), exactly=False)
-    found: pd.DataFrame = mine.assign(actual=actual, naive=naive)
-    return found.loc[~np.isnan(actual) & ~np.isnan(naive)]
+    found = mine.assign(actual=actual, naive=naive)
+    both: pd.DataFrame = found.loc[~np.isnan(actual) & ~np.isnan(naive)]
+    return both
 
 
 def errors_of(rows: pd.DataFrame) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
@@ -124,6 +125,7 @@ def _over_dask(
                     n_workers=_cores() if workers is None else workers,
                     threads_per_worker=1,
                     dashboard_address=None,
+                    silence_logs=logging.ERROR,  # a worker that takes long to end is none
                 )
             )
             client = stack.enter_context(distributed.Client(cluster))
