@@ -104,3 +104,23 @@ def test_bad_questions_are_refused(stays):
         tsf.attribute(naive, stays, target="b")
     with pytest.raises(ValueError, match="'step'.*at most the horizon, 1"):
         tsf.attribute(naive, stays, step=2)
+    with pytest.raises(ValueError, match="'stretches': expected a list, found 3"):
+        tsf.attribute(Sum(), stays, stretches=3)
+    with pytest.raises(ValueError, match="'columns': expected a list, found 'a'"):
+        tsf.attribute(Sum(), stays, columns="a")
+    with pytest.raises(ValueError, match="'cutoff': expected a time from 0 days.*found '-1h'"):
+        tsf.attribute(Sum(), stays, cutoff="-1h")
+    naive.future = ["b"]
+    with pytest.raises(ValueError, match=r"'model'.*without columns known ahead.*future=\['b'\]"):
+        tsf.attribute(naive, stays)
+
+
+def test_positions_are_asked_for_by_their_own_name():
+    panel = tsf.make_prices(2, 60, random_state=1)[["close"]]
+    model = tsf.PositionEstimator(
+        target="close", lookback=5, hidden_sizes=(3,), spans=(1,), macd=((2, 4),),
+        training=tsf.Training(max_epochs=1, validation=None), random_state=0,
+    ).fit(panel)  # fmt: skip
+    frame = tsf.attribute(model, panel, stretches=[2])
+    np.testing.assert_allclose(frame["answer"], model.predict()["forecast"])
+    assert frame["effect"].ne(0).any()

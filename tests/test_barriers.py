@@ -286,6 +286,7 @@ def test_a_hundred_stocks_take_no_time():
     [
         ({"horizon": 0}, "'horizon': expected a whole number of at least 1"),
         ({"up": 0}, "'up': expected a number above 0, or None, found 0"),
+        ({"up": True}, "'up': expected a number above 0, or None, found True"),
         ({"down": -1.0}, "'down': expected a number above 0, or None, found -1.0"),
         ({"up": None, "down": None}, "'vertical': expected 'sign' where there is no upper"),
         ({"vertical": "drop"}, r"'vertical': expected one of \['zero', 'sign'\]"),

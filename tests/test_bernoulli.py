@@ -325,6 +325,19 @@ def test_weights_of_a_network_that_saw_other_inputs_are_no_start():
     assert later.predict()["forecast"].between(0, 1).all()
 
 
+def test_columns_may_be_named_by_an_index(tmp_path):
+    expected = make_model(past=["x"], autoregressive=False).fit(PANEL).predict()
+    named = make_model(past=pd.Index(["x"]), autoregressive=False).fit(PANEL)
+    pd.testing.assert_frame_equal(named.predict(), expected)
+    known = PANEL.assign(day=np.sin(np.arange(len(PANEL))))
+    model = make_model(future=pd.Index(["day"])).fit(known)
+    ahead = pd.DataFrame({"day": 0.5}, index=model.future_index())
+    tsf.save(model, tmp_path / "model", tail=True)
+    assert tsf.load(tmp_path / "model").predict(future=ahead).equals(model.predict(future=ahead))
+    live = tsf.Stream(model, known).forecast(future=ahead)["forecast"]
+    np.testing.assert_allclose(live, model.predict(future=ahead)["forecast"], rtol=1e-6)
+
+
 def test_the_features_of_targets_are_named_after_them():
     features = Features(n_columns=3, n_targets=2, n_seasons=1, scaled=True)
     names = features.names(["a", "b", "x"], seasons=[5])
@@ -336,6 +349,8 @@ def test_the_features_of_targets_are_named_after_them():
     "options, message",
     [
         ({}, "expected True, or other columns, found False. Name what the network shall see"),
+        ({"past": ["event"]}, "expected True, or other columns, found False. Name what"),
+        ({"past": pd.Index([])}, "expected True, or other columns, found False. Name what"),
         ({"past": ["x"], "season": 5}, "expected True, with normalize or season, found False"),
         ({"past": ["x"], "autoregressive": "no"}, r"expected one of \[True, False\], found 'no'"),
     ],

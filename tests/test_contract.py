@@ -43,7 +43,7 @@ def positions(**changed):
         "lookback": 4,
         "spans": (1, 3),
         "macd": ((2, 4),),
-        "vol_halflife": 5,
+        "vol_half_life": 5,
         "hidden_sizes": (4,),
         "training": tsf.Training(max_epochs=2, validation=None, origins=4),
         "random_state": 0,

@@ -160,10 +160,11 @@ def test_a_single_series_is_no_cross_section():
         ("member", "'universe': expected a column of the panel, or a Series on its index"),
         ([True], "'universe': expected a column of the panel, or a Series on its index"),
         ("open", "'universe': expected true and false .or 1 and 0. alone, found "),
+        (stocks()["close"].gt(0).map({True: "yes"}), "true and false .or 1 and 0. alone, found 'y"),
         (pd.Series([True]), "one value for every row.*Its index is another one"),
         (stocks(14)["close"] > 0, "one value for every row.*120 of 1800 rows are not in it"),
     ],
-    ids=["no column", "list", "numbers", "other index", "fewer rows"],
+    ids=["no column", "list", "numbers", "words", "other index", "fewer rows"],
 )
 def test_universes_that_cannot_be_read_are_refused(universe, message):
     with pytest.raises(ValueError, match=message):

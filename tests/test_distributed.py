@@ -38,7 +38,7 @@ dropout = 0.2
 random_state = 0
 training = {class = "Training", max_epochs = 3, batch_size = 7, origins = 4}
 """
-BEGUN = '"event": "fitting"'
+SINK = TOML[TOML.index("\n[sink]") :]
 
 
 def network_job(folder, **changed):
@@ -47,9 +47,6 @@ def network_job(folder, **changed):
     for name, value in changed.items():
         model = model.replace(f"{name} = 3", f"{name} = {value}, patience = {value}")
     return write_job(folder, toml=TOML.replace(TOML[TOML.index("[model]") :], model + SINK))
-
-
-SINK = TOML[TOML.index("\n[sink]") :]
 
 
 def command(folder, *more):
@@ -266,12 +263,12 @@ def test_two_processes_fit_what_one_fits_and_keep_it_once(tmp_path):
     ).fit(panel)
     assert model.best_epochs_ == alone.best_epochs_
     columns = ["train_loss", "val_loss"]
-    np.testing.assert_allclose(model.history_[columns], alone.history_[columns], rtol=1e-5)
+    np.testing.assert_allclose(model.history_[columns], alone.history_[columns], rtol=1e-4)
     ours = [network.state_dict() for network in model.networks_]
     for name, weight in alone.networks_[0].state_dict().items():
         torch.testing.assert_close(ours[0][name], weight, rtol=1e-3, atol=1e-4)
     expected = alone.predict(panel)["forecast"]
-    np.testing.assert_allclose(model.predict(panel)["forecast"], expected, rtol=1e-6)
+    np.testing.assert_allclose(model.predict(panel)["forecast"], expected, rtol=1e-5)
     assert not [file.name for file in tmp_path.iterdir() if file.name.startswith("tsforecast-")]
 
 

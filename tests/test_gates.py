@@ -14,10 +14,10 @@ from tsforecast.nn.cells import GATES
 FEW = tsf.Training(max_epochs=2)
 
 
-def fitted(model, panel):
+def fitted(model, *data):
     with warnings.catch_warnings():  # two epochs are too few, and say so
         warnings.simplefilter("ignore")
-        return model.fit(panel)
+        return model.fit(*data)
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +168,16 @@ def test_summary_counts_open_saturated_and_dead():
         tsf.gate_summary(frame.droplevel("unit", axis=1))
 
 
+def test_a_gate_that_keeps_all_keeps_it_for_ever():
+    columns = pd.MultiIndex.from_product(
+        [[0], ["forget"], [0, 1, 2]], names=["layer", "gate", "unit"]
+    )
+    frame = pd.DataFrame(np.float32([[0.5, 1.0, 0.0]] * 2), columns=columns)
+    summary = tsf.gate_summary(frame).loc[(0, "forget")]
+    assert summary["longest_steps"] == np.inf
+    assert summary["memory_steps"] == pytest.approx(1 / np.log(2))  # of inf, that, and 0
+
+
 def test_summary_of_a_plain_network_has_no_memory_of_gates(models, prices):
     summary = tsf.gate_summary(tsf.gates(models["rnn", "window"], prices))
     assert summary.index.tolist() == [(0, "hidden"), (1, "hidden")]
@@ -213,6 +223,44 @@ def test_profile_finds_the_row_that_matters():
     np.testing.assert_allclose(profile[["gradient_share", "occlusion_share"]].sum(), 1)
 
 
+def test_occlusion_is_what_predictions_move_by_when_a_step_is_made_usual():
+    X = np.random.default_rng(0).normal(size=(80, 6, 2))
+    model = fitted(tsf.RecurrentRegressor(hidden_sizes=(4,), random_state=0), X, X[:, 4, 0])
+    before, moved = model.predict(X), []
+    for back in range(6):
+        other = X.copy()
+        other[:, 5 - back] = X.mean(axis=1)
+        moved.append(np.abs(model.predict(other) - before).mean())
+    share = tsf.memory_profile(model, X)["occlusion_share"]
+    np.testing.assert_allclose(share, np.array(moved) / np.sum(moved), rtol=1e-3)
+
+
+@pytest.mark.parametrize("context", ["window", "history"])
+def test_profile_of_series_of_any_length_is_the_mean_of_theirs(models, prices, context):
+    ragged = prices.drop(prices.loc[["S00"]].index[:70]).drop(prices.loc[["S01"]].index[-9:])
+    model = models["lstm", context]
+    alone = [tsf.memory_profile(model, ragged, series=name, steps=15) for name in ("S00", "S01")]
+    both = tsf.memory_profile(model, ragged, series=["S00", "S01"], steps=15)
+    for name in ("gradient", "occlusion"):
+        expected = (alone[0][name] + alone[1][name]) / 2
+        np.testing.assert_allclose(both[name], expected, rtol=1e-3)
+
+
+def test_profile_reads_what_is_known_ahead_of_its_own_series(prices):
+    panel = tsf.calendar_features(prices)
+    model = fitted(forecaster(horizon=3, future=["weekday_sin"]), panel)
+    with torch.no_grad():
+        for weight in model.networks_[0].parameters():
+            torch.nn.init.normal_(weight, std=0.4, generator=torch.Generator().manual_seed(1))
+    time = panel.index.get_level_values(1)
+    cutoff = time.unique()[-4]
+    profile = tsf.memory_profile(model, panel, series="S00", cutoff=cutoff, ahead=3)
+    assert profile["gradient"].gt(0).all()
+    with pytest.raises(tsf.DataError, match="known ahead end too early: .*next 3 rows.*3 of 3 se"):
+        tsf.memory_profile(model, panel)
+    assert len(tsf.gates(model, panel)) == 60  # which are not decoded
+
+
 def test_profile_ends_with_the_window(models, prices):
     profile = tsf.memory_profile(models["lstm", "window"], prices, steps=50)
     assert profile.index.max() == 19
@@ -229,6 +277,8 @@ def test_what_has_no_gates_is_refused(prices, models):
         tsf.gates(model, prices, series="nobody")
     with pytest.raises(ValueError, match="'layer'.*below 2"):
         tsf.gates(model, prices, layer=2)
+    with pytest.raises(ValueError, match="'layer'.*below 2, found 0.5"):
+        tsf.gates(model, prices, layer=0.5)
     with pytest.raises(ValueError, match="'member'.*below 1"):
         tsf.gates(model, prices, member=1)
     with pytest.raises(ValueError, match="'ahead'.*at most the horizon, 1"):
@@ -237,3 +287,12 @@ def test_what_has_no_gates_is_refused(prices, models):
         tsf.memory_profile(model, prices, target=1)
     with pytest.raises(ValueError, match="nothing that a network reads"):
         tsf.gates(model, prices, cutoff=pd.Timestamp("1980-01-01"))
+
+
+def test_samples_have_neither_times_nor_members():
+    X = np.random.default_rng(0).normal(size=(60, 5, 2))
+    model = fitted(tsf.RecurrentRegressor(hidden_sizes=(3,), training=FEW), X, X[:, 2, 0])
+    with pytest.raises(ValueError, match="'cutoff': expected None: samples have no time, found 3"):
+        tsf.gates(model, X, cutoff=3)
+    with pytest.raises(ValueError, match="'member'.*below 1, found 2"):
+        tsf.memory_profile(model, X, member=2)

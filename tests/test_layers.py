@@ -9,6 +9,7 @@ ROOT = Path(tsforecast.__file__).parent
 FLOORS = {
     "metrics": 1,
     "_checks": 1,
+    "_html": 1,
     "_progress": 1,
     "data": 2,
     "nn": 3,
@@ -23,7 +24,13 @@ FLOORS = {
     "__main__": 7,
 }
 # methods that delegate upwards import inside the method, and are listed here by name
-UPWARD = {("backtesting.rolling", "plot", "insight.plots")}
+UPWARD = {
+    ("backtesting.rolling", "plot", "insight.plots"),
+    ("backtesting.rolling", "report", "insight.report"),
+    ("backtesting.patients", "report", "insight.report"),
+    ("backtesting.strategy", "report", "insight.report"),
+    ("backtesting.tearsheet", "report", "insight.report"),
+}
 FILES = sorted(ROOT.rglob("*.py"))
 
 

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 import tsforecast as tsf
 from tsforecast.batch import job, monitor
 from tsforecast.batch.config import SinkConfig
-from tsforecast.batch.drift import added_rows, drift_of, effective_rows, psi, psi_by_chance
+from tsforecast.batch.drift import added_rows, drift_of, effective_rows, psi_by_chance
 from tsforecast.batch.exits import ModelError, SourceError, StaleError
 from tsforecast.batch.ledger import RunKey
 from tsforecast.batch.matured import (
@@ -26,7 +26,7 @@ from tsforecast.batch.matured import (
     sampled,
     worse,
 )
-from tsforecast.batch.profile import bin_shares, training_profile
+from tsforecast.batch.profile import bin_shares, psi, training_profile
 from tsforecast.batch.sinks import open_sink
 from tsforecast.cli import main
 from tsforecast.data.labels import EventTask
@@ -128,6 +128,34 @@ def test_a_price_that_has_left_its_range_is_no_drift_but_a_wrong_unit_is():
     assert found["psi"] > 0.25 and found["psi"] < found["psi_chance"]
     many = training_profile(panel_of(walk[:500]))["x"]
     assert drift_of(panel_of(walk[500:510] * 100), many)["outside_chance"] < 0.01
+
+
+def test_what_is_usual_is_how_far_the_later_fifths_of_the_training_lie_from_what_was_before():
+    walks = 100 + np.cumsum(np.random.default_rng(0).standard_normal((500, 40)), axis=0)
+    known = training_profile(panel_of(walks))["x"]
+    outside, drift = [], []
+    for begin in (200, 300, 400):
+        now, then = walks[begin : begin + 100], walks[:begin]
+        outside.append(((now < then.min()) | (now > then.max())).mean())
+        counts = bin_shares(then.ravel(), known["edges"]) * then.size + 0.5
+        shares = bin_shares(now.ravel(), known["edges"])
+        drift.append(psi(shares, counts / counts.sum(), now.size))
+    assert known["usual"] == pytest.approx({"psi": max(drift), "outside": max(outside)})
+    assert known["usual"]["psi"] > 0.1
+    still = training_profile(panel_of(np.random.default_rng(0).standard_normal((500, 40))))["x"]
+    assert still["usual"]["psi"] < 0.02 and still["usual"]["outside"] < 0.01
+
+
+def test_a_drift_that_is_usual_is_not_said(path, table, tmp_path, monkeypatch):
+    monkeypatch.setattr("tsforecast.batch.drift.psi_by_chance", lambda *args: 0.0)
+    spread = np.exp(0.002 * table.groupby("ticker").cumcount() * (table["ticker"] > "S03"))
+    table["close"] = table["close"] * spread
+    write_job(tmp_path, table)
+    config = config_of(path, fit__every="never", monitor__psi_warn=0.0, monitor__least=8)
+    job.run(config, at(DAYS[-2].date()))
+    found = monitored(config)
+    assert found["inputs"]["close"]["psi_usual"] > found["inputs"]["close"]["psi"] > 0
+    assert found["inputs"]["close"]["state"] == "ok"
 
 
 def test_a_flag_that_was_never_set_is_found_when_it_is():

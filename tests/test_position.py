@@ -249,8 +249,8 @@ def test_positions_do_not_depend_on_the_unit_of_the_prices(trending):
 @pytest.mark.filterwarnings("ignore:The best epoch")
 def test_validation_rows_teach_nothing(trending):
     time = trending.index.get_level_values("time")
-    last = time >= time.unique()[580]  # the last sixth
-    changed = trending * np.where(last, np.linspace(1.0, 1.5, len(last)), 1.0)[:, None]
+    last = time >= time.unique()[560]  # the last fifth, from its first row on
+    changed = trending * np.where(last, np.linspace(1.1, 1.5, len(last)), 1.0)[:, None]
     one, other = (
         small(training=tsf.Training(max_epochs=2)).fit(panel) for panel in (trending, changed)
     )
@@ -287,13 +287,15 @@ def test_costs_lower_turnover(trending):
     assert held[200.0] < 0.5 * held[0.0]
 
 
-def test_weights_do_not_depend_on_the_number_of_threads(trending):
-    models = []
+def test_weights_do_not_depend_on_the_number_of_threads(trending, monkeypatch):
+    models, pieces, cut = [], [], loop._chunks
+    monkeypatch.setattr(loop, "_chunks", lambda batch: pieces.append(cut(batch)) or pieces[-1])
     for n in (1, 3):
         torch.set_num_threads(n)
-        options = tsf.Training(max_epochs=1, validation=None, origins=16, batch_size=512)
-        models.append(small(lookback=30, dropout=0.2, hidden_sizes=(4, 4), training=options))
+        options = tsf.Training(max_epochs=1, validation=None, origins=16)
+        models.append(small(lookback=90, dropout=0.2, hidden_sizes=(4, 4), training=options))
         models[-1].fit(trending)
+    assert max(map(len, pieces)) > 1  # there is something to share out
     one, other = (model.networks_[0].state_dict() for model in models)
     assert all(torch.equal(one[name], other[name]) for name in one)
 
@@ -400,6 +402,16 @@ def test_a_grid_search_takes_the_net_sharpe_ratio(trending):
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
+def test_a_score_needs_positions_at_two_times(trending):
+    time = trending.index.get_level_values("time")
+    model = small().fit(trending[time <= time.unique()[400]])
+    with pytest.raises(
+        tsf.DataError, match=r"too few rows to score: expected positions at 2 times or more.*lag 1"
+    ):
+        model.score(trending[time <= time.unique()[402]])
+    assert np.isfinite(model.score(trending[time <= time.unique()[403]]))
+
+
 # ----------------------------------------------------------------------------------------- errors
 
 
@@ -409,10 +421,11 @@ def test_a_grid_search_takes_the_net_sharpe_ratio(trending):
         ("lookback", 1, "at least 2"),
         ("lag", 0, "expected 1 or more rows, found 0. Or write lag='same close'"),
         ("lag", -1, "at least 1"),
+        ("lag", "same", "expected 1 or more rows, or 'same close', found 'same'"),
         ("cost_bps", -1.0, "0 or more basis points"),
         ("vol_target", 0.0, "above 0"),
         ("min_t", -1.0, "0 or more"),
-        ("vol_halflife", None, "above 0"),
+        ("vol_half_life", None, "above 0"),
         ("spans", (0,), "at least 1"),
         ("spans", 5, "a tuple"),
         ("macd", ((8, 8),), "pairs (short, long)"),

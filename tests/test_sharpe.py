@@ -58,6 +58,12 @@ def test_error_is_the_newey_west_error_of_the_gradient():
     assert found.se == pytest.approx(math.sqrt(v / (n - 1)), rel=1e-9)
 
 
+def test_lags_are_the_cube_root_of_the_periods():
+    for n, lags in ((64, 4), (65, 5), (1000, 10)):
+        r = with_moments(n, 0.1, ar=0.3)
+        assert sharpe_ratio(r).se == sharpe_ratio(r, lags=lags).se != sharpe_ratio(r, lags=3).se
+
+
 def test_error_of_independent_normal_returns_is_that_of_lo():
     found = sharpe_ratio(with_moments(100_000, 0.5), periods=1, lags=0)
     assert found.se == pytest.approx(math.sqrt((1 + 0.5**2 / 2) / 100_000), rel=0.02)
@@ -219,6 +225,16 @@ def test_deflated_ratio_is_the_probability_above_the_expected_maximum():
     again = deflated_sharpe(r, 30, variance=ratios.var(ddof=1))
     assert again.probability == pytest.approx(found.probability)
     assert deflated_sharpe(r, 60, trial_sharpes=ratios).probability < found.probability
+
+
+def test_a_few_trials_that_resemble_each_other_do_not_speak_for_the_rest():
+    r = with_moments(250, 0.1)
+    alike = [1.58, 1.59, 1.60]
+    assert deflated_sharpe(r, 40, trial_sharpes=alike) == deflated_sharpe(r, 40)
+    assert deflated_sharpe(r, 3, trial_sharpes=alike).expected_maximum < 0.02
+    apart = [-3.0, 0.0, 3.0]
+    found = deflated_sharpe(r, 40, trial_sharpes=apart).expected_maximum
+    assert found == pytest.approx(expected_maximum(40, 9.0))
 
 
 def test_variance_by_chance_is_that_of_worthless_ratios():

@@ -126,6 +126,14 @@ def test_length_of_a_drawdown_by_hand():
     assert sheets._drawdown(np.array([0.1, 0.0, 0.2]))[3] == 0
 
 
+def test_an_unchanged_price_is_no_rise():
+    panel = prices_of(np.array([[0.1], [0.1], [0.0], [0.0], [0.1]]))
+    days = panel.index.get_level_values("date")
+    weights = pd.DataFrame({"s0": [1.0, 1.0, -1.0, 1.0]}, index=days[:4])
+    found = tsf.tearsheet(tsf.backtest_strategy(weights, panel), benchmark=False).table["weights"]
+    assert found["base_rate"] == 0.5 and found["accuracy"] == 0.75
+
+
 def test_rest_at_the_peak_is_no_part_of_a_drawdown():
     net = np.array([0.0, 0.0, 0.1, 0.0, 0.0, -0.1, 0.05])
     assert sheets._drawdown(net) == (4, 5, None, 2)
@@ -206,6 +214,9 @@ def test_trials_are_those_given_or_shown_or_scored():
     assert tsf.tearsheet(runs[0], trials=tuning).table.loc["trials", "weights"] == 9
     with pytest.raises(ValueError, match="'trials': expected a whole number of at least 1"):
         tsf.tearsheet(runs[0], trials=0)
+    apart = {name: informed(0.0, seed=78 + i, n=100) for i, name in enumerate("abc")}
+    assert all(run.scored == 1 for run in apart.values())  # on prices of their own
+    assert (tsf.tearsheet(apart).table.loc["trials", list("abc")] == 3).all()
 
 
 def test_returns_of_trials_give_their_number_variance_and_overfitting(coin):
@@ -265,6 +276,15 @@ def test_what_the_best_of_many_shows_is_no_evidence():
     assert "Not told apart from buy and hold" in alone  # it is just that
     many = tsf.tearsheet(strategy, trials=1000).verdicts()[0]
     assert "no evidence of profit after costs beyond the luck of the best of 1,000 trials" in many
+
+
+def test_what_dependence_can_show_is_no_evidence():
+    returns = np.repeat(noise(250, 1, seed=5), 2, axis=0)  # every return comes twice
+    returns += 0.085 * returns.std(ddof=1) - returns.mean()
+    sheet = tsf.tearsheet(traded(returns, np.ones((500, 1)), bps=0.1))
+    found = sheet.table["weights"]
+    assert found["psr"] > 0.95 and found["sharpe_p"] > 0.05
+    assert sheet.verdicts()[0].startswith("weights: no evidence of profit after costs (net Sharpe")
 
 
 def test_costs_that_are_not_counted_are_named():
@@ -438,6 +458,8 @@ def test_what_is_no_strategy_is_refused(coin):
             tsf.tearsheet(wrong)
     with pytest.raises(ValueError, match="'strategies': expected other names than 'buy and hold'"):
         tsf.tearsheet({"buy and hold": coin})
+    with pytest.raises(ValueError, match="other names than 'buy and hold'.*Give it one"):
+        tsf.tearsheet(coin.buy_and_hold())
 
 
 def test_missing_returns_are_refused(coin):

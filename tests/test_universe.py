@@ -81,6 +81,31 @@ def test_a_spell_counts_from_when_it_was_known():
     ]
 
 
+def test_where_it_is_not_said_when_a_spell_was_known_it_counts_from_its_start():
+    days = pd.to_datetime(["1958-01-02", "1966-01-03", "1981-01-02"])  # before 1970, too
+    index = pd.MultiIndex.from_product([["A"], days], names=["ticker", "date"])
+    spells = spells_of(
+        ("A", pd.Timestamp("1957-03-04"), pd.Timestamp("1965-01-01")),
+        ("A", pd.Timestamp("1980-01-01"), None),
+    ).assign(announced=[None, pd.Timestamp("1980-02-01")])
+    assert tsf.membership(spells, index, available="announced").tolist() == [True, False, True]
+
+
+def test_firms_that_left_before_the_panel_begins_or_came_after_its_end_are_not_missed():
+    others = spells_of(
+        ("ENRN", pd.Timestamp("2001-01-01"), day(1)),  # the first row is no more of its spell
+        ("COIN", day(7), None),
+    )
+    member = tsf.membership(pd.concat([SPELLS, others]), INDEX)
+    assert member.attrs == {}
+    assert member.tolist() == tsf.membership(SPELLS, INDEX).tolist()
+    late = pd.concat([SPELLS, others, spells_of(("LEH", day(6), None))])
+    with pytest.raises(tsf.DataError, match="found 1 others: 'LEH'"):
+        tsf.membership(late, INDEX)
+    with pytest.raises(tsf.DataError, match="found only 2 others"):
+        tsf.membership(others, INDEX)
+
+
 def test_a_moment_within_the_day_counts_from_the_next_row():
     noon = spells_of(("A", day(2) + pd.Timedelta("12h"), day(4) + pd.Timedelta(1, "ns")))
     member = tsf.membership(noon, INDEX)

@@ -12,14 +12,17 @@ https://doi.org/10.1016/j.ejor.2017.11.054. As there:
   median of all stocks on that day (`above_median`);
 - one LSTM layer of 25 units and cross-entropy (`head="bernoulli"`);
 - every day the 10 stocks of highest probability are bought and the 10 of lowest sold, in equal
-  parts; 5 basis points of what is traded are paid on each side.
+  parts; 5 basis points are paid on each side.
 
-Not as there: returns of prices adjusted for splits are no total returns, unless --returns names
-some; standardised returns are squashed by asinh, and the network also sees the hours since the row
-before; Adam in place of RMSprop; no dropout, which here stands between layers alone; and a fixed
-number of epochs on all training days in place of early stopping. The package's default keeps the
-untrained network, and with it the base rate for every stock and nothing to rank, unless
-validation improves by more than its standard error: --early counts how often it does.
+Not as there: what is chosen again is held and costs nothing, where there every position is closed
+and opened anew each day (four half-turns, 20 basis points a day); --universe names the members of
+each day, there they are those of the last training day; returns of prices adjusted for splits are
+no total returns, unless --returns names some; standardised returns are squashed by asinh, and the
+network also sees the hours since the row before; Adam in place of RMSprop; no dropout, which here
+stands between layers alone; and a fixed number of epochs on all training days in place of early
+stopping on a fifth of the samples. The package's default keeps the untrained network, and
+with it the base rate for every stock and nothing to rank, unless validation improves by more than
+its standard error: --early counts how often it does.
 
 Orders are filled at the close that the decision is made from, as in the paper, which nobody can
 do; and a session later, at its open or its close. Beside the network: yesterday's losers bought and

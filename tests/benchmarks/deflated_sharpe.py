@@ -66,8 +66,10 @@ def main():
     options = parser.parse_args()
     began = time.perf_counter()
     rng = np.random.default_rng(0)
-    lookbacks = np.unique(np.geomspace(1, 5 * options.trials, 4 * options.trials).astype(int))
-    lookbacks = [int(one) for one in lookbacks[: options.trials]]
+    longest = 5 * options.trials
+    lookbacks = np.unique(np.geomspace(1, longest, 4 * options.trials).astype(int))
+    evenly = np.linspace(0, len(lookbacks) - 1, options.trials).astype(int)
+    lookbacks = lookbacks[evenly].tolist()
     found = pd.DataFrame(
         [one_panel(rng, lookbacks, options.series, options.days) for _ in range(options.panels)]
     )

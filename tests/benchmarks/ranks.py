@@ -75,7 +75,11 @@ def main(n: int) -> None:
     sizes = [f"{size} process{'es' * (size > 1)}" for size in (1, n)]
     print(pd.concat([m.history_[columns] for m in models], axis=1, keys=sizes).to_string())
     weights = [m.networks_[0].state_dict() for m in models]
-    away = max(float((weights[0][name] - weights[1][name]).abs().max()) for name in weights[0])
+    away = max(
+        float((weights[0][name] - weights[1][name]).abs().max())
+        for name in weights[0]
+        if weights[0][name].numel()
+    )
     losses = [m.history_["val_loss"].to_numpy() for m in models]
     print(f"validation losses differ by at most {np.max(np.abs(losses[0] - losses[1])):.1e},")
     print(f"weights by at most {away:.1e}; best epochs {[m.best_epochs_ for m in models]}")

@@ -22,6 +22,7 @@ __all__ = [
     "told",
     "told_overfitting",
     "verdict",
+    "worded",
 ]
 
 BUY_AND_HOLD = "buy and hold"
@@ -46,15 +47,15 @@ MEASURES = (
     ("benchmark_p", "p of a ratio above buy and hold", "p"),
     ("sortino", "Sortino ratio", "."),
     ("calmar", "Calmar ratio", "."),
-    ("max_drawdown", "largest drawdown", "%"),
+    ("max_drawdown", "maximum drawdown", "%"),
     ("drawdown_length", "  its length, periods", "n"),
     ("value_at_risk", "value at risk of a period, 5 %", "%"),
     ("expected_shortfall", "expected shortfall, 5 %", "%"),
     ("tail_ratio", "tail ratio, 95 % to 5 %", "."),
-    ("hit_rate_periods", "periods with a gain", "%"),
-    ("hit_rate_positions", "positions with a gain", "%"),
-    ("accuracy", "direction right", "%"),
-    ("base_rate", "  share of rises", "%"),
+    ("hit_rate_periods", "hit rate of periods", "%"),
+    ("hit_rate_positions", "hit rate of positions", "%"),
+    ("accuracy", "accuracy of direction", "%"),
+    ("base_rate", "  base rate, of rises", "%"),
     ("share_long", "  calls long", "%"),
     ("share_flat", "  calls flat", "%"),
     ("share_short", "  calls short", "%"),
@@ -159,6 +160,11 @@ def _number(value: float, kind: str) -> str:
 
 
 def printed(table: pd.DataFrame) -> str:
+    """The table in words, as text."""
+    return _lines(worded(table))
+
+
+def worded(table: pd.DataFrame) -> pd.DataFrame:
     """The table in words, without rows that hold nothing."""
     rows = [
         (words, [_number(value, kind) for value in table.loc[[name]].to_numpy()[0]])
@@ -166,7 +172,7 @@ def printed(table: pd.DataFrame) -> str:
     ]
     shown = [row for row in rows if any(row[1])]  # two of them may have the same words
     index = [words for words, _ in shown]
-    return _lines(pd.DataFrame([cells for _, cells in shown], index, list(table)))
+    return pd.DataFrame([cells for _, cells in shown], index, list(table))
 
 
 def _lines(cells: pd.DataFrame) -> str:

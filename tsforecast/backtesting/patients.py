@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
 from tsforecast._checks import DataError, bad_parameter, callers_level, fail, first
+from tsforecast._html import html_form, html_table
 from tsforecast._progress import progress_bar
+from tsforecast.backtesting._settings import settings_of
 from tsforecast.backtesting.alarms import AlarmPolicy, alarm_report
 from tsforecast.backtesting.eventframe import At, Bools, EventRows, event_rows
 from tsforecast.backtesting.events import compare_events, event_metrics
@@ -27,6 +30,7 @@ __all__ = ["EventBacktest", "backtest_events", "event_frame"]
 
 _VERBS = ("fit", "predict_risk", "event_labels")
 _LABELS = ("event", "eligible", "at_risk", "hours_to_event")
+_MOST_ROWS = 500_000  # that are scored only to be shown
 _TAKEN = frozenset({"model", "series", "time", "risk", "fold", "group", *_LABELS})
 
 
@@ -46,11 +50,15 @@ class EventBacktest:
     in_time_order : bool
         Whether each fold was admitted after the ones before it, as in a backtest by
         `RollingOrigin`: thresholds of alarms are then chosen on earlier folds alone.
+    settings : dict of str to str
+        What the run was started with, in words: the models' parameters, the splits, the size of
+        the panel. It names no stay.
     """
 
     frame: pd.DataFrame
     measured: Bools | None = field(default=None, repr=False)
     in_time_order: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def metrics(
         self, at: At = "every", *, n_boot: int = 1000, random_state: int = 0
@@ -156,6 +164,25 @@ class EventBacktest:
             f"thresholds for {alarms_per_patient_day:g} alarms per patient-day, {words}",
         ]
         return table
+
+    def report(
+        self, path: Any, *others: Any, title: str | None = None, names: bool | None = None
+    ) -> Path:
+        """Write all of it to one page of HTML; see `tsforecast.insight.report.report`."""
+        from tsforecast.insight.report import report
+
+        return report(path, self, *others, title=title, names=names)
+
+    def _repr_html_(self) -> str:
+        words = repr(self)
+        if len(self.frame) > _MOST_ROWS:
+            return html_form(words)
+        try:
+            scores = event_metrics(self.frame, n_boot=0)
+        except DataError as error:
+            return html_form(words, notes=[f"Not scored: {error}"])
+        shown = scores[["auroc", "auprc", "brier"]]
+        return html_form(words, html_table(shown), notes=scores.attrs["header"])
 
     def __repr__(self) -> str:
         rows = event_rows(self.frame)
@@ -291,7 +318,12 @@ def backtest_events(
     hidden = {name for model in models.values() for name in _hidden(model, panel)}
     out = hidden if group is None else hidden | {group}
     measured = panel.drop(columns=list(out)).notna().to_numpy()[np.concatenate(order)]
-    return EventBacktest(frame, measured, in_time_order=isinstance(cv, RollingOrigin))
+    return EventBacktest(
+        frame,
+        measured,
+        in_time_order=isinstance(cv, RollingOrigin),
+        settings=settings_of(models, panel, cv, group=group, keep=list(keep)),
+    )
 
 
 def event_frame(

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby, pairwise
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -22,7 +23,9 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import has_fit_parameter
 
 from tsforecast._checks import bad_parameter, callers_level, fail, first, positive_int
+from tsforecast._html import html_form, html_table
 from tsforecast._progress import progress_bar
+from tsforecast.backtesting._settings import settings_of, splits_table
 from tsforecast.backtesting.direction import Threshold, direction_table
 from tsforecast.backtesting.forecast_tests import model_confidence_set
 from tsforecast.backtesting.residuals import arch_lm, ljung_box, residuals
@@ -46,6 +49,7 @@ __all__ = ["Backtest", "backtest"]
 NAIVE = "naive"
 _POSITION = "position"
 _MIN_ERRORS = 100  # for quantiles of a series of its own
+_MOST_ROWS = 500_000  # that are scored only to be shown
 _VERBS = ("fit", "predict", "target", "horizon")
 _KEYS = ["model", "series", "time", "cutoff", "step", "target", "forecast"]
 
@@ -77,6 +81,12 @@ class Backtest:
     notes : tuple of str
         What is to be said beside any result: who is missing from the panel, from its
         ``attrs["survivorship"]``. `verdicts` end with them.
+    splits : DataFrame, optional
+        A row for each split: ``fit_from, fit_until`` (of the fit that it was forecast by),
+        ``first_cutoff, last_cutoff, cutoffs``.
+    settings : dict of str to str
+        What the run was started with, in words: the models' parameters, the splitter, the size of
+        the panel. It names no series.
     """
 
     frame: pd.DataFrame
@@ -85,6 +95,8 @@ class Backtest:
     baselines: tuple[str, ...]
     warm_start: bool = False
     notes: tuple[str, ...] = ()
+    splits: pd.DataFrame | None = field(default=None, repr=False)
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def metrics(
         self,
@@ -170,6 +182,21 @@ class Backtest:
         from tsforecast.insight.plots import plot_backtest
 
         return plot_backtest(self.frame, target=target, ax=ax)
+
+    def report(
+        self, path: Any, *others: Any, title: str | None = None, names: bool | None = None
+    ) -> Path:
+        """Write all of it to one page of HTML; see `tsforecast.insight.report.report`."""
+        from tsforecast.insight.report import report
+
+        return report(path, self, *others, title=title, names=names)
+
+    def _repr_html_(self) -> str:
+        words, *notes = repr(self).splitlines()
+        if len(self.frame) > _MOST_ROWS or not sample_rows(self.frame)["actual"].notna().any():
+            return html_form(words, notes=notes)
+        scores = self.metrics(by="target" if self.frame["target"].nunique() > 1 else None)
+        return html_form(words, html_table(scores), notes=notes)
 
     def __repr__(self) -> str:
         frame = sample_rows(self.frame)
@@ -312,6 +339,8 @@ def backtest(
             tuple(is_baseline),
             warm_start,
             notes,
+            splits_table(finished, every),
+            settings_of(named, panel, splitter, refit=refit, warm_start=warm_start, fitted=fitted),
         )
 
     finished = _kept(

@@ -22,6 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
 
 from tsforecast._checks import DataError, bad_parameter, fail, first, positive_int
+from tsforecast._html import html_form, html_table
 from tsforecast._progress import listening, progress_bar
 from tsforecast.backtesting.scorers import known_scorers, make_scorer
 from tsforecast.data.panel import Ints, as_panel, layout_of
@@ -63,6 +64,15 @@ class Tuning:
     best_score: float
     best_estimator: Any
     n_trials: int
+
+    def _repr_html_(self) -> str:
+        best = pd.Series(self.best_params, name="best", dtype=object).to_frame()
+        ranked = self.trials.sort_values("score", ascending=False).drop(columns="error")
+        return html_form(
+            f"Tuning: score {self.best_score:.4g}, the best of {self.n_trials:,} trials",
+            html_table(best, caption="Parameters of the best trial"),
+            html_table(ranked.set_index("number"), caption="Trials", rows=5),
+        )
 
     def __repr__(self) -> str:
         return (

@@ -355,7 +355,8 @@ def deflated_sharpe(
         count, for they were looked at. Default: as many as `trial_sharpes`.
     trial_sharpes : array-like, optional
         Annual Sharpe ratios of the trials, whose variance is taken: all of them, or the number
-        that is known.
+        that is known. Where that is fewer than were tried, the variance is no less than by chance:
+        the known ones may resemble each other, as seeds of one network do.
     variance : float, optional
         That variance itself, of annual ratios. Default, without `trial_sharpes` too: what ratios
         of worthless strategies vary by chance over a record of this length,
@@ -385,6 +386,7 @@ def deflated_sharpe(
     values = _returns(returns)
     annual = math.sqrt(_per_year(periods))
     known = None if trial_sharpes is None else _returns(trial_sharpes, "trial_sharpes")
+    by_chance = annual**2 / max(len(values) - 1, 1)
     if known is not None and variance is not None:
         raise bad_parameter(
             "variance",
@@ -411,8 +413,10 @@ def deflated_sharpe(
                 "trial_sharpes", expected="at least two ratios, for a variance", found=len(known)
             )
         variance = float(known.var(ddof=1)) if n_trials > 1 else 0.0
+        if len(known) < n_trials:
+            variance = max(variance, by_chance)
     elif variance is None:
-        variance = annual**2 / max(len(values) - 1, 1)
+        variance = by_chance
     elif not (np.isfinite(variance) and variance >= 0):
         raise bad_parameter("variance", expected="a number of at least 0", found=variance)
     best = expected_maximum(n_trials, variance)

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tsforecast._checks import bad_parameter, choice, fail, first, positive_int
+from tsforecast._html import html_form, html_table
 from tsforecast.backtesting._decisions import (
     against,
     allowed,
@@ -242,6 +244,34 @@ class Strategy:
         )
         return replace(made, scored=self.scored)
 
+    def report(
+        self, path: Any, *others: Any, title: str | None = None, names: bool | None = None
+    ) -> Path:
+        """Write all of it to one page of HTML; see `tsforecast.insight.report.report`."""
+        from tsforecast.insight.report import report
+
+        return report(path, self, *others, title=title, names=names)
+
+    def _repr_html_(self) -> str:
+        returns = self.returns
+        lag = self.lag if isinstance(self.lag, str) else f"lag {self.lag}"
+        words = (
+            f"Strategy {self.name}: {self.rule}; filled at the {self.fill}, {lag}; "
+            f"{self.costs.bps:g} bps per side"
+        )
+        totals = {
+            "first": returns.index[0],
+            "last": returns.index[-1],
+            "sessions": len(returns),
+            "series": self.weights.shape[1],
+            "gross": f"{100 * returns['gross'].sum():.2f} %",
+            "net": f"{100 * returns['net'].sum():.2f} %",
+            "turnover a session": float(returns["turnover"].mean()),
+            "breaks even at, bps": self.breakeven_bps,
+        }
+        totals_table = html_table(pd.DataFrame(totals, index=[self.name]))
+        return html_form(words, totals_table, notes=self.notes)
+
     def __repr__(self) -> str:
         returns = self.returns
         lag = repr(self.lag) if isinstance(self.lag, str) else self.lag
@@ -348,9 +378,10 @@ def backtest_strategy(
     Between fills weights drift with prices: :math:`w_i (1 + r_i) / (1 + \sum_j w_j r_j)`. At a
     fill, :math:`\text{turnover} = \sum_i |\text{target}_i - \text{drifted}_i|`, and its cost is
     taken from the return of the row that holds the fill; a fill at the close is the beginning of
-    the next row. Costs are paid out of all positions and cash alike, so that weights do not depend
-    on them. Cash earns nothing, shorts pay nothing for what they borrow, and nothing is sold at the
-    end.
+    the next row, and turnover at an open is times the growth of the night, so as to be of the
+    equity at the beginning of the row, as all returns are. Costs are paid out of all positions and
+    cash alike, so that weights do not depend on them. Cash earns nothing, shorts pay nothing for
+    what they borrow, and nothing is sold at the end.
 
     A forecast that is NaN, or a series without a row at a cutoff where others have one, means no
     position. Orders for a series whose prices have ended lapse.

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tsforecast._checks import bad_parameter, fail, first
+from tsforecast._html import html_form, html_list, html_table
 from tsforecast.backtesting._shared import check_alpha
 from tsforecast.backtesting._sheet import (
     BUY_AND_HOLD,
@@ -26,6 +28,7 @@ from tsforecast.backtesting._sheet import (
     told,
     told_overfitting,
     verdict,
+    worded,
 )
 from tsforecast.backtesting.search import Tuning
 from tsforecast.backtesting.sharpe import (
@@ -133,6 +136,18 @@ class TearSheet:
         counted = int(self.table.loc["n_periods"].to_numpy().max())
         return f"TearSheet({first(map(str, judged))}; {counted:,} periods)"
 
+    def report(
+        self, path: Any, *others: Any, title: str | None = None, names: bool | None = None
+    ) -> Path:
+        """Write all of it to one page of HTML; see `tsforecast.insight.report.report`."""
+        from tsforecast.insight.report import report
+
+        return report(path, self, *others, title=title, names=names)
+
+    def _repr_html_(self) -> str:
+        parts = html_list(self.verdicts()), html_table(worded(self.table), rows=None)
+        return html_form(repr(self), *parts, notes=self.notes)
+
     def __str__(self) -> str:
         parts = [*self.verdicts(), "", printed(self.table)]
         if self.overfitting is not None:
@@ -172,8 +187,9 @@ def tearsheet(
         these prices in this process; what was tried elsewhere is yours to add.
     trial_returns : DataFrame, optional
         Returns per period of the strategies that were tried, a column each, where they were chosen
-        from: their number counts, the variance of their ratios deflates, and the probability of
-        backtest overfitting is of them (see `backtest_overfitting`).
+        from: their number counts, the variance of their ratios deflates (of fewer than are
+        counted, no less than by chance, see `deflated_sharpe`), and the probability of backtest
+        overfitting is of them (see `backtest_overfitting`).
     benchmark : bool
         Whether to hold all assets beside: bought in equal parts with the first decision, at the
         same costs, and left alone. Of several strategies the first one says which assets, costs
@@ -374,7 +390,7 @@ def periods_per_year(index: pd.Index) -> tuple[float, str]:
 def _named(strategies: Any) -> dict[str, Strategy]:
     """Give strategies by name, or raise where there is none."""
     if isinstance(strategies, Strategy):
-        return {strategies.name: strategies}
+        strategies = {strategies.name: strategies}
     wrong = not isinstance(strategies, Mapping) or not strategies
     if wrong or not all(isinstance(one, Strategy) for one in strategies.values()):
         raise bad_parameter(
@@ -387,6 +403,7 @@ def _named(strategies: Any) -> dict[str, Strategy]:
             "strategies",
             expected=f"other names than {BUY_AND_HOLD!r}, which stands beside them",
             found=list(strategies),
+            advice="Give it one: {'held': strategy}.",
         )
     return dict(strategies)
 

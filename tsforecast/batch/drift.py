@@ -3,22 +3,22 @@
 Rows of panels are not independent: a price today is close to that of yesterday, and a bad day is
 one for all stocks.  So many rows say less than they seem to, and a measure of drift that takes them
 for independent cries wolf every night.  Here rows count as `effective_rows`, and what chance can
-do with so few of them is no drift.
+do with so few of them is no drift.  Nor is what is usual: a price wanders off by itself, and the
+rows of the training have drifted against the rows before them, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from tsforecast.batch.profile import bin_shares
-from tsforecast.data.panel import Floats, layout_of
+from tsforecast.batch.profile import bin_shares, psi
+from tsforecast.data.panel import layout_of
 
-__all__ = ["added_rows", "drift_of", "effective_rows", "psi", "psi_by_chance"]
+__all__ = ["added_rows", "drift_of", "effective_rows", "psi_by_chance"]
 
 CHANCE = 0.01
 """What chance does more rarely than this is none."""
@@ -64,8 +64,9 @@ def drift_of(panel: pd.DataFrame, known: Mapping[str, Any]) -> dict[str, Any]:
         ``rows``, of which ``missing`` (share) have no value, and ``missing_training``;
         ``effective``, as many independent rows the values count for; ``psi``, and ``psi_chance``,
         which chance exceeds in 1 of 100 cases; ``outside`` (share of values outside the range of
-        training), and ``outside_chance``, the chance of so many. No value of the data. `None` where
-        there is nothing to compare.
+        training), and ``outside_chance``, the chance of so many; ``psi_usual`` and
+        ``outside_usual``, the most that a part of the training had against the parts before it. No
+        value of the data. `None` where there is nothing to compare.
     """
     layout = layout_of(panel)
     values = panel.iloc[:, 0].to_numpy(dtype=np.float64)
@@ -75,7 +76,8 @@ def drift_of(panel: pd.DataFrame, known: Mapping[str, Any]) -> dict[str, Any]:
         "missing": float(1.0 - there.mean()) if len(values) else None,
         "missing_training": float(known["missing"]),
     }
-    nothing = dict.fromkeys(("effective", "psi", "psi_chance", "outside", "outside_chance"))
+    names = ("effective", "psi", "psi_chance", "psi_usual")
+    nothing = dict.fromkeys((*names, "outside", "outside_usual", "outside_chance"))
     if not there.any() or not known["shares"]:
         return found | nothing
     series = int(np.logical_or.reduceat(there, layout.starts).sum())
@@ -88,44 +90,11 @@ def drift_of(panel: pd.DataFrame, known: Mapping[str, Any]) -> dict[str, Any]:
         "effective": now,
         "psi": psi(bin_shares(values, known["edges"]), known["shares"], int(there.sum())),
         "psi_chance": psi_by_chance(len(known["shares"]), now, then),
+        "psi_usual": known["usual"]["psi"],
         "outside": outside,
+        "outside_usual": known["usual"]["outside"],
         "outside_chance": _outside_by_chance(outside, now, then),
     }
-
-
-def psi(now: npt.ArrayLike, then: Sequence[float] | Floats, n: int) -> float:
-    r"""Population stability index of shares of bins.
-
-    .. math:: \sum_{b=1}^{B} (q_b - p_b) \ln (q_b / p_b), \qquad
-              q_b = \frac{n \hat q_b + p_b B / 2}{n + B / 2}
-
-    with the shares p of the training, and :math:`\hat q` of the n new values. It is the symmetrised
-    Kullback-Leibler divergence (Jeffreys 1946), known under this name from credit scoring (Siddiqi
-    2006, Credit Risk Scorecards), where 0.1 is taken for a change and 0.25 for a large one. An
-    empty bin would make it infinite, so half a value per bin is added to the new ones, shared out
-    as those of the training: few values seem closer to it than they are, never farther.
-
-    To read: it does not see where within a bin values lie, nor the order of rows, nor whether
-    columns still go together. It misleads in small samples: see `psi_by_chance`.
-
-    Parameters
-    ----------
-    now, then : array-like, shape (B,)
-        Shares, summing to 1; those of `then` above 0.
-    n : int
-        New values.
-
-    Examples
-    --------
-    >>> psi([0.5, 0.5], [0.5, 0.5], 100)
-    0.0
-    >>> round(psi([0.9, 0.1], [0.5, 0.5], 100), 3)
-    0.853
-    """
-    p = np.asarray(then, dtype=np.float64)
-    added = len(p) / 2
-    q = (np.asarray(now, dtype=np.float64) * n + p * added) / (n + added)
-    return float(((q - p) * np.log(q / p)).sum())
 
 
 def psi_by_chance(n_bins: int, now: float, then: float) -> float:

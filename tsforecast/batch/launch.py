@@ -59,7 +59,8 @@ def launch(n: int, arguments: Sequence[str]) -> None:
         options.append("--shutdown-timeout=20")  # seconds for one that waits for a dead one
         command = ["-m", "tsforecast", *arguments]
         try:
-            run.run(run.parse_args([*options, f"--log-dir={folder}", *command]))
+            given = run.parse_args([*options, f"--log-dir={folder}", *command])  # type: ignore[no-untyped-call]
+            run.run(given)  # type: ignore[no-untyped-call]
         except SignalException as stop:
             if stop.sigval == signal.SIGINT:
                 raise KeyboardInterrupt from stop

@@ -29,6 +29,8 @@ are taken that there are as many.
 
 What chance can do is not said.  PSI and range count rows as independent as they were in training
 (`tsforecast.batch.drift`): of the closes of the S&P 500, 100 new rows always have a PSI above 0.25.
+Nor is what is usual: an input has drifted if it has done so farther than parts of the training had
+against the parts before them.
 Errors and coverage must be off by more than their limit in a Diebold-Mariano test over run dates,
 at 1 %, and coverage beside its binomial band (95 %, forecasts taken for independent); with fewer
 than ten run dates, or twice the horizon, it cannot be told, and the state is ``"unknown"``.  Every
@@ -254,7 +256,7 @@ def _inputs(
     summary: Summary = {}
     for name in wanted:
         known = about["profile"].get(str(name))
-        if known is None or name not in rows or "persistence" not in known:
+        if known is None or name not in rows or "usual" not in known:
             continue
         summary[str(name)] = _input(found, str(name), rows[[name]], known)
     return summary
@@ -266,8 +268,8 @@ def _input(found: _Findings, name: str, rows: pd.DataFrame, known: dict[str, Any
     each = drift_of(rows, known)
     states = [found.look("missing", name, each["missing"] - each["missing_training"])]
     if each["psi"] is not None:
-        drifted = each["psi"] > each["psi_chance"]
-        left = each["outside_chance"] < CHANCE
+        drifted = each["psi"] > max(each["psi_chance"], each["psi_usual"])
+        left = each["outside_chance"] < CHANCE and each["outside"] > each["outside_usual"]
         states.append(found.look("psi", name, each["psi"], lambda limit: drifted))
         states.append(found.look("range", name, each["outside"], lambda limit: left))
     return {**_rounded(each), "state": _worst(states)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ import pandas as pd
 
 from tsforecast.data.panel import Floats, Layout, layout_of
 
-__all__ = ["bin_shares", "training_profile"]
+__all__ = ["bin_shares", "psi", "training_profile"]
 
 _BINS = 10
+_PARTS = 5  # of the training in order of time, for what is usual
 _MOST = 1_000_000  # values that quantiles are taken of, evenly spread
 
 
@@ -34,7 +35,10 @@ def training_profile(panel: pd.DataFrame) -> dict[str, Any]:
         values in these bins, one more than edges). Plain numbers; `None` where a column has no
         value. How far its rows are from independent say ``series`` (how many have a value),
         ``persistence`` (correlation of the bin of a row with that of the row before it in its
-        series) and ``common`` (the same of two series at one time), both from 0 to 1.
+        series) and ``common`` (the same of two series at one time), both from 0 to 1. ``usual``
+        says how far values drift within the training: it is cut into fifths of its time, and
+        ``psi`` and ``outside`` (share outside the range) are the largest of the last three fifths
+        against all rows before them.
 
     Examples
     --------
@@ -78,6 +82,41 @@ def bin_shares(values: npt.ArrayLike, edges: npt.ArrayLike) -> Floats:
     return counts / len(known) if len(known) else np.full(len(counts), np.nan)
 
 
+def psi(now: npt.ArrayLike, then: Sequence[float] | Floats, n: int) -> float:
+    r"""Population stability index of shares of bins.
+
+    .. math:: \sum_{b=1}^{B} (q_b - p_b) \ln (q_b / p_b), \qquad
+              q_b = \frac{n \hat q_b + p_b B / 2}{n + B / 2}
+
+    with the shares p of the training, and :math:`\hat q` of the n new values. It is the symmetrised
+    Kullback-Leibler divergence (Jeffreys 1946), known under this name from credit scoring (Siddiqi
+    2006, Credit Risk Scorecards), where 0.1 is taken for a change and 0.25 for a large one. An
+    empty bin would make it infinite, so half a value per bin is added to the new ones, shared out
+    as those of the training: few values seem closer to it than they are, never farther.
+
+    To read: it does not see where within a bin values lie, nor the order of rows, nor whether
+    columns still go together. It misleads in small samples: see `psi_by_chance`.
+
+    Parameters
+    ----------
+    now, then : array-like, shape (B,)
+        Shares, summing to 1; those of `then` above 0.
+    n : int
+        New values.
+
+    Examples
+    --------
+    >>> psi([0.5, 0.5], [0.5, 0.5], 100)
+    0.0
+    >>> round(psi([0.9, 0.1], [0.5, 0.5], 100), 3)
+    0.853
+    """
+    p = np.asarray(then, dtype=np.float64)
+    added = len(p) / 2
+    q = (np.asarray(now, dtype=np.float64) * n + p * added) / (n + added)
+    return float(((q - p) * np.log(q / p)).sum())
+
+
 def _column(values: Floats, layout: Layout) -> Mapping[str, Any]:
     there = ~np.isnan(values)
     known = values[there]
@@ -86,6 +125,7 @@ def _column(values: Floats, layout: Layout) -> Mapping[str, Any]:
         return {
             "rows": len(values), "missing": missing, "min": None, "max": None,
             "edges": [], "shares": [], "series": 0, "persistence": 0.0, "common": 0.0,
+            "usual": {"psi": 0.0, "outside": 0.0},
         }  # fmt: skip
     drawn = known[:: max(1, len(known) // _MOST)]
     # edges are values that occur: no bin is empty, of a flag or a count neither
@@ -101,6 +141,7 @@ def _column(values: Floats, layout: Layout) -> Mapping[str, Any]:
         "shares": bin_shares(known, edges).tolist(),
         "series": int(np.logical_or.reduceat(there, layout.starts).sum()),
         **_dependence(values, edges, layout),
+        "usual": _usual(values, edges, layout),
     }
 
 
@@ -123,3 +164,26 @@ def _dependence(values: Floats, edges: Floats, layout: Layout) -> Mapping[str, f
         beside = float(np.square(sums).sum() - variance * there.sum()) / max(pairs, 1.0)
     found = {"persistence": after / variance, "common": beside / variance}
     return {name: min(max(value, 0.0), 1.0) for name, value in found.items()}
+
+
+def _usual(values: Floats, edges: Floats, layout: Layout) -> Mapping[str, float]:
+    """How far the later parts of the training lie from the parts before them."""
+    at = np.arange(len(values)) if layout.at is None else layout.at.astype(np.int64)
+    at = (at - at.min()) * _PARTS // (int(at.max() - at.min()) + 1)
+    n_bins = len(edges) + 1
+    parts = [values[(at == part) & ~np.isnan(values)] for part in range(_PARTS)]
+    counts = np.array([len(part) * np.nan_to_num(bin_shares(part, edges)) for part in parts])
+    most = {"psi": 0.0, "outside": 0.0}
+    for part in range(2, _PARTS):
+        now, before = parts[part], [each for each in parts[:part] if len(each)]
+        if not len(now) or not before:
+            continue
+        then = counts[:part].sum(axis=0) + 0.5  # a bin may be empty here
+        shares = counts[part] / len(now)
+        low, high = min(each.min() for each in before), max(each.max() for each in before)
+        found = {
+            "psi": psi(shares, then / then.sum(), len(now)) if n_bins > 1 else 0.0,
+            "outside": float(((now < low) | (now > high)).mean()),
+        }
+        most = {name: max(most[name], value) for name, value in found.items()}
+    return most

@@ -154,18 +154,20 @@ def triple_barrier(
 
     >>> import numpy as np
     >>> import tsforecast as tsf
-    >>> from sklearn.model_selection import cross_val_score
     >>> prices = tsf.make_prices(1, 400, random_state=0)
     >>> labels = tsf.triple_barrier(prices, horizon=5, up=1, down=1, vertical="sign")
     >>> table = labels[["label"]].assign(move=np.log(prices["close"]).groupby(level=0).diff())
     >>> X, y, index = tsf.make_windows(table, 20, horizon=0, target="label", past=["move"])
-    >>> weight = tsf.uniqueness(labels, among=index)
     >>> splits = tsf.PurgedSplit(3, label_horizon=labels.loc[index, "label_end"])
     >>> model = tsf.RecurrentClassifier(
     ...     hidden_sizes=(4,), training=tsf.Training(max_epochs=2, validation=None), random_state=0
     ... )
-    >>> params = {"sample_weight": weight.to_numpy()}
-    >>> len(cross_val_score(model, X, y, cv=splits, params=params))
+    >>> accuracy = []
+    >>> for train, test in splits.split(X):
+    ...     weight = tsf.uniqueness(labels, among=index[train])  # of the training samples alone
+    ...     model = model.fit(X[train], y[train], sample_weight=weight)
+    ...     accuracy.append(model.score(X[test], y[test]))
+    >>> len(accuracy)
     3
     """
     _check_parameters(horizon, up, down, half_life, vertical, min_return)
@@ -292,7 +294,7 @@ def uniqueness(
     layout, start, end = _spans(labels)
     if among is not None:
         start, end = _chosen(labels.index, start, end, among)
-    if not (isinstance(oldest, Real) and -1 < float(oldest) <= 1):
+    if not (_is_number(oldest) and -1 < float(oldest) <= 1):
         raise bad_parameter("oldest", expected="a number above -1 and up to 1", found=oldest)
     step = np.zeros(layout.n_rows + 1)
     np.add.at(step, start + 1, 1.0)
@@ -385,7 +387,7 @@ def _volatilities(
     panel: pd.DataFrame, close: Floats, layout: Layout, volatility: Any, half_life: float
 ) -> Floats:
     """Volatility of every row, (N,), NaN where it is not known."""
-    if isinstance(volatility, Real) and not isinstance(volatility, bool):
+    if _is_number(volatility):
         if not 0 < float(volatility) < math.inf:
             raise bad_parameter("volatility", expected="a number above 0", found=volatility)
         return np.full(layout.n_rows, float(volatility))
@@ -472,7 +474,7 @@ def _check_parameters(
     positive_int("horizon", horizon)
     choice("vertical", vertical, ("zero", "sign"))
     for name, width in (("up", up), ("down", down)):
-        if width is not None and not (isinstance(width, Real) and 0 < float(width) < math.inf):
+        if width is not None and not (_is_number(width) and 0 < float(width) < math.inf):
             raise bad_parameter(name, expected="a number above 0, or None", found=width)
     if up is None and down is None and vertical == "zero":
         raise bad_parameter(
@@ -481,10 +483,14 @@ def _check_parameters(
             found=vertical,
             advice="Every label would be 0.",
         )
-    if not (isinstance(half_life, Real) and 0 < float(half_life) < math.inf):
+    if not (_is_number(half_life) and 0 < float(half_life) < math.inf):
         raise bad_parameter("half_life", expected="a number above 0", found=half_life)
-    if not (isinstance(min_return, Real) and 0 <= float(min_return) < math.inf):
+    if not (_is_number(min_return) and 0 <= float(min_return) < math.inf):
         raise bad_parameter("min_return", expected="a number of at least 0", found=min_return)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 # ------------------------------------------------------------------------------------- overlaps

@@ -190,12 +190,11 @@ def _members(panel: pd.DataFrame, universe: Any) -> Bools:
         raise bad_parameter(
             "universe", expected="a column of the panel, or a Series on its index", found=universe
         )
-    numbers = values.astype("float64").fillna(0.0).to_numpy()
-    if not np.isin(numbers, (0.0, 1.0)).all():
+    known = values.dropna()
+    strange = known[~known.isin([0, 1])]
+    if len(strange):
         raise bad_parameter(
-            "universe",
-            expected="true and false (or 1 and 0) alone",
-            found=float(numbers[~np.isin(numbers, (0.0, 1.0))][0]),
+            "universe", expected="true and false (or 1 and 0) alone", found=strange.iloc[0]
         )
-    found: Bools = numbers == 1.0
+    found: Bools = values.isin([1]).to_numpy(dtype=bool)
     return found

@@ -13,7 +13,7 @@ from tsforecast.data.panel import Ints, as_panel, as_time, layout_of, time_to_in
 
 __all__ = ["membership"]
 
-_NEVER = np.iinfo(np.int64).max
+_EVER, _NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
 
 def membership(
@@ -46,8 +46,8 @@ def membership(
         Column with the time at which the spell became known. It counts from then on, if that is
         later than its start.
     unknown : {"raise", "note"}
-        Spells of series that the panel does not have, the firms that are gone: an error, or a
-        note in ``attrs["survivorship"]`` of the result.
+        Spells, in the time of the panel, of series that it does not have, the firms that are gone:
+        an error, or a note in ``attrs["survivorship"]`` of the result.
 
     Returns
     -------
@@ -97,10 +97,12 @@ def membership(
     name = layout.ids.name if series is None else series
     names, begin, until = _read(spells, layout.labels, name, start, end, available)
     codes = layout.ids.get_indexer(pd.Index(names))
-    _check_known(names, codes, layout.ids, name, unknown)
+    stamps = layout.stamps()
+    # those that were members, as far as was known, at any time of the panel
+    of_then = (begin < until) & (begin <= stamps[-1]) & (until > stamps[0])
+    _check_known(names, codes, of_then, layout.ids, name, unknown)
     own = np.flatnonzero(codes >= 0)
     # series and time as one number, in order
-    stamps = layout.stamps()
     place = layout.codes() * len(stamps) + np.searchsorted(stamps, layout.when())
     step = np.zeros(layout.n_rows + 1, dtype=np.int64)
     for times, sign in ((begin, 1), (until, -1)):
@@ -109,11 +111,11 @@ def membership(
         np.add.at(step, row, sign)
     result = pd.Series(np.cumsum(step[:-1]) > 0, index=panel.index, name="member")
     notes = [str(panel.attrs["survivorship"])] if panel.attrs.get("survivorship") else []
-    gone = sorted({str(missing) for missing in names[codes < 0]})
+    gone = sorted({str(missing) for missing in names[of_then & (codes < 0)]})
     if gone:
         notes.append(
-            f"Survivorship: of {len(set(names))} members by their spells {len(gone)} have no rows: "
-            f"{first(map(repr, gone))}."
+            f"Survivorship: of {len(set(names[of_then]))} members by their spells {len(gone)} have "
+            f"no rows: {first(map(repr, gone))}."
         )
     elif (until == _NEVER).all():
         notes.append(
@@ -153,7 +155,9 @@ def _read(
     begin = _stamps(spells[start], time, start)
     until = _stamps(spells[end], time, end)
     _refuse(spells, until <= begin, "spells end before they begin", "ends after starts", wanted)
-    known = begin if available is None else _stamps(spells[available], time, available, never=-1)
+    known = begin
+    if available is not None:
+        known = _stamps(spells[available], time, available, never=_EVER)
     number = pd.factorize(spells[series])[0]
     order = np.lexsort((begin, number))
     same = number[order][1:] == number[order][:-1]
@@ -209,11 +213,13 @@ def _stamps(column: pd.Series, time: pd.Index, name: Hashable, *, never: int = _
     return result
 
 
-def _check_known(names: Any, codes: Ints, ids: pd.Index, column: Hashable, unknown: str) -> None:
+def _check_known(
+    names: Any, codes: Ints, of_then: Any, ids: pd.Index, column: Hashable, unknown: str
+) -> None:
     """Raise if no series of the spells is one of the panel, or if some are not and should be."""
-    missing = pd.unique(pd.Series(names[codes < 0]))
-    if (codes < 0).all() or (len(missing) and unknown == "raise"):
-        none = (codes < 0).all()
+    none = (codes < 0).all()
+    missing = pd.unique(pd.Series(names[(codes < 0) & (of_then | none)]))
+    if none or (len(missing) and unknown == "raise"):
         raise fail(
             "spells of series that are not in the panel",
             expected=f"some of {first(map(repr, ids.tolist()))}",

@@ -407,7 +407,8 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
                 expected="'last', 'seasonal', None or an estimator with forecast_origins",
                 found=self.baseline,
             )
-        seen = self.past or self.future or self.static
+        targets = set(_listed(self.target))
+        seen = any(self._columns_of(name) - targets for name in ("past", "future", "static"))
         scaled = self.normalize is not None or self.season is not None
         if not self.autoregressive and (scaled or not seen):
             raise bad_parameter(
@@ -418,7 +419,8 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
                 if scaled
                 else "Name what the network shall see in `past`, `future` or `static`.",
             )
-        if getattr(self.baseline, "future", None):
+        ahead = getattr(self.baseline, "future", None)
+        if ahead is not None and len(ahead):
             raise bad_parameter(
                 "baseline", expected="a forecaster without `future`", found=self.baseline
             )
@@ -635,7 +637,7 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
             raise self._too_short(layout, warm_up, training)
         self._warn_left_out(known.layout, may_learn, layout)
         may_learn &= (weights[kept] > 0).any(axis=1)
-        if self.future:  # what its transforms look back on, for `predict(future=)`
+        if self._columns_of("future"):  # what its transforms look back on, for `predict(future=)`
             _, last = layout.tail(max(warm_up + 1, self._memory))
             self._raw_tail = panel[self._preparation.inputs].iloc[last]
         origins = np.flatnonzero(may_learn)
@@ -930,7 +932,7 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
             self._tail = replace(self._tail, ends=self._members.known.states)
 
     def _ends(self, panel: pd.DataFrame | None, future: pd.DataFrame | None) -> tuple[Any, Ints]:
-        if not self.future:
+        if not self._columns_of("future"):
             return super()._ends(panel, future)
         rows, origins = super()._ends(panel, None)
         layout: Layout = rows.layout
@@ -962,7 +964,7 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
         if partly.any():
             self._warn_partly(rows, origins[partly])
         forecast, quantiles = self._members.forecast(rows, origins)
-        if self.future:  # a step of which nothing is known ahead has no forecast
+        if self._columns_of("future"):  # a step of which nothing is known ahead has no forecast
             stop = np.repeat(rows.layout.stops, np.diff(rows.layout.offsets))[origins]
             beyond = origins[:, None] + np.arange(1, self.horizon + 1) >= stop[:, None]
             at, step = np.nonzero(beyond)

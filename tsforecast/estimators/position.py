@@ -90,7 +90,7 @@ class PositionEstimator(RecordParameters, PanelForecaster):
         `tsforecast.data.momentum`).
     vol_target : float or None
         Annualised volatility that positions are scaled to; None: weights are x itself.
-    vol_halflife : float
+    vol_half_life : float
         Of the volatility, in rows.
     periods_per_year : int
         Rows of a year: 252 trading days.
@@ -143,9 +143,10 @@ class PositionEstimator(RecordParameters, PanelForecaster):
     the row after it. In a `backtest` their `actual` is NaN and no naive stands beside them: no
     metric of forecasts applies to a position. Trade the frame with `backtest_strategy`.
 
-    A missing price earns nothing that day, and the move comes with the next one known. Returns of
-    several series at once are pooled in the loss, as in the paper; in validation, series in equal
-    parts are one portfolio, so that its error allows for series that move together.
+    A missing price earns nothing that day, and the move comes with the next one known. A trade that
+    falls on such a day is counted at the last known price, while `backtest_strategy` lets it lapse.
+    Returns of several series at once are pooled in the loss, as in the paper; in validation, series
+    in equal parts are one portfolio, so that its error allows for series that move together.
 
     See Also
     --------
@@ -178,7 +179,7 @@ class PositionEstimator(RecordParameters, PanelForecaster):
         spans: Sequence[int] = (1, 21, 63, 126, 252),
         macd: Sequence[tuple[int, int]] = ((8, 24), (16, 48), (32, 96)),
         vol_target: float | None = 0.15,
-        vol_halflife: float = 60,
+        vol_half_life: float = 60,
         periods_per_year: int = 252,
         cost_bps: float = 5.0,
         lag: int | Literal["same close"] = 1,
@@ -200,7 +201,7 @@ class PositionEstimator(RecordParameters, PanelForecaster):
         self.spans = spans
         self.macd = macd
         self.vol_target = vol_target
-        self.vol_halflife = vol_halflife
+        self.vol_half_life = vol_half_life
         self.periods_per_year = periods_per_year
         self.cost_bps = cost_bps
         self.lag = lag
@@ -262,8 +263,8 @@ class PositionEstimator(RecordParameters, PanelForecaster):
         Raises
         ------
         DataError
-            If there is no such origin, or the rows of `fit` that a position at its end needs are
-            missing.
+            If such origins are of fewer than two times, or the rows of `fit` that a position at
+            its end needs are missing.
         """
         check_is_fitted(self)
         rows: Any = self._prepared(panel)
@@ -277,6 +278,14 @@ class PositionEstimator(RecordParameters, PanelForecaster):
             horizon=self._lag + 1,
         )
         earned = _Earned.of(rows, origins, self._lag)
+        if earned.n_stamps < 2:
+            raise fail(
+                "too few rows to score",
+                expected=f"positions at 2 times or more, with lag {self._lag} + 1 rows after each",
+                found=f"{earned.n_stamps}",
+                advice="A Sharpe ratio says little of less than some months: give a search "
+                "cv=RollingOrigin(origins_per_split=...).",
+            )
         net = earned.net(self._positions(rows, earned.origins), self._cost)
         return float(math.sqrt(self.periods_per_year) * sharpe_values(net).mean())
 
@@ -294,12 +303,16 @@ class PositionEstimator(RecordParameters, PanelForecaster):
                     found=self.lag,
                     advice="Or write lag='same close' to trade at the price that is decided on.",
                 )
+            if isinstance(self.lag, str):
+                raise bad_parameter(
+                    "lag", expected="1 or more rows, or 'same close'", found=self.lag
+                )
             positive_int("lag", self.lag)
         for name in ("n_members", "periods_per_year"):
             positive_int(name, getattr(self, name))
         if self.min_history is not None:
             positive_int("min_history", self.min_history)
-        numbers = {"vol_halflife": self.vol_halflife}
+        numbers = {"vol_half_life": self.vol_half_life}
         if self.vol_target is not None:
             numbers["vol_target"] = self.vol_target
         for name, value in numbers.items():
@@ -340,7 +353,7 @@ class PositionEstimator(RecordParameters, PanelForecaster):
     @property
     def _momentum(self) -> Momentum:
         pairs = tuple((int(short), int(long)) for short, long in self.macd)
-        return Momentum(tuple(map(int, self.spans)), pairs, float(self.vol_halflife))
+        return Momentum(tuple(map(int, self.spans)), pairs, float(self.vol_half_life))
 
     @property
     def _lag(self) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from tsforecast.data.panel import Ints, Layout, as_panel, only_series
 from tsforecast.data.windows import Origins, Rows, Shape
 from tsforecast.nn.network import Encoder
 
-__all__ = ["Sequences", "sequences"]
+__all__ = ["Sequences", "check_place", "sequences"]
 
 _TOGETHER = 64  # sequences run side by side
 
@@ -57,7 +58,13 @@ class Sequences:
 
 
 def sequences(
-    model: Any, data: Any, *, series: Any = None, cutoff: Any = None, member: int = 0
+    model: Any,
+    data: Any,
+    *,
+    series: Any = None,
+    cutoff: Any = None,
+    member: int = 0,
+    decoded: bool = False,
 ) -> Iterator[Sequences]:
     """Give what a network reads up to a cutoff, of some series or samples, in blocks.
 
@@ -70,18 +77,23 @@ def sequences(
     series : label or sequence of labels, optional
         Series (on arrays: positions of samples). Default: all.
     cutoff : label, optional
-        The newest row is the last one at or before it. Default: the last one.
+        The newest row is the last one at or before it. Default: the last one. Not on arrays.
     member : int
         Which network of an ensemble.
+    decoded : bool
+        Whether `origins` are asked for, which need what is known ahead of the newest rows.
 
     Raises
     ------
     TypeError
         If the model has no networks.
     ValueError
-        If there is no such series or member.
+        If there is no such series or member, or not enough is known ahead.
     """
     if hasattr(model, "_read_samples"):
+        check_place("member", member, 1)
+        if cutoff is not None:
+            raise bad_parameter("cutoff", expected="None: samples have no time", found=cutoff)
         yield from _of_arrays(model, data, series)
         return
     if not hasattr(model, "_read"):
@@ -95,10 +107,7 @@ def sequences(
     if series is not None:
         panel = only_series(panel, series)
     networks, rows, shape = model._read(panel)
-    if not 0 <= member < len(networks):
-        raise bad_parameter(
-            "member", expected=f"a whole number below {len(networks)}", found=member
-        )
+    check_place("member", member, len(networks))
     layout = rows.layout
     newest = layout.stops - 1 if cutoff is None else layout.origins_at(cutoff)[0]
     newest = newest[rows.first[newest] <= newest]
@@ -109,8 +118,30 @@ def sequences(
             found=f"none of {layout.n_series} at the cutoff",
             advice="Give more rows, or a later cutoff.",
         )
+    if decoded and shape.future.stop > shape.future.start:
+        _require_ahead(layout, newest, shape.horizon)
     for at in range(0, len(newest), _TOGETHER):
         yield _of_rows(networks[member], rows, shape, newest[at : at + _TOGETHER])
+
+
+def check_place(name: str, value: object, below: int) -> None:
+    """Raise unless ``value`` is one of 0, ..., below - 1."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or value not in range(below):
+        raise bad_parameter(name, expected=f"a whole number below {below}", found=value)
+
+
+def _require_ahead(layout: Layout, newest: Ints, horizon: int) -> None:
+    """Refuse newest rows behind which a series does not go on for the horizon."""
+    which = np.searchsorted(layout.offsets, newest, side="right") - 1
+    short = layout.stops[which] - 1 - newest < horizon
+    if short.any():
+        raise fail(
+            "columns known ahead end too early",
+            expected=f"the next {horizon} rows behind the newest one, as the model has `future`",
+            found=f"fewer in {short.sum()} of {len(newest)} series",
+            advice="Pass an earlier cutoff.",
+        )
 
 
 def _of_rows(network: Encoder, rows: Rows, shape: Shape, newest: Ints) -> Sequences:

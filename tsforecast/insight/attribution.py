@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,8 +37,8 @@ def attribute(
     Parameters
     ----------
     model : estimator
-        Fitted: any forecaster with ``predict(panel)``, or event estimator with
-        ``predict_risk(panel)``.
+        Fitted: any forecaster with ``predict(panel)`` that needs no columns known ahead, or event
+        estimator with ``predict_risk(panel)``.
     panel : DataFrame
         A panel with the columns that the model uses.
     series : label or list of labels, optional
@@ -72,7 +72,8 @@ def attribute(
     TypeError
         If the model has neither verb.
     ValueError
-        If there is no such series, column, target or step.
+        If there is no such series, column, target or step, no row at or before the cutoff, or the
+        model needs columns known ahead.
 
     Notes
     -----
@@ -92,10 +93,13 @@ def attribute(
     True
     """
     positive_int("level_rows", level_rows)
-    lengths = [positive_int("stretches", length) for length in stretches]
+    lengths = [positive_int("stretches", length) for length in _listed("stretches", stretches)]
     panel = as_panel(panel)
     if cutoff is not None:
-        panel = panel[panel.index.get_level_values(-1) <= _stamp(panel, cutoff)]
+        time = panel.index.get_level_values(-1)
+        panel = panel[time <= _stamp(panel, cutoff)]
+        if len(panel) == 0:
+            raise bad_parameter("cutoff", expected=f"a time from {time.min()} on", found=cutoff)
     if series is not None:
         panel = only_series(panel, series)
     layout = layout_of(panel)
@@ -136,6 +140,12 @@ def attribute(
     return frame
 
 
+def _listed(name: str, value: Any) -> list[Any]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise bad_parameter(name, expected="a list", found=value)
+    return list(value)
+
+
 def _stamp(panel: pd.DataFrame, cutoff: Any) -> Any:
     time = panel.index.get_level_values(-1)
     if not isinstance(time, pd.DatetimeIndex):
@@ -149,12 +159,13 @@ def _chosen(
 ) -> list[Hashable]:
     numbers = [name for name, kind in zip(panel, panel.dtypes) if isinstance(kind, np.dtype)]
     if columns is not None:
+        columns = _listed("columns", columns)
         unknown = [name for name in columns if name not in numbers]
         if unknown:
             raise bad_parameter(
                 "columns", expected=f"columns of numbers, among {numbers}", found=unknown[0]
             )
-        return list(columns)
+        return columns
     codes = layout.codes()
     groups = panel[numbers].groupby(codes)
     spread = groups.max() - groups.min()
@@ -178,20 +189,28 @@ def _question(model: Any, target: Hashable | None, step: int | None) -> tuple[An
             "expected a fitted forecaster or event estimator on panels, found "
             f"{type(model).__name__}."
         )
-    targets = list(model.targets_)
+    ahead = getattr(model, "future", None)
+    if ahead is not None and len(ahead):
+        raise bad_parameter(
+            "model",
+            expected="a forecaster without columns known ahead",
+            found=f"one with future={list(ahead)}",
+        )
+    output = getattr(model, "output", None)  # of positions, which are no target
+    targets = list(model.targets_) if output is None else [output]
     name = targets[0] if target is None else target
     if name not in targets:
         raise bad_parameter("target", expected=f"one of {targets}", found=target)
-    ahead = model.horizon if step is None else positive_int("step", step)
-    if ahead > model.horizon:
+    number = model.horizon if step is None else positive_int("step", step)
+    if number > model.horizon:
         raise bad_parameter("step", expected=f"at most the horizon, {model.horizon}", found=step)
 
     def forecast(panel: pd.DataFrame) -> Floats:
         frame = model.predict(panel)
-        rows = frame[(frame["target"] == name) & (frame["step"] == ahead)]
+        rows = frame[(frame["target"] == name) & (frame["step"] == number)]
         return np.asarray(rows["forecast"].to_numpy(), np.float64)
 
-    return forecast, f"{name} {ahead} ahead"
+    return forecast, f"{name} {number} ahead"
 
 
 def _put_back(

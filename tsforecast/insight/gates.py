@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from tsforecast._checks import bad_parameter, choice
-from tsforecast.insight._sequences import Sequences, sequences
+from tsforecast.insight._sequences import Sequences, check_place, sequences
 from tsforecast.nn.cells import GATES, unrolled
 
 __all__ = ["gate_summary", "gates"]
@@ -58,7 +58,7 @@ def gates(
     units : {"each", "mean"}
         A column for every unit, or the mean over the units of a layer.
     cutoff : label, optional
-        The newest row is the last one at or before it. Default: the last one.
+        The newest row is the last one at or before it. Default: the last one. Not on arrays.
     member : int
         Which network of an ensemble.
 
@@ -114,10 +114,8 @@ def gates(
 def _traced(block: Sequences, layer: int | None, units: str) -> pd.DataFrame:
     stack = block.network.cells
     n_layers = len(stack.hidden_sizes)
-    if layer is not None and not 0 <= layer < n_layers:
-        raise bad_parameter(
-            "layer", expected=f"a whole number below {n_layers}, or None", found=layer
-        )
+    if layer is not None:
+        check_place("layer", layer, n_layers)
     with torch.inference_mode(), reading(stack) as read:
         block.network.encode(block.x, block.static, block.codes)
         _, _, traces = unrolled(stack, read[0])
@@ -179,7 +177,7 @@ def gate_summary(frame: pd.DataFrame) -> pd.DataFrame:
         - ``memory_steps``: of the gate that keeps the old state (forget, or a GRU's update), the
           steps after which 1 / e of it is left, :math:`-1 / \overline{\log f}`, a median over
           units; ``longest_steps`` is that of the unit that keeps longest. Infinite where a gate
-          is shut to rounding at 1.
+          is 1 to rounding.
         - ``dead``: share of units whose hidden state moves by less than 0.001 (standard
           deviation); in the row of ``hidden``.
 
@@ -223,7 +221,7 @@ def gate_summary(frame: pd.DataFrame) -> pd.DataFrame:
         }
         if gate == kept:
             with np.errstate(divide="ignore"):
-                steps = -1.0 / np.log(values.astype(np.float64)).mean(axis=0)
+                steps = 1.0 / np.abs(np.log(values.astype(np.float64)).mean(axis=0))
             row |= {"memory_steps": np.median(steps), "longest_steps": steps.max()}
         rows[layer, gate] = row
     summary = pd.DataFrame.from_dict(rows, orient="index")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tsforecast._checks import bad_parameter, positive_int
 from tsforecast.data.panel import Floats
-from tsforecast.insight._sequences import Sequences, sequences
+from tsforecast.insight._sequences import Sequences, check_place, sequences
 from tsforecast.insight.gates import reading
 from tsforecast.nn.events import EventNetwork
 from tsforecast.nn.network import ForecastNetwork
@@ -63,13 +63,16 @@ def memory_profile(
         - ``gradient_share``, ``occlusion_share``: the same divided by the sum over the rows shown.
 
         The answer: of a forecaster its correction of the baseline, in units of the baseline's
-        usual error at that step; of an event classifier the risk within `ahead` steps; of a
-        classifier on arrays the log-odds, of a regressor the standardised output.
+        usual error at that step, of counts in logarithms of the rate, of ``head="bernoulli"`` in
+        log-odds; of an event classifier the networks' risk within `ahead` steps; of a classifier
+        on arrays the log-odds (of more than two classes: what the first one has before the
+        softmax), of a regressor the standardised output.
 
     Raises
     ------
     TypeError, ValueError
-        As for `gates`; if there is no such target or step.
+        As for `gates`; if there is no such target or step, or if the model has columns known
+        ahead (`future`) and a series ends within the horizon of the cutoff.
 
     Notes
     -----
@@ -77,6 +80,9 @@ def memory_profile(
     another value might open it. What the baseline itself takes from the newest rows is not shown.
     Inputs of a row hold changes from the rows before (a day, a season), so that a row's value
     enters more than one of them.
+
+    A network that has kept its baseline (`best_epochs_` of 0) corrects nothing: its profile is
+    zero, and the shares are NaN.
 
     An estimator forgets what it has not learned to keep: a profile that falls to nothing after
     five rows says that five rows are used, not that five would do.
@@ -95,7 +101,8 @@ def memory_profile(
     positive_int("ahead", ahead)
     n_back = positive_int("steps", steps) if steps is not None else getattr(model, "lookback", None)
     sums: dict[str, Any] = {}
-    for block in sequences(model, data, series=series, cutoff=cutoff, member=member):
+    blocks = sequences(model, data, series=series, cutoff=cutoff, member=member, decoded=True)
+    for block in blocks:
         _check_answer(block.network, target, ahead)
         most = block.x.shape[1] if n_back is None else n_back
         for name, values in {
@@ -118,8 +125,7 @@ def _check_answer(network: Any, target: int, ahead: int) -> None:
         n_targets, horizon = 1, network.head.n_steps
     else:
         n_targets, horizon = network.error_scale.shape
-    if not 0 <= target < n_targets:
-        raise bad_parameter("target", expected=f"a whole number below {n_targets}", found=target)
+    check_place("target", target, n_targets)
     if ahead > horizon:
         raise bad_parameter("ahead", expected=f"at most the horizon, {horizon}", found=ahead)
 

@@ -667,10 +667,13 @@ class Bernoulli:
     Notes
     -----
     Judge probabilities by the Brier score, which is the square of the column ``rmse`` of
-    `evaluate`, and beside a forecast of the base rate: the last value, a forecast of 0 or 1, loses
-    to any constant between them.  The absolute error is least at 0 or 1 and misleads.  A base rate
-    is ``LagRegressor(estimator=DummyRegressor(), lags=1, relative=False, levels=())``, of
+    `evaluate`, and beside a forecast of the base rate: where events do not hang together in time,
+    the last value, a forecast of 0 or 1, has twice its score.  A base rate is
+    ``LagRegressor(estimator=DummyRegressor(), lags=1, relative=False, levels=())``, of
     scikit-learn's regressor that always says the mean.
+
+    The absolute error is least at 0 or 1 and misleads, and so does ``score`` of a forecaster, which
+    counts it: search with ``scoring=make_scorer("rmse")``.
 
     Examples
     --------

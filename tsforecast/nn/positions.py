@@ -53,8 +53,8 @@ class PositionNetwork(Encoder):
         x = tanh(w s + b),    w and b zero at the start
 
     The loss of a batch is minus the annualised Sharpe ratio of all returns in it, of all series
-    and times together (Lim, Zohren and Roberts 2019, eq. 12 and, with costs, eq. 15), where
-    position x of largest weight v earns
+    and times together, after costs (the Sharpe loss and the turnover regularisation of Lim, Zohren
+    and Roberts 2019), where position x of largest weight v earns
 
         v x r - c |v x - v' x'|,    with v' x' one row before.
 

@@ -68,7 +68,8 @@ class Ranks:
         import torch
 
         whole = self.total(torch.cat([slope.flatten() for slope in slopes]))
-        for slope, added in zip(slopes, whole.split([slope.numel() for slope in slopes])):
+        sums = torch.split_with_sizes(whole, [slope.numel() for slope in slopes])
+        for slope, added in zip(slopes, sums):
             slope.copy_(added.view_as(slope))
 
     def from_first(self, value: Value) -> Value:

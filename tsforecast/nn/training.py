@@ -426,8 +426,9 @@ class _Watch:
     def _agreed(self, own: Floats) -> Floats:
         """Losses of rank 0, by which all processes decide alike."""
         losses = self.company.from_first(own)
-        if np.shape(losses) != np.shape(own) or not np.allclose(
-            own, losses, rtol=1e-3, atol=1e-3, equal_nan=True
+        if self.company.size > 1 and (
+            np.shape(losses) != np.shape(own)
+            or not np.allclose(own, losses, rtol=1e-3, atol=1e-3, equal_nan=True)
         ):
             raise RuntimeError(
                 f"process {self.company.rank} has another validation loss than process 0: "

@@ -402,7 +402,9 @@ _RECIPES: dict[str, _Recipe] = {
         parts=_parts.of_forecaster,
         restore=_parts.restore_forecaster,
         tail=("_tail", "_raw_tail"),
-        needed=lambda model: {*_FORECASTER, "_tail"} | ({"_raw_tail"} if model.future else set()),
+        needed=lambda model: (
+            {*_FORECASTER, "_tail"} | ({"_raw_tail"} if model._columns_of("future") else set())
+        ),
     ),
     "PositionEstimator": _Recipe(
         _POSITIONS,

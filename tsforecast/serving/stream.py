@@ -283,7 +283,7 @@ class Stream:
         carried = {name: part[order] for name, part in self._carried.items()}
         rows = stepper.rows(carried, layout)
         origins = rows.layout.stops - 1
-        if future is not None or model.future:
+        if future is not None or model._columns_of("future"):
             ahead = model._rows_ahead(future, layout)
             names = RowNames(layout.ids, np.arange(layout.n_series), layout.time)
             rows = stepper.ahead(carried, rows, ahead, names)

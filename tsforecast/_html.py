@@ -1,0 +1,125 @@
+"""Forms for notebooks and pages: tables and sentences as HTML, everything in them escaped.
+
+Nothing here has a style of its own: Jupyter and the report bring theirs. Nothing refers to
+anything outside the page.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+__all__ = ["html_form", "html_list", "html_table", "shown"]
+
+_ROWS = 20
+
+
+def shown(value: Any) -> str:
+    """Say a value of a table: four digits of a number, a date alone at midnight, nothing for NaN.
+
+    Examples
+    --------
+    >>> [shown(value) for value in (0.123456, 12345.6, 7, True, float("nan"), "a < b")]
+    ['0.1235', '12,346', '7', 'yes', '', 'a < b']
+    """
+    if value is None or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if hasattr(value, "item"):  # numpy's scalars
+        value = value.item()
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        return f"{value:,.0f}" if 1000 <= abs(value) < 1e12 else f"{value:.4g}"
+    return str(value).removesuffix(" 00:00:00")
+
+
+def html_table(
+    frame: pd.DataFrame, *, caption: str = "", rows: int | None = _ROWS, kind: str = ""
+) -> str:
+    """Write a frame as an HTML table, its index in front.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Its cells are escaped, and so are the names of its rows and columns.
+    caption : str
+        Above it.
+    rows : int, optional
+        Rows that are shown; the others are counted below. None: all.
+    kind : str
+        Class of the table.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> print(html_table(pd.DataFrame({"mae": [0.5]}, index=["<b>"])))
+    <table><thead><tr><th scope="col"></th><th scope="col">mae</th></tr></thead>
+    <tbody><tr><th scope="row">&lt;b&gt;</th><td>0.5</td></tr></tbody></table>
+    """
+    top = frame if rows is None else frame.iloc[:rows]
+    levels = top.index.nlevels
+    labels = [top.index.get_level_values(level) for level in range(levels)]
+    heads = [*("" if name is None else name for name in top.index.names), *top.columns]
+    columns = [top.iloc[:, i].tolist() for i in range(top.shape[1])]
+    lines = []
+    for row in range(len(top)):
+        cells = [f'<th scope="row">{_cell(each[row])}</th>' for each in labels]
+        cells += [_numbered(column[row]) for column in columns]
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    head = "".join(f'<th scope="col">{_cell(name)}</th>' for name in heads)
+    name = f' class="{escape(kind)}"' if kind else ""
+    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    body = "\n".join(lines)
+    more = len(frame) - len(top)
+    rest = f"\n<p>and {more:,} more rows</p>" if more else ""
+    return (
+        f"<table{name}>{title}<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>{rest}"
+    )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, tuple):
+        value = ", ".join(map(shown, value))
+    return escape(shown(value))
+
+
+def _numbered(value: Any) -> str:
+    """A cell; text stands left where the page says so."""
+    return f'<td class="text">{_cell(value)}</td>' if isinstance(value, str) else _td(value)
+
+
+def _td(value: Any) -> str:
+    return f"<td>{_cell(value)}</td>"
+
+
+def html_form(words: str, *parts: str, notes: Iterable[str] = ()) -> str:
+    """Set a line above parts that are HTML already, and sentences below them.
+
+    Examples
+    --------
+    >>> html_form("Backtest of <a>", "<hr>", notes=["1 < 2"])
+    '<div><p><strong>Backtest of &lt;a&gt;</strong></p><hr><ul><li>1 &lt; 2</li></ul></div>'
+    """
+    return f"<div><p><strong>{escape(words)}</strong></p>{''.join(parts)}{html_list(notes)}</div>"
+
+
+def html_list(sentences: Iterable[str]) -> str:
+    """Write sentences as a list; nothing where there is none.
+
+    Examples
+    --------
+    >>> html_list(["1 < 2"]), html_list([])
+    ('<ul><li>1 &lt; 2</li></ul>', '')
+    """
+    told = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    return f"<ul>{told}</ul>" if told else ""
