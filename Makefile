@@ -5,9 +5,12 @@ BIN = $(VENV)/bin
 export TSFORECAST_DATA ?= $(if $(wildcard ../shared/data),$(abspath ../shared/data))
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test slow check clean
+.PHONY: demo batch-demo test slow check clean
 demo: $(VENV)/demo
 	$(BIN)/python -m tsforecast.demo
+
+batch-demo: $(VENV)/demo
+	$(BIN)/python -m tsforecast.batch_demo
 
 test: $(VENV)/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-fail-under=90
@@ -28,7 +31,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/demo: $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[finance,plot]"
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[finance,plot,batch]"
 	touch $@
 
 $(VENV)/dev: $(BIN)/python pyproject.toml constraints.txt

@@ -290,6 +290,22 @@ def test_verdicts_on_probabilities_take_the_brier_score():
     assert result.metrics().loc["lstm", "rmse"] ** 2 == pytest.approx(brier)
 
 
+def test_a_linear_probability_beyond_one_does_not_change_the_loss():
+    cutoff = np.arange(40)
+    event = np.random.default_rng(0).integers(0, 2, 40).astype(float)
+    shared = {"series": "s", "time": cutoff + 1, "cutoff": cutoff, "step": 1, "target": "event"}
+    said = {"naive": np.append(0.0, event[:-1]), "linear": 0.5 + 0.52 * (event - 0.5)}
+    frame = pd.concat(
+        pd.DataFrame({**shared, "model": name, "forecast": forecast, "actual": event})
+        for name, forecast in said.items()
+    )
+    assert tsf.skill(frame, horizon=1).attrs["loss"] == "squared"
+    frame.loc[frame["model"].eq("linear") & frame["cutoff"].eq(7), "forecast"] = 1.01
+    assert tsf.skill(frame, horizon=1).attrs["loss"] == "squared"
+    frame["actual"] *= 2.0  # no event
+    assert tsf.skill(frame, horizon=1).attrs["loss"] == "absolute"
+
+
 # ------------------------------------------------------------------- without the targets' own past
 
 

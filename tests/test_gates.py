@@ -296,3 +296,26 @@ def test_samples_have_neither_times_nor_members():
         tsf.gates(model, X, cutoff=3)
     with pytest.raises(ValueError, match="'member'.*below 1, found 2"):
         tsf.memory_profile(model, X, member=2)
+
+
+def test_positions_can_be_looked_into(prices):
+    from tsforecast.insight._sequences import sequences
+    from tsforecast.insight.memory import _answer
+
+    model = tsf.PositionEstimator(
+        target="close", lookback=20, hidden_sizes=(4,), spans=(1, 5), macd=((4, 12),),
+        training=FEW, random_state=0,
+    )  # fmt: skip
+    model = fitted(model, prices[["close"]])
+    torch.nn.init.normal_(
+        model.networks_[0].decoder.weight, std=0.3, generator=torch.Generator().manual_seed(0)
+    )
+    block = next(sequences(model, prices[["close"]]))
+    _, rows, _ = model._read(prices[["close"]])
+    answer, _ = _answer(block, None, 0, 1)
+    weight = answer.detach().numpy() * model._largest(rows, rows.layout.stops - 1)
+    np.testing.assert_allclose(model.predict(prices[["close"]])["forecast"], weight, atol=1e-6)
+    assert tsf.gates(model, prices[["close"]]).shape == (60, 24)
+    assert tsf.memory_profile(model, prices[["close"]])["gradient"].iloc[0] > 0
+    with pytest.raises(ValueError, match="'ahead'.*at most the horizon, 1"):
+        tsf.memory_profile(model, prices[["close"]], ahead=2)

@@ -20,6 +20,7 @@ FLOORS = {
     "batch": 6,
     "cli": 7,
     "demo": 7,
+    "batch_demo": 7,
     "__init__": 7,
     "__main__": 7,
 }

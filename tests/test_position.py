@@ -275,6 +275,19 @@ def test_training_and_validation_earn_what_the_strategy_earns(trending, lag):
     )
 
 
+def test_a_score_pays_for_every_change_of_a_position_and_for_the_first(trending):
+    close = trending["close"].unstack("series")
+    model = small(cost_bps=50.0, lag=2).fit(
+        trending[trending.index.get_level_values("time") <= close.index[400]]
+    )
+    frame = model.forecast_origins(trending, close.index[400:-3]).reset_index()
+    held = frame.pivot(index="cutoff", columns="series", values="forecast")
+    earned = held * close.pct_change().shift(-3).loc[held.index]
+    net = (earned - 0.005 * held.diff().fillna(held).abs()).mean(axis=1)
+    sharpe = np.sqrt(252) * net.mean() / net.std(ddof=0)
+    assert model.score(trending) == pytest.approx(sharpe, rel=1e-9)
+
+
 def test_costs_lower_turnover(trending):
     held = {}
     for cost in (0.0, 200.0):

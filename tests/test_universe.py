@@ -99,6 +99,8 @@ def test_firms_that_left_before_the_panel_begins_or_came_after_its_end_are_not_m
     member = tsf.membership(pd.concat([SPELLS, others]), INDEX)
     assert member.attrs == {}
     assert member.tolist() == tsf.membership(SPELLS, INDEX).tolist()
+    told = pd.concat([SPELLS, spells_of(("LEH", day(2), day(3)))]).assign(announced=day(4))
+    assert tsf.membership(told, INDEX, available="announced").attrs == {}  # known when it was over
     late = pd.concat([SPELLS, others, spells_of(("LEH", day(6), None))])
     with pytest.raises(tsf.DataError, match="found 1 others: 'LEH'"):
         tsf.membership(late, INDEX)

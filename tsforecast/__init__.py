@@ -179,11 +179,34 @@ _HOME = {
     "load": "tsforecast.serving.persist",
     "save": "tsforecast.serving.persist",
     "attribute": "tsforecast.insight.attribution",
+    "patient_timeline": "tsforecast.insight.event_plots",
+    "plot_decision_curve": "tsforecast.insight.event_plots",
+    "plot_patient": "tsforecast.insight.event_plots",
+    "plot_recall": "tsforecast.insight.event_plots",
+    "plot_reliability": "tsforecast.insight.event_plots",
     "gate_summary": "tsforecast.insight.gates",
     "gates": "tsforecast.insight.gates",
     "memory_profile": "tsforecast.insight.memory",
+    "plot_attribution": "tsforecast.insight.network_plots",
+    "plot_gates": "tsforecast.insight.network_plots",
+    "plot_memory_profile": "tsforecast.insight.network_plots",
+    "plot_training": "tsforecast.insight.network_plots",
+    "cumulative_gain": "tsforecast.insight.plots",
     "plot_backtest": "tsforecast.insight.plots",
+    "plot_error_by_step": "tsforecast.insight.plots",
     "plot_forecast": "tsforecast.insight.plots",
+    "plot_skill_matrix": "tsforecast.insight.plots",
+    "skill_matrix": "tsforecast.insight.plots",
+    "pit_values": "tsforecast.insight.quantile_plots",
+    "plot_calibration": "tsforecast.insight.quantile_plots",
+    "plot_coverage": "tsforecast.insight.quantile_plots",
+    "plot_pit": "tsforecast.insight.quantile_plots",
+    "quantile_calibration": "tsforecast.insight.quantile_plots",
+    "report": "tsforecast.insight.report",
+    "equity_curve": "tsforecast.insight.strategy_plots",
+    "plot_cost_curve": "tsforecast.insight.strategy_plots",
+    "plot_drawdown": "tsforecast.insight.strategy_plots",
+    "plot_equity": "tsforecast.insight.strategy_plots",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]
@@ -343,11 +366,34 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.estimators.volatility import HAR as HAR
     from tsforecast.estimators.volatility import LogHAR as LogHAR
     from tsforecast.insight.attribution import attribute as attribute
+    from tsforecast.insight.event_plots import patient_timeline as patient_timeline
+    from tsforecast.insight.event_plots import plot_decision_curve as plot_decision_curve
+    from tsforecast.insight.event_plots import plot_patient as plot_patient
+    from tsforecast.insight.event_plots import plot_recall as plot_recall
+    from tsforecast.insight.event_plots import plot_reliability as plot_reliability
     from tsforecast.insight.gates import gate_summary as gate_summary
     from tsforecast.insight.gates import gates as gates
     from tsforecast.insight.memory import memory_profile as memory_profile
+    from tsforecast.insight.network_plots import plot_attribution as plot_attribution
+    from tsforecast.insight.network_plots import plot_gates as plot_gates
+    from tsforecast.insight.network_plots import plot_memory_profile as plot_memory_profile
+    from tsforecast.insight.network_plots import plot_training as plot_training
+    from tsforecast.insight.plots import cumulative_gain as cumulative_gain
     from tsforecast.insight.plots import plot_backtest as plot_backtest
+    from tsforecast.insight.plots import plot_error_by_step as plot_error_by_step
     from tsforecast.insight.plots import plot_forecast as plot_forecast
+    from tsforecast.insight.plots import plot_skill_matrix as plot_skill_matrix
+    from tsforecast.insight.plots import skill_matrix as skill_matrix
+    from tsforecast.insight.quantile_plots import pit_values as pit_values
+    from tsforecast.insight.quantile_plots import plot_calibration as plot_calibration
+    from tsforecast.insight.quantile_plots import plot_coverage as plot_coverage
+    from tsforecast.insight.quantile_plots import plot_pit as plot_pit
+    from tsforecast.insight.quantile_plots import quantile_calibration as quantile_calibration
+    from tsforecast.insight.report import report as report
+    from tsforecast.insight.strategy_plots import equity_curve as equity_curve
+    from tsforecast.insight.strategy_plots import plot_cost_curve as plot_cost_curve
+    from tsforecast.insight.strategy_plots import plot_drawdown as plot_drawdown
+    from tsforecast.insight.strategy_plots import plot_equity as plot_equity
     from tsforecast.metrics import evaluate as evaluate
     from tsforecast.nn.cells import CellStack as CellStack
     from tsforecast.nn.heads import Bernoulli as Bernoulli

@@ -16,6 +16,7 @@ import pandas as pd
 __all__ = ["html_form", "html_list", "html_table", "shown"]
 
 _ROWS = 20
+_LONG = 40  # characters of a text that may be broken
 
 
 def shown(value: Any) -> str:
@@ -63,28 +64,30 @@ def html_table(
     --------
     >>> import pandas as pd
     >>> print(html_table(pd.DataFrame({"mae": [0.5]}, index=["<b>"])))
-    <table><thead><tr><th scope="col"></th><th scope="col">mae</th></tr></thead>
+    <table><thead><tr><th scope="col" class="text"></th><th scope="col">mae</th></tr></thead>
     <tbody><tr><th scope="row">&lt;b&gt;</th><td>0.5</td></tr></tbody></table>
     """
     top = frame if rows is None else frame.iloc[:rows]
     levels = top.index.nlevels
     labels = [top.index.get_level_values(level) for level in range(levels)]
-    heads = [*("" if name is None else name for name in top.index.names), *top.columns]
     columns = [top.iloc[:, i].tolist() for i in range(top.shape[1])]
+    heads = [_head("" if name is None else name, text=True) for name in top.index.names]
+    heads += [
+        _head(name, text=any(isinstance(value, str) for value in column))
+        for name, column in zip(top.columns, columns)
+    ]
     lines = []
     for row in range(len(top)):
         cells = [f'<th scope="row">{_cell(each[row])}</th>' for each in labels]
-        cells += [_numbered(column[row]) for column in columns]
+        cells += [_data(column[row]) for column in columns]
         lines.append(f"<tr>{''.join(cells)}</tr>")
-    head = "".join(f'<th scope="col">{_cell(name)}</th>' for name in heads)
     name = f' class="{escape(kind)}"' if kind else ""
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
     body = "\n".join(lines)
     more = len(frame) - len(top)
     rest = f"\n<p>and {more:,} more rows</p>" if more else ""
-    return (
-        f"<table{name}>{title}<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>{rest}"
-    )
+    head = f"<thead><tr>{''.join(heads)}</tr></thead>"
+    return f"<table{name}>{title}{head}\n<tbody>{body}</tbody></table>{rest}"
 
 
 def _cell(value: Any) -> str:
@@ -93,13 +96,21 @@ def _cell(value: Any) -> str:
     return escape(shown(value))
 
 
-def _numbered(value: Any) -> str:
-    """A cell; text stands left where the page says so."""
-    return f'<td class="text">{_cell(value)}</td>' if isinstance(value, str) else _td(value)
+def _head(name: Any, *, text: bool) -> str:
+    return f'<th scope="col"{_kind(text=text)}>{_cell(name)}</th>'
 
 
-def _td(value: Any) -> str:
-    return f"<td>{_cell(value)}</td>"
+def _data(value: Any) -> str:
+    text = isinstance(value, str)
+    long = text and len(value) > _LONG
+    return f"<td{_kind(text=text, long=long)}>{_cell(value)}</td>"
+
+
+def _kind(*, text: bool, long: bool = False) -> str:
+    """Say what a cell holds; a page may set text to the left, and break long ones."""
+    if not text:
+        return ""
+    return ' class="text long"' if long else ' class="text"'
 
 
 def html_form(words: str, *parts: str, notes: Iterable[str] = ()) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from tsforecast._checks import first
+from tsforecast._html import shown
 from tsforecast.data.panel import layout_of
 from tsforecast.data.splits import Split
 
@@ -25,7 +26,7 @@ def in_words(value: Any) -> str:
     --------
     >>> from tsforecast.data.transforms import Clip
     >>> in_words({"a": [Clip(0), range(3)]})
-    "{'a': [Clip(low=0), range(0, 3)]}"
+    "{'a': [Clip(lower=0), range(0, 3)]}"
     """
     if hasattr(value, "get_params") and not isinstance(value, type):
         given = value.get_params(deep=False)
@@ -59,8 +60,8 @@ def panel_in_words(panel: pd.DataFrame) -> str:
     layout = layout_of(panel)
     facts = [f"{name}: {panel.attrs[name]}" for name in _FACTS if panel.attrs.get(name)]
     text = (
-        f"{layout.n_series:,} series, {layout.n_rows:,} rows from {layout.time.min()} to "
-        f"{layout.time.max()}, columns {first(map(repr, panel.columns), shown=20)}"
+        f"{layout.n_series:,} series, {layout.n_rows:,} rows from {shown(layout.time.min())} to "
+        f"{shown(layout.time.max())}, columns {first(map(repr, panel.columns), shown=20)}"
     )
     return "; ".join([text, *facts])
 

@@ -358,7 +358,7 @@ def skill(
         give; baselines that give points only are then not compared, as points taken for quantiles
         would make a straw man. ``"auto"`` is therefore ``"quantile"`` only if every model gives
         quantiles, else ``"absolute"`` of the ``forecast``; of probabilities (every actual is 0 or
-        1, forecasts lie between) it is ``"squared"``, the Brier score, as the absolute error is
+        1, a forecast lies between) it is ``"squared"``, the Brier score, as the absolute error is
         least at 0 or 1. Prefer ``"squared"`` for means and ``"qlike"`` for variances.
     alpha : float
         Level of the test behind ``verdict``, in each direction.
@@ -720,15 +720,10 @@ def _row_losses(rows: pd.DataFrame, loss: Loss, judged: list[Any]) -> tuple[str,
 
 
 def _are_probabilities(rows: pd.DataFrame) -> bool:
-    """Whether a forecast lies between 0 and 1 and none outside, and every actual is 0 or 1."""
+    """Whether every actual is 0 or 1, and a forecast lies between; others may go beyond."""
     actual = rows["actual"].to_numpy(dtype=float)
     forecast = rows["forecast"].to_numpy(dtype=float)
-    known = forecast[~np.isnan(forecast)]
-    return bool(
-        np.isin(actual, (0.0, 1.0)).all()
-        and ((known >= 0) & (known <= 1)).all()
-        and (~np.isin(known, (0.0, 1.0))).any()
-    )
+    return bool(np.isin(actual, (0.0, 1.0)).all() and ((forecast > 0) & (forecast < 1)).any())
 
 
 def _side_by_side(rows: pd.DataFrame, compared: list[Any]) -> tuple[_Shared, dict[Any, int]]:

@@ -323,4 +323,6 @@ def _plain(value: Any) -> Any:
         value = value.item()
     if value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NaT:
         return None
+    if isinstance(value, pd.Timestamp):
+        return value.isoformat(sep=" ", timespec="seconds")
     return value if isinstance(value, str | int | float | bool) else str(value)

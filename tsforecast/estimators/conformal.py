@@ -622,7 +622,8 @@ class ConformalForecaster(PanelForecaster):
         return tail if self._newest is None else self._newest
 
     def _ends(self, panel: pd.DataFrame | None, future: pd.DataFrame | None) -> tuple[Any, Ints]:
-        if not getattr(self, "future", None):
+        ahead = getattr(self, "future", None)
+        if ahead is None or len(ahead) == 0:
             return super()._ends(panel, future)
         mine: Any = self._own_rows() if panel is None else self._prepared(panel)
         known = self._rows if panel is None else panel

@@ -204,7 +204,8 @@ class FilteredHistorical(PanelForecaster):
                 advice="Put intervals around the returns instead: "
                 "ConformalForecaster(FilteredHistorical(...)).",
             )
-        if getattr(self.volatility, "future", None):
+        ahead = getattr(self.volatility, "future", None)
+        if ahead is not None and len(ahead):
             raise bad_parameter(
                 "volatility", expected="a forecaster without `future`", found=self.volatility
             )

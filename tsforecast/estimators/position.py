@@ -433,6 +433,10 @@ class PositionEstimator(RecordParameters, PanelForecaster):
     def _prepare(self, panel: pd.DataFrame, layout: Layout) -> Rows:
         return self._rows(*self._shown(panel, layout), layout)
 
+    def _read(self, panel: pd.DataFrame) -> tuple[list[PositionNetwork], Rows, Shape]:
+        """Give the networks, what they read of a panel, and how: for a look inside."""
+        return self.networks_, self._prepare(*self._checked(panel)), self._shape
+
     def _rows(self, shown: pd.DataFrame, price: Floats, volatility: Floats, layout: Layout) -> Rows:
         """Feature rows; prices as target, level and baseline, volatility as their unit."""
         rows = self._preparation.rows(shown, layout)
@@ -674,9 +678,8 @@ class _Earned:
         returns = captured_returns(rows.level[:, 0], rows.layout, lag)[origins]
         known = np.isfinite(returns)
         origins, returns = origins[known], returns[known]
-        series = rows.series_of(origins)
         begins = np.ones(len(origins), dtype=bool)
-        begins[1:] = (np.diff(origins) > 1) | (np.diff(series) > 0)
+        begins[1:] = np.diff(origins) > 1  # of the last row of a series the return is not known
         stamp = np.unique(rows.layout.when(origins), return_inverse=True)[1]
         return cls(origins, returns, begins, stamp)
 

@@ -15,6 +15,7 @@ from tsforecast.insight._sequences import Sequences, check_place, sequences
 from tsforecast.insight.gates import reading
 from tsforecast.nn.events import EventNetwork
 from tsforecast.nn.network import ForecastNetwork
+from tsforecast.nn.positions import PositionNetwork
 
 __all__ = ["memory_profile"]
 
@@ -66,7 +67,8 @@ def memory_profile(
         usual error at that step, of counts in logarithms of the rate, of ``head="bernoulli"`` in
         log-odds; of an event classifier the networks' risk within `ahead` steps; of a classifier
         on arrays the log-odds (of more than two classes: what the first one has before the
-        softmax), of a regressor the standardised output.
+        softmax), of a regressor the standardised output; of a `PositionEstimator` the position
+        before it is scaled by volatility.
 
     Raises
     ------
@@ -121,7 +123,9 @@ def memory_profile(
 
 
 def _check_answer(network: Any, target: int, ahead: int) -> None:
-    if isinstance(network, EventNetwork):
+    if isinstance(network, PositionNetwork):
+        n_targets, horizon = 1, 1
+    elif isinstance(network, EventNetwork):
         n_targets, horizon = 1, network.head.n_steps
     else:
         n_targets, horizon = network.error_scale.shape
@@ -139,6 +143,8 @@ def _answer(block: Sequences, change: Any, target: int, ahead: int) -> tuple[Ten
     if isinstance(network, EventNetwork):
         logits = network.head.logits(network.decode(newest))
         return network.head.incidence(logits)[:, ahead - 1], read[0]
+    if isinstance(network, PositionNetwork):
+        return network.decode(newest), read[0]
     assert isinstance(network, ForecastNetwork)
     raw = network.decode(newest[:, None], block.origins)  # (B, 1, K, H, Q)
     return raw[:, 0, target, ahead - 1, getattr(network.head, "location", 0)], read[0]

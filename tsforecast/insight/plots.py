@@ -1,4 +1,9 @@
-"""Pictures of forecasts and backtests; each draws a public frame and returns its Axes."""
+"""Pictures of forecasts and backtests; each draws a public frame and returns its Axes.
+
+Functions that draw take a frame and `ax`: Axes, as many as they need, or a Figure to be filled, or
+None for a new figure of pyplot, which a notebook shows. None of them calls `show`. Lines differ in
+colour (of Okabe and Ito, for all kinds of sight) and in kind, so that they are told apart in grey.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +12,179 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tsforecast._checks import bad_parameter, fail
+from tsforecast._checks import bad_parameter, choice, fail, positive_int
+from tsforecast.backtesting.skill import Loss, diebold_mariano, holm, loss_table
+from tsforecast.insight._drawing import (
+    GREY,
+    axes_of,
+    coordinates,
+    legend,
+    marks,
+    one_of,
+    one_per_time,
+    rows_of_target,
+    styles,
+    table_of,
+    tidy,
+    time_axis,
+)
 from tsforecast.metrics import (
     quantile_column,
     quantile_levels,
     quantile_loss,
     sample_rows,
-    widest_interval,
+    scored_rows,
 )
 
-__all__ = ["cumulative_gain", "plot_backtest", "plot_forecast"]
+__all__ = [
+    "cumulative_gain",
+    "plot_backtest",
+    "plot_error_by_step",
+    "plot_forecast",
+    "plot_skill_matrix",
+    "skill_matrix",
+]
+
+_ALPHA = 0.05
+_WRITTEN = 12  # models up to which the cells of a matrix are written out
+_MOST_FOLDS = 2.0  # a ratio of losses of this much has the deepest colour
+
+
+# Forecasts
+
+
+def plot_forecast(
+    forecast: pd.DataFrame,
+    history: pd.Series | None = None,
+    *,
+    label: str = "forecast",
+    last: int | None = None,
+    ax: Any = None,
+) -> Any:
+    """Draw forecasts of one series as a fan, behind its history and beside what happened.
+
+    The frame is its own table: what is drawn are its columns.
+
+    Parameters
+    ----------
+    forecast : DataFrame
+        Rows of a forecast or backtest frame of one series and target, one per time. Every pair of
+        quantiles p and 1 - p is a shade of the fan; the column `actual`, where there is one, is
+        what happened.
+    history : Series, optional
+        What happened before, by time.
+    label : str
+        Name in the legend.
+    last : int, optional
+        Rows of the history that are drawn, the newest ones. Default: ten times as many as there
+        are forecasts, at least 100, so that the fan stays to be seen.
+    ax : Axes or Figure, optional
+        Default: a new figure.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    DataError
+        If a time is repeated, or `history` has several columns.
+    ValueError
+        If `last` or `ax` cannot be used.
+
+    Notes
+    -----
+    How it misleads. Forecasts of a price level one step ahead, drawn over the prices, lie on them
+    whoever made them: that is no evidence. `plot_backtest` shows who gained on the naive forecast.
+
+    Examples
+    --------
+    >>> import tsforecast as tsf
+    >>> panel = tsf.make_prices(1, 80, random_state=0)
+    >>> ahead = tsf.Naive(target="close", horizon=5).fit(panel).predict()
+    >>> axes = plot_forecast(ahead, panel["close"])
+    >>> axes.get_ylabel(), len(axes.collections)        # 9 quantiles make 4 shades
+    ('close', 4)
+    """
+    time = forecast["time"] if "time" in forecast else forecast.index.get_level_values(-1)
+    time = pd.Index(time)
+    one_per_time("forecast", time)
+    if history is not None:
+        if history.ndim > 1:
+            raise fail(
+                "history has several columns",
+                expected="a Series",
+                found=f"columns {list(history.columns)}",
+                advice="Choose one of them, e.g. history['close'].",
+            )
+        one_per_time("history", history.index.get_level_values(-1))
+    last = max(100, 10 * len(forecast)) if last is None else positive_int("last", last)
+    axes = axes_of(ax)
+    tidy(axes)
+    times = [time]
+    if history is not None:
+        history = history.iloc[-last:]
+        passed = history.index.get_level_values(-1)
+        times.insert(0, passed)
+        axes.plot(
+            coordinates(passed),
+            history,
+            color="0.25",
+            linewidth=1.0,
+            label="history",
+            **marks(0, len(passed), few=3),
+        )
+    at = coordinates(time)
+    ((_, style),) = styles([label]).items()
+    _fan(axes, at, forecast, style["color"])
+    axes.plot(
+        at, forecast["forecast"], label=label, linewidth=1.6, **style, **marks(0, len(at), few=12)
+    )
+    if "actual" in forecast and forecast["actual"].notna().any():
+        few = {"linestyle": "none", "marker": "x", "markersize": 5}
+        axes.plot(
+            at,
+            forecast["actual"],
+            color="0.0",
+            linewidth=0.9,
+            label="what happened",
+            **(few if len(at) <= 40 else {}),
+        )
+    time_axis(axes, times[0].append(times[1:]))
+    targets = list(forecast["target"].unique()) if "target" in forecast else []
+    if len(targets) == 1 and not axes.get_ylabel():
+        axes.set_ylabel(str(targets[0]))
+    legend(axes)
+    return axes
+
+
+def _fan(axes: Any, at: Any, forecast: pd.DataFrame, colour: str) -> None:
+    """Shade every central interval; they lie on each other, so that the middle is darkest."""
+    levels = quantile_levels(forecast.columns)
+    pairs = [
+        (low, high)
+        for low in levels
+        for high in levels
+        if low < 0.5 and abs(low + high - 1.0) < 1e-9
+    ]
+    shares = [f"{100 * (high - low):.0f}" for low, high in pairs]
+    for (low, high), share in zip(pairs, shares):
+        # one entry for the whole fan: the widest says what the rest are
+        words = f"{share} % interval"
+        if len(pairs) > 1:
+            words = f"{', '.join(shares[:0:-1])} and\n{share} % intervals"
+        axes.fill_between(
+            at,
+            forecast[quantile_column(low)].to_numpy(dtype=float),
+            forecast[quantile_column(high)].to_numpy(dtype=float),
+            color=colour,
+            alpha=0.2 if len(pairs) == 1 else 0.14,
+            linewidth=0,
+            label=words if share == shares[0] else None,
+        )
+
+
+# Backtests
 
 
 def cumulative_gain(
@@ -46,8 +214,17 @@ def cumulative_gain(
     ValueError
         If `against` is no model, or `target` none of the targets or lacking where there are
         several.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({
+    ...     "model": ["a", "a", "naive", "naive"], "series": 0, "time": [1, 2, 1, 2],
+    ...     "cutoff": [0, 1, 0, 1], "step": 1, "target": "y",
+    ...     "forecast": [2.0, 3.0, 1.0, 1.0], "actual": [2.0, 2.0, 2.0, 2.0]})
+    >>> cumulative_gain(frame)["a"].tolist()
+    [1.0, 1.0]
     """
-    frame = _of_target(sample_rows(getattr(frame, "frame", frame)), target)
+    frame = rows_of_target(sample_rows(getattr(frame, "frame", frame)), target)
     models = list(frame["model"].unique())
     if against not in models:
         raise bad_parameter("against", expected=f"one of the models {models}", found=against)
@@ -67,20 +244,6 @@ def cumulative_gain(
     return gain
 
 
-def _of_target(frame: pd.DataFrame, target: str | None) -> pd.DataFrame:
-    targets = list(frame["target"].unique())
-    if target is None and len(targets) == 1:
-        return frame
-    if target not in targets:
-        raise bad_parameter(
-            "target",
-            expected=f"one of the targets {targets}",
-            found=target,
-            advice=f"Draw one at a time, e.g. target={targets[0]!r}." if targets else None,
-        )
-    return frame[frame["target"] == target]
-
-
 def plot_backtest(
     frame: Any, *, against: str = "naive", target: str | None = None, ax: Any = None
 ) -> Any:
@@ -94,7 +257,7 @@ def plot_backtest(
         The model compared with, the zero line.
     target : str, optional
         Which of several targets.
-    ax : Axes, optional
+    ax : Axes or Figure, optional
         Default: a new figure.
 
     Returns
@@ -105,36 +268,51 @@ def plot_backtest(
     ------
     ValueError
         As for `cumulative_gain`.
+
+    Examples
+    --------
+    >>> import tsforecast as tsf
+    >>> panel = tsf.make_prices(1, 80, random_state=0)
+    >>> result = tsf.backtest(tsf.Drift(target="close"), panel, tsf.RollingOrigin(20), refit=False)
+    >>> plot_backtest(result).get_xlabel()
+    'cutoff'
     """
     gain = cumulative_gain(frame, against=against, target=target)
-    axes = _axes(ax)
-    cutoffs = _on_axis(gain.index, axes, name="cutoff")
-    for model in gain.columns:
-        axes.plot(cutoffs, gain[model], label=str(model), linewidth=1.3)
-    axes.axhline(0.0, color="0.4", linewidth=0.8)
+    axes = axes_of(ax)
+    tidy(axes)
+    at = coordinates(gain.index)
+    for number, (model, style) in enumerate(styles(gain.columns).items()):
+        points = marks(number, len(gain), few=12)
+        axes.plot(at, gain[model], label=str(model), linewidth=1.3, **style, **points)
+    axes.axhline(0.0, color=GREY, linewidth=0.8)
+    time_axis(axes, gain.index, name="cutoff")
     axes.set_ylabel(f"{gain.attrs['loss']} loss saved against {against},\nadded up over cutoffs")
-    axes.legend(frameon=False, fontsize="small", ncols=2)
+    legend(axes)
     return axes
 
 
-def plot_forecast(
-    forecast: pd.DataFrame,
-    history: pd.Series | None = None,
+def plot_error_by_step(
+    table: pd.DataFrame,
+    metric: str = "mae",
     *,
-    label: str = "forecast",
+    relative_to: str | None = None,
+    target: str | None = None,
     ax: Any = None,
 ) -> Any:
-    """Draw forecasts of one series, with their widest central interval, behind its history.
+    """Draw a metric by step of the horizon.
 
     Parameters
     ----------
-    forecast : DataFrame
-        Rows of a forecast or backtest frame of one series and target, one per time.
-    history : Series, optional
-        What happened, by time.
-    label : str
-        Name in the legend.
-    ax : Axes, optional
+    table : DataFrame
+        ``result.metrics("step")``, or ``evaluate(frame, by="step")``.
+    metric : str
+        One of its columns.
+    relative_to : str, optional
+        A model, by whose metric at the same step that of the others is divided: of levels, whose
+        errors all grow with the step, lines are else hard to tell apart. Below 1 is better.
+    target : str, optional
+        Which of several targets.
+    ax : Axes or Figure, optional
         Default: a new figure.
 
     Returns
@@ -144,64 +322,207 @@ def plot_forecast(
     Raises
     ------
     DataError
-        If a time is repeated, or `history` has several columns.
+        If the table is not one by step.
+    ValueError
+        If there is no such metric, model or target.
+
+    Examples
+    --------
+    >>> import tsforecast as tsf
+    >>> panel = tsf.make_prices(1, 80, random_state=0)
+    >>> models = {"drift": tsf.Drift(target="close", horizon=3)}
+    >>> result = tsf.backtest(models, panel, tsf.RollingOrigin(20), refit=False)
+    >>> axes = plot_error_by_step(result.metrics("step", metrics=["mae"]), relative_to="naive")
+    >>> axes.get_ylabel()
+    'mae over that of naive'
     """
-    time = forecast["time"] if "time" in forecast else forecast.index.get_level_values(-1)
-    _one_per_time("forecast", pd.Index(time))
-    if history is not None:
-        if history.ndim > 1:
-            raise fail(
-                "history has several columns",
-                expected="a Series",
-                found=f"columns {list(history.columns)}",
-                advice="Choose one of them, e.g. history['close'].",
-            )
-        _one_per_time("history", history.index.get_level_values(-1))
-    axes = _axes(ax)
-    if history is not None:
-        passed = _on_axis(history.index.get_level_values(-1), axes)
-        axes.plot(passed, history, color="0.35", linewidth=1.0)
-    time = _on_axis(pd.Index(time), axes)
-    (line,) = axes.plot(time, forecast["forecast"], label=label, linewidth=1.6)
-    interval = widest_interval(quantile_levels(forecast.columns))
-    if interval is not None:
-        low, high = (forecast[quantile_column(level)] for level in interval)
-        share = f"{100 * (interval[1] - interval[0]):.0f} % interval"
-        axes.fill_between(
-            time, low, high, color=line.get_color(), alpha=0.2, linewidth=0, label=share
+    maker = 'result.metrics("step")'
+    flat = table_of(table, ["model", "step"], maker).reset_index()
+    if "target" in flat:
+        flat = rows_of_target(flat, target)
+    metrics = [name for name in table.columns if name != "n"]
+    choice("metric", metric, metrics)
+    if flat.duplicated(["model", "step"]).any():
+        raise fail(
+            "a step is repeated",
+            expected="one row for each model and step",
+            found=f"rows by {list(table.index.names)}",
+            advice=f"Make the table by {maker}.",
         )
-    axes.legend(frameon=False, fontsize="small")
+    wide = flat.pivot(index="step", columns="model", values=metric)
+    wide = wide[list(flat["model"].unique())]
+    if relative_to is not None:
+        choice("relative_to", relative_to, list(wide.columns))
+        wide = wide.div(wide[relative_to], axis=0).drop(columns=relative_to)
+    axes = axes_of(ax)
+    tidy(axes)
+    for number, (model, style) in enumerate(styles(wide.columns).items()):
+        points = marks(number, len(wide))
+        axes.plot(wide.index, wide[model], label=str(model), linewidth=1.3, **style, **points)
+    if relative_to is not None:
+        axes.axhline(1.0, color=GREY, linewidth=0.8)
+    time_axis(axes, wide.index, name="step ahead (rows)")
+    unit = ", in the target's unit" if metric in ("mae", "rmse", "crps", "width") else ""
+    axes.set_ylabel(f"{metric} over that of {relative_to}" if relative_to else f"{metric}{unit}")
+    legend(axes)
     return axes
 
 
-def _one_per_time(name: str, time: pd.Index) -> None:
-    if time.has_duplicates:
+# Everybody against everybody
+
+
+def skill_matrix(
+    frame: Any, *, loss: Loss = "auto", step: int | None = None, target: str | None = None
+) -> pd.DataFrame:
+    """Test of every model whether its loss is lower than that of every other one.
+
+    Parameters
+    ----------
+    frame : Backtest or DataFrame
+        A backtest of two models or more, or its frame. In-sample rows are left out.
+    loss : {"auto", "absolute", "squared", "quantile", "qlike"}
+        As for `skill`. With ``"quantile"`` models that give no quantiles are left out.
+    step : int, optional
+        One step of the horizon. Default: the mean over all.
+    target : str, optional
+        Which of several targets.
+
+    Returns
+    -------
+    DataFrame
+        A row for each ordered pair, models in order of their loss; columns ``model, against``;
+        ``ratio`` of the two mean losses, below 1 where the model is better; ``dm`` and ``p``, the
+        statistic of Diebold and Mariano and its one-sided p-value of "the model is better" (NaN
+        with too few origins, see `diebold_mariano`); ``p_holm``, adjusted for all pairs.
+        ``attrs["loss"]`` is the name of the loss.
+
+    Raises
+    ------
+    DataError
+        If there is one model only, or the losses cannot be compared.
+    ValueError
+        If a parameter cannot be used.
+
+    Notes
+    -----
+    `skill` asks one question of each model, against the best baseline; this asks all at once, and
+    its adjustment is the harder one. Losses are averaged over series within a cutoff.
+
+    Examples
+    --------
+    >>> import tsforecast as tsf
+    >>> panel = tsf.make_prices(1, 120, random_state=0)
+    >>> models = {"drift": tsf.Drift(target="close"), "ewma": tsf.EWMA(target="close")}
+    >>> result = tsf.backtest(models, panel, tsf.RollingOrigin(60), refit=False)
+    >>> skill_matrix(result)[["model", "against", "ratio"]].round(2).head(2)
+       model against  ratio
+    0  drift   naive   0.97
+    1  drift    ewma   0.68
+    """
+    rows = scored_rows(rows_of_target(getattr(frame, "frame", frame), target))
+    if step is not None:
+        rows = one_of(rows, "step", step)
+    losses = loss_table(rows, loss=loss)
+    models = list(losses.mean().sort_values(kind="stable").index)
+    if len(models) < 2:
         raise fail(
-            f"{name} repeats times",
-            expected="one row per time, of one series, target, model and cutoff",
-            found=f"{time[time.duplicated()][0]} more than once",
-            advice=f"Choose a series with {name}.loc[series], a target with "
-            f"{name}[{name}['target'] == 'close'], or rows of a backtest frame.",
+            "nobody to compare with",
+            expected="two models or more",
+            found=f"{models}",
+            advice="Backtest them together: backtest({...}, panel).",
         )
+    means = losses.mean()
+    records = []
+    for model in models:
+        for other in models:
+            if model == other:
+                continue
+            test = diebold_mariano(losses[model], losses[other], horizon=losses.attrs["overlap"])
+            records.append(
+                {
+                    "model": model,
+                    "against": other,
+                    "ratio": means[model] / means[other] if means[other] > 0 else np.nan,
+                    "dm": test.statistic,
+                    "p": test.p_less,
+                }
+            )
+    result = pd.DataFrame(records)
+    result["p_holm"] = holm(result["p"])
+    result.attrs["loss"] = losses.attrs["loss"]
+    return result
 
 
-def _on_axis(time: pd.Index, axes: Any, *, name: str = "") -> pd.Index:
-    """Give times that matplotlib can draw: elapsed time as hours, which the axis then says."""
-    if isinstance(time, pd.TimedeltaIndex):
-        time, name = time / pd.Timedelta(hours=1), f"{name} (hours)" if name else "hours"
-    if name:
-        axes.set_xlabel(name)
-    return time
+def plot_skill_matrix(table: pd.DataFrame, *, alpha: float = _ALPHA, ax: Any = None) -> Any:
+    """Draw `skill_matrix`: who loses less than whom, and where that is more than chance.
 
+    Parameters
+    ----------
+    table : DataFrame
+        From `skill_matrix`.
+    alpha : float
+        A star marks the pairs whose adjusted p-value is below it: the model of the row is better.
+    ax : Axes or Figure, optional
+        Default: a new figure.
 
-def _axes(ax: Any) -> Any:
-    if ax is not None:
-        return ax
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError:
-        raise ImportError(
-            "plots need matplotlib: expected it to be installed, found it missing. Run pip install "
-            '"tsforecast[plot]".'
-        ) from None
-    return plt.subplots(figsize=(8, 4), layout="constrained")[1]
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    DataError
+        If the table is none of `skill_matrix`.
+    ValueError
+        If `alpha` is not between 0 and 1.
+
+    Notes
+    -----
+    The darker a cell, the less its row loses: a good model has a dark row. Cells are written out
+    for up to twelve models.
+
+    Examples
+    --------
+    >>> import tsforecast as tsf
+    >>> panel = tsf.make_prices(1, 120, random_state=0)
+    >>> models = {"drift": tsf.Drift(target="close"), "ewma": tsf.EWMA(target="close")}
+    >>> result = tsf.backtest(models, panel, tsf.RollingOrigin(60), refit=False)
+    >>> axes = plot_skill_matrix(skill_matrix(result))
+    >>> [text.get_text() for text in axes.texts[:2]]
+    ['-3 %', '-32 % *']
+    """
+    table = table_of(table, ["model", "against", "ratio", "p_holm"], "skill_matrix(result)")
+    if not 0 < alpha < 1:
+        raise bad_parameter("alpha", expected="a number between 0 and 1", found=alpha)
+    models = list(dict.fromkeys(table["model"]))
+    size = 1.6 + 0.75 * min(len(models), 12)
+    axes = axes_of(ax, size=(size + 1.8, size))
+    ratio, p_holm = (
+        table.pivot(index="model", columns="against", values=name)
+        .loc[models, models]
+        .to_numpy(dtype=float)
+        for name in ("ratio", "p_holm")
+    )
+    with np.errstate(divide="ignore"):
+        saved = -np.log2(ratio) / np.log2(_MOST_FOLDS)
+    image = axes.imshow(np.clip(saved, -1, 1), cmap="Blues", vmin=-1, vmax=1, aspect="auto")
+    for row, column in np.argwhere(np.isfinite(saved)) if len(models) <= _WRITTEN else ():
+        star = " *" if p_holm[row, column] < alpha else ""
+        axes.text(
+            column,
+            row,
+            f"{100 * (ratio[row, column] - 1):+.0f} %{star}".replace("-0 %", "0 %"),
+            ha="center",
+            va="center",
+            fontsize="small",
+            color="white" if saved[row, column] > 0.4 else "black",
+        )
+    axes.set_xticks(range(len(models)), models, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(models)), models)
+    axes.set_xlabel("against")
+    axes.set_ylabel(f"{table.attrs.get('loss', '')} loss of".strip().capitalize())
+    axes.spines[:].set_visible(False)
+    bar = axes.figure.colorbar(image, ax=axes, ticks=[-1, 0, 1], shrink=0.8)
+    bar.ax.set_yticklabels(["twice", "equal", "half"])
+    bar.set_label(f"of the other's  (*: less, p < {alpha:g} after Holm)", fontsize="small")
+    return axes

@@ -65,7 +65,7 @@ class Reach:
         self.model = model
         self.scores: Scores = model._scores
         self.adapts = self.scores.rate is not None
-        if self.adapts and model.future:
+        if self.adapts and model.future is not None and len(model.future):
             raise bad_parameter(
                 "model",
                 expected="method='split' where the estimator has future-known columns",

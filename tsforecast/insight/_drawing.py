@@ -1,0 +1,304 @@
+"""What all pictures have in common: axes, colours that need no colour, times, legends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from tsforecast._checks import bad_parameter, fail, first
+
+__all__ = [
+    "BAND",
+    "GREY",
+    "axes_of",
+    "coordinates",
+    "dates",
+    "legend",
+    "marks",
+    "one_of",
+    "one_per_time",
+    "panels",
+    "percent_axis",
+    "rows_of_target",
+    "styles",
+    "table_of",
+    "tidy",
+    "time_axis",
+]
+
+# Okabe & Ito 2008, Color universal design; without yellow, which white paper swallows
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (9, 2)))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+# what others are compared with stands back
+_REFERENCES = ("naive", "buy and hold", "treat all", "treat none")
+GREY = "0.45"
+BAND = {"color": "0.5", "alpha": 0.18, "linewidth": 0}
+_FEW = 60  # points up to which each is marked
+_SHORT = pd.Timedelta(days=6)
+_SIZE = (8.0, 4.0)
+_SLOW = 20_000  # points among which matplotlib's search for a free corner takes long
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError:
+        raise ImportError(
+            "plots need matplotlib: expected it to be installed, found it missing. Run pip install "
+            '"tsforecast[plot]".'
+        ) from None
+    return plt
+
+
+def axes_of(ax: Any, *, size: tuple[float, float] = _SIZE) -> Any:
+    """Give the axes to draw on: those given, one in the figure given, or one in a new figure."""
+    return panels(ax, 1, size=size)[0, 0]
+
+
+def panels(
+    ax: Any,
+    n_rows: int,
+    n_columns: int = 1,
+    *,
+    size: tuple[float, float] = _SIZE,
+    share_x: bool = False,
+    share_y: bool = False,
+    heights: list[float] | None = None,
+) -> npt.NDArray[Any]:
+    """Give axes in rows and columns.
+
+    Parameters
+    ----------
+    ax : Axes, array of Axes, Figure or None
+        Axes to draw on, as many as are needed; a figure to be filled; None: a new figure.
+    n_rows, n_columns : int
+        How many.
+    size : tuple of float
+        Of a new figure, in inches.
+    share_x, share_y : bool
+        Whether axes made here share their limits.
+    heights : list of float, optional
+        Of the rows, relative to each other.
+
+    Returns
+    -------
+    ndarray of Axes, shape (n_rows, n_columns)
+
+    Raises
+    ------
+    ValueError
+        If axes are given, but not as many.
+    """
+    options: dict[str, Any] = {
+        "sharex": share_x,
+        "sharey": share_y,
+        "squeeze": False,
+        "height_ratios": heights,
+    }
+    if ax is None:
+        figure = _pyplot().figure(figsize=size, layout="constrained")
+        return np.asarray(figure.subplots(n_rows, n_columns, **options))
+    if hasattr(ax, "subplots"):
+        return np.asarray(ax.subplots(n_rows, n_columns, **options))
+    given = np.array(ax, dtype=object).reshape(-1)
+    wanted = n_rows * n_columns
+    if len(given) != wanted or not all(hasattr(one, "plot") for one in given):
+        raise bad_parameter(
+            "ax",
+            expected=f"{wanted} Axes ({n_rows} x {n_columns}), a Figure, or None"
+            if wanted > 1
+            else "Axes, a Figure, or None",
+            found=ax,
+        )
+    return np.asarray(given.reshape(n_rows, n_columns))
+
+
+def styles(names: Iterable[Any]) -> dict[Any, dict[str, Any]]:
+    """Give every name a colour and a kind of line, which tell up to thirty apart.
+
+    What others are compared with (naive, buy and hold, ...) is grey.
+    """
+    found: dict[Any, dict[str, Any]] = {}
+    number = 0
+    for name in names:
+        if name in _REFERENCES:
+            shade = 0.35 + 0.2 * sum(style["color"].startswith("0.") for style in found.values())
+            found[name] = {"color": f"{min(shade, 0.6):.2f}", "linestyle": (0, (3, 1.5))}
+            continue
+        found[name] = {
+            "color": _COLOURS[number % len(_COLOURS)],
+            "linestyle": _LINES[number % len(_LINES)],
+        }
+        number += 1
+    return found
+
+
+def marks(number: int, n_points: int, *, few: int = _FEW) -> dict[str, Any]:
+    """Give the marker of the so-and-so-manieth line, where its points are few."""
+    if n_points > few:
+        return {}
+    return {"marker": _MARKERS[number % len(_MARKERS)], "markersize": 4.0 if n_points > 1 else 6.0}
+
+
+def tidy(axes: Any, *, grid: str = "y") -> None:
+    """Take away what holds no information, and lay a faint grid."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis=grid, color="0.9", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def legend(axes: Any, *, title: str | None = None, columns: int = 1) -> None:
+    """Name the lines, beside the axes: there it covers nothing.
+
+    A figure that does not lay itself out would cut it off; there it stands in the emptiest corner.
+    """
+    handles, labels = axes.get_legend_handles_labels()
+    if not labels:
+        return
+    options: dict[str, Any] = {
+        "fontsize": "small",
+        "title": title,
+        "title_fontsize": "small",
+        "ncols": columns,
+        "handlelength": 2.6,
+    }
+    if axes.figure.get_layout_engine() is not None:
+        axes.legend(
+            handles,
+            labels,
+            loc="upper left",
+            bbox_to_anchor=(1.0, 1.0),
+            borderaxespad=0.3,
+            frameon=False,
+            **options,
+        )
+        return
+    n_points = sum(len(line.get_xdata(orig=False)) for line in axes.get_lines())
+    where = "best" if n_points < _SLOW else "upper left"
+    axes.legend(handles, labels, loc=where, framealpha=0.7, edgecolor="none", **options)
+
+
+def percent_axis(axis: Any, *, decimals: int | None = None) -> None:
+    """Write fractions as percent."""
+    from matplotlib.ticker import PercentFormatter
+
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
+
+
+# Times
+
+
+def coordinates(time: pd.Index) -> Any:
+    """Give times that matplotlib can draw: elapsed time in hours, of a zone its own clock."""
+    if isinstance(time, pd.TimedeltaIndex):
+        return time / pd.Timedelta(hours=1)
+    if isinstance(time, pd.DatetimeIndex) and time.tz is not None:
+        return time.tz_localize(None)
+    return time
+
+
+def time_axis(axes: Any, time: pd.Index, *, name: str = "") -> None:
+    """Label the axis of times, of which all that are drawn are given."""
+    if isinstance(time, pd.DatetimeIndex):
+        dates(axes.xaxis, time)
+        name = f"{name or 'time'} ({time.tz})" if time.tz is not None else name
+    elif isinstance(time, pd.TimedeltaIndex):
+        name = f"{name} (hours)" if name else "hours"
+        _whole_if(axes.xaxis, whole=False)
+    elif pd.api.types.is_integer_dtype(time.dtype):
+        _whole_if(axes.xaxis, whole=True)
+    if name:
+        axes.set_xlabel(name)
+
+
+def dates(axis: Any, time: pd.DatetimeIndex) -> None:
+    """Write dates short, the year once; of a few days no hours."""
+    from matplotlib import dates as written
+
+    few_days = (
+        len(time) > 0
+        and time.max() - time.min() <= _SHORT
+        and bool((time == time.normalize()).all())
+    )
+    of: Any = written  # its classes have no types
+    locator = of.AutoDateLocator(minticks=1 if few_days else 3, maxticks=8)
+    axis.set_major_locator(locator)
+    axis.set_major_formatter(of.ConciseDateFormatter(locator))
+
+
+def _whole_if(axis: Any, *, whole: bool) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    # hours are counted in halves and quarters of days
+    steps = [1, 2, 5, 10] if whole else [1, 1.2, 2, 2.4, 3, 4, 4.8, 6, 10]
+    axis.set_major_locator(MaxNLocator(nbins=8, integer=whole, steps=steps))
+
+
+# Rows
+
+
+def rows_of_target(frame: pd.DataFrame, target: Any) -> pd.DataFrame:
+    """Keep the rows of a target; without a name there must be one."""
+    return one_of(frame, "target", target)
+
+
+def one_of(
+    frame: pd.DataFrame, column: str, wanted: Any, *, first_one: bool = False
+) -> pd.DataFrame:
+    """Keep the rows with one value of a column; without a name the only one, or the first one."""
+    known = list(frame[column].unique())
+    if wanted is None and (len(known) == 1 or (first_one and known)):
+        wanted = known[0]
+    if wanted not in known:
+        several = f"{column[:-1]}ies" if column.endswith("y") else f"{column}s"
+        several = "series" if column == "series" else several
+        raise bad_parameter(
+            column,
+            expected=f"one of the {several} {known}"
+            if len(known) <= 12
+            else f"one of the {several}, such as {first(map(repr, known), shown=3)}",
+            found=wanted,
+            advice=f"Draw one at a time, e.g. {column}={known[0]!r}." if known else None,
+        )
+    rows: pd.DataFrame = frame[frame[column] == wanted]
+    return rows
+
+
+def table_of(frame: Any, needed: Iterable[str], maker: str) -> pd.DataFrame:
+    """Check that a table has the columns (or levels) that are drawn."""
+    needed = list(needed)
+    found = []
+    if isinstance(frame, pd.DataFrame):
+        found = [*frame.columns, *frame.index.names]
+    if not isinstance(frame, pd.DataFrame) or any(name not in found for name in needed):
+        raise fail(
+            "this table cannot be drawn",
+            expected=f"one with {', '.join(needed)}",
+            found=f"{first(found, shown=12) or type(frame).__name__}",
+            advice=f"Make it by {maker}.",
+        )
+    if len(frame) == 0:
+        raise fail(
+            "nothing to draw",
+            expected="a table with rows",
+            found="none",
+            advice="Look at what selected them.",
+        )
+    return frame
+
+
+def one_per_time(name: str, time: pd.Index) -> None:
+    """Raise if a time is repeated: what is drawn is one line."""
+    if time.has_duplicates:
+        raise fail(
+            f"{name} repeats times",
+            expected="one row per time, of one series, target, model and cutoff",
+            found=f"{time[time.duplicated()][0]} more than once",
+            advice=f"Choose a series with {name}.loc[series], a target with "
+            f"{name}[{name}['target'] == 'close'], or rows of a backtest frame.",
+        )
