@@ -148,7 +148,7 @@ def test_the_finer_of_two_units_decides():
     assert splits == [[0, 1, 2], [0, 1, 2], [0, 1, 2, 3]]
     # samples half a second past the whole one at which labels end: these have ended by then
     finer = index.as_unit("ns") + pd.Timedelta("500ms")
-    ends = pd.Series(exact.to_numpy(), finer)
+    ends = pd.Series(exact.dt.as_unit("s").to_numpy(), finer)
     train, _ = next(tsf.PurgedSplit(1, label_horizon=ends, test_size=2).split(np.zeros(6)))
     assert train.tolist() == [0, 1, 2, 3]
 

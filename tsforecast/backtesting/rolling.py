@@ -195,7 +195,10 @@ class Backtest:
         words, *notes = repr(self).splitlines()
         if len(self.frame) > _MOST_ROWS or not sample_rows(self.frame)["actual"].notna().any():
             return html_form(words, notes=notes)
-        scores = self.metrics(by="target" if self.frame["target"].nunique() > 1 else None)
+        try:
+            scores = self.metrics(by="target" if self.frame["target"].nunique() > 1 else None)
+        except ValueError as error:  # of a result made by hand
+            return html_form(words, notes=[f"Not scored: {error}", *notes])
         return html_form(words, html_table(scores), notes=notes)
 
     def __repr__(self) -> str:

@@ -18,7 +18,8 @@ __all__ = [
     "coordinates",
     "dates",
     "legend",
-    "marks",
+    "marked",
+    "model_styles",
     "one_of",
     "one_per_time",
     "panels",
@@ -38,6 +39,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _REFERENCES = ("naive", "buy and hold", "treat all", "treat none")
 GREY = "0.45"
 BAND = {"color": "0.5", "alpha": 0.18, "linewidth": 0}
+_GREYS: tuple[tuple[str, Any], ...] = (("0.35", (0, (3, 1.5))), ("0.55", (0, (1, 1))))
 _FEW = 60  # points up to which each is marked
 _SHORT = pd.Timedelta(days=6)
 _SIZE = (8.0, 4.0)
@@ -119,30 +121,40 @@ def panels(
 
 
 def styles(names: Iterable[Any]) -> dict[Any, dict[str, Any]]:
-    """Give every name a colour and a kind of line, which tell up to thirty apart.
+    """Give every name a colour, a kind of line and a marker, which tell up to thirty apart.
 
     What others are compared with (naive, buy and hold, ...) is grey.
     """
     found: dict[Any, dict[str, Any]] = {}
-    number = 0
+    number, greys = 0, 0
     for name in names:
         if name in _REFERENCES:
-            shade = 0.35 + 0.2 * sum(style["color"].startswith("0.") for style in found.values())
-            found[name] = {"color": f"{min(shade, 0.6):.2f}", "linestyle": (0, (3, 1.5))}
+            shade, line = _GREYS[greys % len(_GREYS)]
+            found[name] = {"color": shade, "linestyle": line, "marker": "x"}
+            greys += 1
             continue
         found[name] = {
             "color": _COLOURS[number % len(_COLOURS)],
             "linestyle": _LINES[number % len(_LINES)],
+            "marker": _MARKERS[number % len(_MARKERS)],
         }
         number += 1
     return found
 
 
-def marks(number: int, n_points: int, *, few: int = _FEW) -> dict[str, Any]:
-    """Give the marker of the so-and-so-manieth line, where its points are few."""
+def model_styles(names: Iterable[Any]) -> dict[Any, dict[str, Any]]:
+    """Give models the styles of `styles`, by name: those of one backtest keep theirs."""
+    names = list(names)
+    by_name = styles(sorted(names, key=str))
+    return {name: by_name[name] for name in names}
+
+
+def marked(style: dict[str, Any], n_points: int, *, few: int = _FEW) -> dict[str, Any]:
+    """Give the options of a line of so many points: markers where they are few."""
+    options = {key: value for key, value in style.items() if key != "marker"}
     if n_points > few:
-        return {}
-    return {"marker": _MARKERS[number % len(_MARKERS)], "markersize": 4.0 if n_points > 1 else 6.0}
+        return options
+    return {**options, "marker": style.get("marker", "o"), "markersize": 4.0 if n_points > 1 else 6}
 
 
 def tidy(axes: Any, *, grid: str = "y") -> None:
@@ -187,7 +199,7 @@ def percent_axis(axis: Any, *, decimals: int | None = None) -> None:
     """Write fractions as percent."""
     from matplotlib.ticker import PercentFormatter
 
-    axis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=decimals, symbol=" %"))
 
 
 # Times

@@ -19,10 +19,10 @@ from tsforecast.insight._drawing import (
     axes_of,
     coordinates,
     legend,
-    marks,
+    marked,
+    model_styles,
     panels,
     percent_axis,
-    styles,
     table_of,
     tidy,
     time_axis,
@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 _MOST_VITALS = 6
+_MOST_BANDS = 3  # more lie on each other
 _FREE = ("treat all", "treat none")
 _NEWS2_URGENT, _NEWS2_EMERGENCY = 5, 7  # RCP 2017, chart 2
 _RISK, _ALARM, _EVENT = "#0072B2", "#D55E00", "#000000"
@@ -45,13 +46,17 @@ _RISK, _ALARM, _EVENT = "#0072B2", "#D55E00", "#000000"
 # Judging risks
 
 
-def plot_reliability(table: pd.DataFrame, *, ax: Any = None) -> Any:
+def plot_reliability(
+    table: pd.DataFrame, *, scale: Literal["root", "linear"] = "root", ax: Any = None
+) -> Any:
     """Draw `reliability`: the rate of events against the risk, with its intervals.
 
     Parameters
     ----------
     table : DataFrame
         From `reliability`.
+    scale : {"root", "linear"}
+        Of both axes. Most risks are low: on axes of square roots they are told apart.
     ax : Axes or Figure, optional
         Default: a new figure.
 
@@ -63,11 +68,13 @@ def plot_reliability(table: pd.DataFrame, *, ax: Any = None) -> Any:
     ------
     DataError
         If the table is none of `reliability`.
+    ValueError
+        If `scale` is none of both.
 
     Notes
     -----
     Above the diagonal events are more frequent than was said, below it rarer. The axes end where
-    the risks do, not at 100 %.
+    risks and rates do, not at 100 %.
 
     Examples
     --------
@@ -79,32 +86,43 @@ def plot_reliability(table: pd.DataFrame, *, ax: Any = None) -> Any:
     """
     needed = ["model", "risk", "observed", "low", "high"]
     table = table_of(table, needed, "reliability(result.frame)")
+    choice("scale", scale, ("root", "linear"))
     axes = axes_of(ax, size=(6.2, 4.6))
     tidy(axes, grid="both")
     most = min(1.0, 1.06 * float(table[["risk", "observed"]].to_numpy(dtype=float).max()))
     most = most if most > 0 else 1.0
     axes.plot([0, most], [0, most], color=GREY, linewidth=0.8)
-    for number, (model, style) in enumerate(styles(table["model"].unique()).items()):
+    for model, style in model_styles(table["model"].unique()).items():
         part = table[table["model"] == model]
-        axes.plot(
-            part["risk"],
-            part["observed"],
-            label=str(model),
-            linewidth=1.2,
-            **style,
-            **marks(number, len(part)),
-        )
+        line = marked(style, len(part))
+        axes.plot(part["risk"], part["observed"], label=str(model), linewidth=1.2, **line)
         axes.vlines(
             part["risk"], part["low"], part["high"], color=style["color"], linewidth=1.0, alpha=0.6
         )
+    if scale == "root":
+        _to_the_root(axes, most)
     for axis in (axes.xaxis, axes.yaxis):
         percent_axis(axis)
-    axes.set_xlim(0, most)
-    axes.set_ylim(-0.01 * most, min(1.01, max(most, 1.02 * float(table["high"].max()))))
+    axes.set(xlim=(0, most), ylim=(0, most))
     axes.set_xlabel("mean risk")
     axes.set_ylabel("rows with the event (95 % interval)")
     legend(axes)
     return axes
+
+
+def _to_the_root(axes: Any, most: float) -> None:
+    """Axes of square roots, which spread what lies near zero and have a zero."""
+    from matplotlib.ticker import FixedLocator
+
+    at = np.array([0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0])
+    apart = np.sqrt(at[at <= most]) / np.sqrt(most)
+    kept = [0.0]
+    for place, level in zip(apart[1:], at[1:]):
+        if place - np.sqrt(kept[-1] / most) >= 0.09:
+            kept.append(float(level))
+    for axis, set_scale in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
+        set_scale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0.0)), np.square))
+        axis.set_major_locator(FixedLocator(kept))
 
 
 def plot_decision_curve(table: pd.DataFrame, *, ax: Any = None) -> Any:
@@ -140,23 +158,17 @@ def plot_decision_curve(table: pd.DataFrame, *, ax: Any = None) -> Any:
     ...     "hours_to_event": 1.0})
     >>> axes = plot_decision_curve(tsf.net_benefit(frame, [0.2, 0.5, 0.7]))
     >>> [line.get_label() for line in axes.lines]
-    ['treat all', 'treat none', 'm']
+    ['m', 'treat all', 'treat none']
     """
     maker = "net_benefit(result.frame, thresholds)"
     table = pd.DataFrame(table_of(table, ["threshold", *_FREE], maker))
     axes = axes_of(ax)
     tidy(axes)
     models = [name for name in table.columns if name not in _FREE]
-    for number, (name, style) in enumerate(styles([*_FREE, *models]).items()):
-        own = name in models
-        axes.plot(
-            table.index,
-            table[name],
-            label=str(name),
-            linewidth=1.4 if own else 1.0,
-            **style,
-            **(marks(number, len(table), few=12) if own else {}),
-        )
+    for name, style in model_styles([*models, *_FREE]).items():
+        line = marked(style, len(table), few=12 if name in models else 0)
+        width = 1.4 if name in models else 1.0
+        axes.plot(table.index, table[name], label=str(name), linewidth=width, **line)
     highest = float(table.to_numpy(dtype=float).max())
     highest = highest if highest > 0 else 0.01
     axes.set_ylim(-0.25 * highest, 1.06 * highest)
@@ -197,7 +209,8 @@ def plot_recall(
 
     Notes
     -----
-    Compare models at one burden, the one that a ward can bear. Budgets out of reach are left out.
+    Compare models at one burden, the one that a ward can bear. Budgets out of reach are left out. Bands (95 %)
+    are drawn for up to three models.
 
     Examples
     --------
@@ -214,7 +227,7 @@ def plot_recall(
     choice("value", value, ("recall", "precision"))
     maker = "recall_curve(result.frame, policy)"
     bounds = [f"{value}_low", f"{value}_high"]
-    flat = pd.DataFrame(table_of(table, ["model", "budget", value], maker)).reset_index()
+    flat = pd.DataFrame(table_of(table, ["model", "budget", value, *bounds], maker)).reset_index()
     models = list(flat["model"].unique())
     flat = flat[flat[value].notna()]
     if len(flat) == 0:
@@ -226,19 +239,13 @@ def plot_recall(
         )
     axes = axes_of(ax, size=(7.0, 4.0))
     tidy(axes)
-    for number, (model, style) in enumerate(styles(models).items()):
+    for model, style in model_styles(models).items():
         part = flat[flat["model"] == model].sort_values("budget")
         if len(part) == 0:
             continue
-        axes.plot(
-            part["budget"],
-            part[value],
-            label=str(model),
-            linewidth=1.4,
-            **style,
-            **marks(number, len(part)),
-        )
-        if set(bounds) <= set(part) and part[bounds].notna().to_numpy().any():
+        line = marked(style, len(part))
+        axes.plot(part["budget"], part[value], label=str(model), linewidth=1.4, **line)
+        if len(models) <= _MOST_BANDS and part[bounds].notna().to_numpy().any():
             low, high = (part[name].to_numpy(dtype=float) for name in bounds)
             axes.fill_between(
                 part["budget"], low, high, color=style["color"], alpha=0.13, linewidth=0
@@ -497,15 +504,10 @@ def plot_patient(timeline: pd.DataFrame, *, ax: Any = None) -> Any:
     for axes, name in zip(drawn, vitals):
         values = timeline[name].to_numpy(dtype=float)
         known = np.isfinite(values)
-        dense = known.sum() > 150
-        axes.plot(
-            at[known],
-            values[known],
-            color="0.2",
-            linewidth=0.9,
-            marker=None if dense else ".",
-            markersize=4,
-        )
+        dense = int(known.sum()) > 1000
+        style = {"color": "0.45" if dense else "0.25", "marker": "."}
+        line = marked(style, int(known.sum()), few=150)
+        axes.plot(at[known], values[known], linewidth=0.5 if dense else 0.9, **line)
         axes.set_ylabel(_vital_label(name), rotation=0, ha="right", va="center", fontsize="small")
     if scored:
         _draw_news2(drawn[len(vitals)], at, timeline["NEWS2"].to_numpy(dtype=float))
@@ -524,7 +526,8 @@ def plot_patient(timeline: pd.DataFrame, *, ax: Any = None) -> Any:
 
 
 def _draw_news2(axes: Any, at: Any, score: Any) -> None:
-    axes.step(at, score, where="post", color="0.2", linewidth=1.1, **marks(0, len(at), few=1))
+    line = marked({"color": "0.25"}, len(at), few=1)
+    axes.step(at, score, where="post", linewidth=1.1 if len(at) <= 1000 else 0.5, **line)
     for level in (_NEWS2_URGENT, _NEWS2_EMERGENCY):
         axes.axhline(level, color=GREY, linewidth=0.8, linestyle=(0, (1, 1.5)))
     axes.set_ylim(0, max(9.0, float(np.nanmax(score)) + 1))
@@ -536,10 +539,11 @@ def _draw_news2(axes: Any, at: Any, score: Any) -> None:
 def _draw_risk(axes: Any, at: Any, timeline: pd.DataFrame) -> None:
     risk = timeline["risk"].to_numpy(dtype=float)
     at_risk = timeline["at_risk"].to_numpy(dtype=bool)
-    few = marks(0, int(np.isfinite(risk).sum()), few=12)
+    line = marked({"color": _RISK}, int(np.isfinite(risk).sum()), few=12)
+    width = 1.5 if len(at) <= 1000 else 0.8
     if (np.isfinite(risk) & ~at_risk).any():
         axes.plot(at, risk, color="0.7", linewidth=1.0, label="not at risk")
-    axes.plot(at, np.where(at_risk, risk, np.nan), color=_RISK, linewidth=1.5, label="risk", **few)
+    axes.plot(at, np.where(at_risk, risk, np.nan), linewidth=width, label="risk", **line)
     threshold = timeline.attrs.get("threshold")
     if threshold is not None:
         axes.axhline(

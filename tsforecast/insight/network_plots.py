@@ -14,7 +14,7 @@ from tsforecast.insight._drawing import (
     coordinates,
     dates,
     legend,
-    marks,
+    marked,
     one_of,
     panels,
     percent_axis,
@@ -28,6 +28,7 @@ __all__ = ["plot_attribution", "plot_gates", "plot_memory_profile", "plot_traini
 
 _SIGMOIDS = ("forget", "input", "output", "reset", "update")
 _KEEPS = ("forget", "update")  # the gate by which units are put in order
+_LONG = 300  # rows back from which on they are drawn by orders of size
 _MOST_COLUMNS = 1000  # of a heat map: more than a screen shows
 _DAY = 86_400_000_000  # microseconds
 
@@ -87,15 +88,14 @@ def plot_training(model: Any, *, ax: Any = None) -> Any:
         )
         if column in flat and flat[column].notna().any()
     ]
-    for number, (column, words, style) in enumerate(kinds):
+    for column, words, style in kinds:
         for member, part in flat.groupby("member", sort=False):
             axes.plot(
                 part["epoch"],
                 part[column],
                 label=words if member == flat["member"].iloc[0] else None,
                 linewidth=1.4 if flat["member"].nunique() == 1 else 0.9,
-                **style,
-                **marks(number, len(part), few=8),
+                **marked(style, len(part), few=8),
             )
     judged = kinds[0][0] if kinds else "train_loss"
     for number, ((_, part), epoch) in enumerate(zip(flat.groupby("member", sort=False), best)):
@@ -280,9 +280,9 @@ def _draw_means(
     at = coordinates(time)
     for axes, layer in zip(drawn, layers):
         tidy(axes)
-        for number, (gate, style) in enumerate(styles(chosen).items()):
-            points = marks(number, len(rows), few=12)
-            axes.plot(at, rows[layer, gate], label=gate, linewidth=1.2, **style, **points)
+        for gate, style in styles(chosen).items():
+            line = marked(style, len(rows), few=12)
+            axes.plot(at, rows[layer, gate], label=gate, linewidth=1.2, **line)
         axes.set_ylabel(
             "mean over units" if len(layers) == 1 else f"layer {layer},\nmean over units"
         )
@@ -354,17 +354,31 @@ def plot_memory_profile(
     axes = axes_of(ax)
     tidy(axes)
     longest = max(len(line) for line in lines.values())
-    for number, (label, style) in enumerate(styles(lines).items()):
-        line = lines[label]
-        points = marks(number, longest)
-        axes.plot(line.index, line, label=label, linewidth=1.3, **style, **points)
+    for label, style in styles(lines).items():
+        values = lines[label]
+        line = marked(style, longest)
+        axes.plot(values.index, values, label=label, linewidth=1.3, **line)
     axes.set_ylim(bottom=0.0)
     time_axis(axes, pd.Index(np.arange(longest)), name="rows back from the newest")
+    if longest > _LONG:
+        _far_back(axes, longest)
     if share:
         percent_axis(axes.yaxis)
     axes.set_ylabel("share of the dependence" if share else "dependence of the answer")
     legend(axes)
     return axes
+
+
+def _far_back(axes: Any, longest: int) -> None:
+    """The newest ten rows as they are, further back by orders of size."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    axes.set_xscale("symlog", linthresh=10)
+    at = [0, 5, *(m * 10**k for k in range(1, 9) for m in (1, 2, 5))]
+    axes.xaxis.set_major_locator(FixedLocator([place for place in at if place <= longest]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(-0.5, longest)
 
 
 def plot_attribution(table: pd.DataFrame, *, series: Any = None, n: int = 8, ax: Any = None) -> Any:

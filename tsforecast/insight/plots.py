@@ -19,7 +19,8 @@ from tsforecast.insight._drawing import (
     axes_of,
     coordinates,
     legend,
-    marks,
+    marked,
+    model_styles,
     one_of,
     one_per_time,
     rows_of_target,
@@ -47,7 +48,8 @@ __all__ = [
 
 _ALPHA = 0.05
 _WRITTEN = 12  # models up to which the cells of a matrix are written out
-_MOST_FOLDS = 2.0  # a ratio of losses of this much has the deepest colour
+# ratios of losses that have the deepest colour: what differs most, between these
+_LEAST_RATIO, _MOST_RATIO = 1.02, 2.0
 
 
 # Forecasts
@@ -129,16 +131,16 @@ def plot_forecast(
         axes.plot(
             coordinates(passed),
             history,
-            color="0.25",
-            linewidth=1.0,
             label="history",
-            **marks(0, len(passed), few=3),
+            linewidth=1.0,
+            **marked({"color": "0.25", "marker": "."}, len(passed), few=3),
         )
     at = coordinates(time)
     ((_, style),) = styles([label]).items()
     _fan(axes, at, forecast, style["color"])
+    width = 1.6 if len(at) <= 300 else 0.8
     axes.plot(
-        at, forecast["forecast"], label=label, linewidth=1.6, **style, **marks(0, len(at), few=12)
+        at, forecast["forecast"], label=label, linewidth=width, **marked(style, len(at), few=12)
     )
     if "actual" in forecast and forecast["actual"].notna().any():
         few = {"linestyle": "none", "marker": "x", "markersize": 5}
@@ -146,7 +148,7 @@ def plot_forecast(
             at,
             forecast["actual"],
             color="0.0",
-            linewidth=0.9,
+            linewidth=0.6 * width,
             label="what happened",
             **(few if len(at) <= 40 else {}),
         )
@@ -281,9 +283,10 @@ def plot_backtest(
     axes = axes_of(ax)
     tidy(axes)
     at = coordinates(gain.index)
-    for number, (model, style) in enumerate(styles(gain.columns).items()):
-        points = marks(number, len(gain), few=12)
-        axes.plot(at, gain[model], label=str(model), linewidth=1.3, **style, **points)
+    look = model_styles([*gain.columns, against])
+    for model in gain.columns:
+        line = marked(look[model], len(gain), few=12)
+        axes.plot(at, gain[model], label=str(model), linewidth=1.3, **line)
     axes.axhline(0.0, color=GREY, linewidth=0.8)
     time_axis(axes, gain.index, name="cutoff")
     axes.set_ylabel(f"{gain.attrs['loss']} loss saved against {against},\nadded up over cutoffs")
@@ -350,15 +353,15 @@ def plot_error_by_step(
             advice=f"Make the table by {maker}.",
         )
     wide = flat.pivot(index="step", columns="model", values=metric)
-    wide = wide[list(flat["model"].unique())]
+    look = model_styles(wide.columns)
     if relative_to is not None:
         choice("relative_to", relative_to, list(wide.columns))
         wide = wide.div(wide[relative_to], axis=0).drop(columns=relative_to)
     axes = axes_of(ax)
     tidy(axes)
-    for number, (model, style) in enumerate(styles(wide.columns).items()):
-        points = marks(number, len(wide))
-        axes.plot(wide.index, wide[model], label=str(model), linewidth=1.3, **style, **points)
+    for model in wide.columns:
+        line = marked(look[model], len(wide))
+        axes.plot(wide.index, wide[model], label=str(model), linewidth=1.3, **line)
     if relative_to is not None:
         axes.axhline(1.0, color=GREY, linewidth=0.8)
     time_axis(axes, wide.index, name="step ahead (rows)")
@@ -504,25 +507,32 @@ def plot_skill_matrix(table: pd.DataFrame, *, alpha: float = _ALPHA, ax: Any = N
         for name in ("ratio", "p_holm")
     )
     with np.errstate(divide="ignore"):
-        saved = -np.log2(ratio) / np.log2(_MOST_FOLDS)
-    image = axes.imshow(np.clip(saved, -1, 1), cmap="Blues", vmin=-1, vmax=1, aspect="auto")
+        saved = -np.log(ratio)
+    known = np.abs(saved[np.isfinite(saved)])
+    deep = float(np.clip(known.max(initial=0.0), np.log(_LEAST_RATIO), np.log(_MOST_RATIO)))
+    image = axes.imshow(saved, cmap="Blues", vmin=-deep, vmax=deep, aspect="auto")
     for row, column in np.argwhere(np.isfinite(saved)) if len(models) <= _WRITTEN else ():
         star = " *" if p_holm[row, column] < alpha else ""
         axes.text(
             column,
             row,
-            f"{100 * (ratio[row, column] - 1):+.0f} %{star}".replace("-0 %", "0 %"),
+            _change(ratio[row, column]) + star,
             ha="center",
             va="center",
             fontsize="small",
-            color="white" if saved[row, column] > 0.4 else "black",
+            color="white" if saved[row, column] > 0.3 * deep else "black",
         )
     axes.set_xticks(range(len(models)), models, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(models)), models)
     axes.set_xlabel("against")
     axes.set_ylabel(f"{table.attrs.get('loss', '')} loss of".strip().capitalize())
     axes.spines[:].set_visible(False)
-    bar = axes.figure.colorbar(image, ax=axes, ticks=[-1, 0, 1], shrink=0.8)
-    bar.ax.set_yticklabels(["twice", "equal", "half"])
-    bar.set_label(f"of the other's  (*: less, p < {alpha:g} after Holm)", fontsize="small")
+    bar = axes.figure.colorbar(image, ax=axes, ticks=[-deep, 0.0, deep], shrink=0.8)
+    bar.ax.set_yticklabels([_change(np.exp(ratio)) for ratio in (deep, 0.0, -deep)])
+    bar.set_label(f"loss of the row beside the column's\n(*: less, p < {alpha:g} after Holm)")
     return axes
+
+
+def _change(ratio: float) -> str:
+    """A ratio as the change in percent."""
+    return f"{100 * (ratio - 1):+.0f} %".replace("+0 %", "0 %").replace("-0 %", "0 %")

@@ -16,13 +16,13 @@ from tsforecast.insight._drawing import (
     axes_of,
     coordinates,
     legend,
-    marks,
+    marked,
+    model_styles,
     one_of,
     one_per_time,
     panels,
     percent_axis,
     rows_of_target,
-    styles,
     table_of,
     tidy,
     time_axis,
@@ -147,16 +147,10 @@ def plot_calibration(table: pd.DataFrame, *, ax: Any = None) -> Any:
     # the band that holds most: models have the same outcomes, unless one lacks some
     band = table.groupby("level")[["low", "high"]].agg({"low": "min", "high": "max"})
     axes.fill_between(band.index, band["low"], band["high"], label="95 % if right", **BAND)
-    for number, (model, style) in enumerate(styles(models).items()):
+    for model, style in model_styles(models).items():
         part = table[table["model"] == model]
-        axes.plot(
-            part["level"],
-            part["observed"],
-            label=str(model),
-            linewidth=1.3,
-            **style,
-            **marks(number, len(part)),
-        )
+        line = marked(style, len(part))
+        axes.plot(part["level"], part["observed"], label=str(model), linewidth=1.3, **line)
     for axis in (axes.xaxis, axes.yaxis):
         percent_axis(axis)
     axes.set(xlim=(0, 1), ylim=(-0.02, 1.02), aspect="equal")
@@ -280,7 +274,7 @@ def plot_pit(table: pd.DataFrame, *, bins: int | None = None, ax: Any = None) ->
     -----
     Bars at 1 are right. A valley in the middle says that intervals are too narrow, a hill that they
     are too wide, a slope that forecasts are too low (rising) or too high. Bars of quantiles that
-    are right end in the band 95 times of 100, each by itself; see `quantile_calibration` for how
+    are right end between the dashed lines 95 times of 100, each by itself; see `quantile_calibration` for how
     it is counted.
 
     Examples
@@ -290,7 +284,7 @@ def plot_pit(table: pd.DataFrame, *, bins: int | None = None, ax: Any = None) ->
     >>> result = tsf.backtest(tsf.Naive(target="close"), panel, tsf.RollingOrigin(60), refit=False)
     >>> (axes,) = plot_pit(pit_values(result))
     >>> len(axes.patches), axes.get_xlabel()
-    (10, 'level of the outcome in its forecast')
+    (10, 'level of the outcome')
     """
     table = table_of(table, [*_KEYS, "pit", "pit_low", "pit_high"], "pit_values(result)")
     edges = np.concatenate([[0.0], table.attrs.get("levels", np.arange(1, 10) / 10), [1.0]])
@@ -308,7 +302,7 @@ def plot_pit(table: pd.DataFrame, *, bins: int | None = None, ax: Any = None) ->
     else:
         drawn = panels(ax, len(models))[:, 0]
     wide = np.diff(edges)
-    for number, (axes, (model, style)) in enumerate(zip(drawn, styles(models).items())):
+    for number, (axes, (model, style)) in enumerate(zip(drawn, model_styles(models).items())):
         part = table[table["model"] == model]
         shares = _shares(part["pit_low"].to_numpy(), part["pit_high"].to_numpy(), edges)
         m = _independent(part)
@@ -324,13 +318,8 @@ def plot_pit(table: pd.DataFrame, *, bins: int | None = None, ax: Any = None) ->
             edgecolor="white",
             linewidth=0.8,
         )
-        axes.fill_between(
-            edges,
-            np.append(low, low[-1]),
-            np.append(high, high[-1]),
-            step="post",
-            **{**BAND, "alpha": 0.3},
-        )
+        for bound in (low, high):
+            axes.stairs(bound, edges, baseline=None, color="0.1", linewidth=0.9, linestyle="--")
         axes.axhline(1.0, color="0.2", linewidth=0.9)
         if len(models) > 1:
             axes.set_title(str(model), fontsize="medium")
@@ -338,12 +327,9 @@ def plot_pit(table: pd.DataFrame, *, bins: int | None = None, ax: Any = None) ->
         axes.set_xlim(0, 1)
         if number >= len(models) - n_columns:
             axes.tick_params(labelbottom=True)
-            axes.set_xlabel(
-                "level of the outcome in its forecast",
-                fontsize="medium" if len(models) < 2 else "small",
-            )
+            axes.set_xlabel("level of the outcome")
         if number % n_columns == 0:
-            axes.set_ylabel("outcomes, 1 = right")
+            axes.set_ylabel("density, 1 if right")
     return drawn
 
 
@@ -431,13 +417,13 @@ def plot_coverage(
     level = table.attrs.get("interval")
     if level is not None:
         above.axhline(level, color=GREY, linewidth=0.8)
-    for number, (model, style) in enumerate(styles(rows["model"].unique()).items()):
+    for model, style in model_styles(rows["model"].unique()).items():
         part = rows[rows["model"] == model]
         one_per_time("table", pd.Index(part["time"]))
         at = coordinates(pd.Index(part["time"]))
-        points = marks(number, len(part), few=12)
-        above.plot(at, part["coverage"], label=str(model), linewidth=1.3, **style, **points)
-        below.plot(at, part["width"], linewidth=1.3, **style, **points)
+        line = marked(style, len(part), few=12)
+        above.plot(at, part["coverage"], label=str(model), linewidth=1.3, **line)
+        below.plot(at, part["width"], linewidth=1.3, **line)
     percent_axis(above.yaxis, decimals=0)
     above.set_ylabel("coverage")
     below.set_ylabel("mean width")

@@ -102,6 +102,7 @@ def report(
 def _parts(results: Iterable[Any], names: bool | None) -> list[Part]:
     """One part for each backtest, and one for all strategies."""
     results = list(results)
+    _check(results)
     strategies: dict[str, Strategy] = {}
     sheets = [each for each in results if isinstance(each, TearSheet)]
     parts: list[Part] = []
@@ -112,16 +113,23 @@ def _parts(results: Iterable[Any], names: bool | None) -> list[Part]:
             parts.append(event_part(each, names=names is True))
         elif isinstance(each, Strategy):
             strategies |= {each.name: each}
-        elif isinstance(each, Mapping) and all(isinstance(s, Strategy) for s in each.values()):
+        elif isinstance(each, Mapping):
             strategies |= {str(name): strategy for name, strategy in each.items()}
-        elif not isinstance(each, TearSheet):
-            raise bad_parameter("results", expected=_EXPECTED, found=each)
-    if not results or len(sheets) > 1:
-        found = f"{len(sheets)} tear sheets" if sheets else "nothing"
-        raise bad_parameter("results", expected=f"{_EXPECTED}; one tear sheet at most", found=found)
     if strategies or sheets:
         parts.append(strategy_part(strategies, sheets[0] if sheets else None))
     return parts
+
+
+def _check(results: list[Any]) -> None:
+    kinds = (Backtest, EventBacktest, Strategy, TearSheet)
+    for each in results:
+        named = isinstance(each, Mapping) and all(isinstance(s, Strategy) for s in each.values())
+        if not (isinstance(each, kinds) or named):
+            raise bad_parameter("results", expected=_EXPECTED, found=each)
+    sheets = sum(isinstance(each, TearSheet) for each in results)
+    if not results or sheets > 1:
+        found = f"{sheets} tear sheets" if sheets else "nothing"
+        raise bad_parameter("results", expected=f"{_EXPECTED}; one tear sheet at most", found=found)
 
 
 def _page(parts: list[Part], title: str | None) -> str:

@@ -16,9 +16,9 @@ from tsforecast.insight._drawing import (
     axes_of,
     coordinates,
     legend,
-    marks,
+    marked,
+    model_styles,
     percent_axis,
-    styles,
     table_of,
     tidy,
     time_axis,
@@ -117,20 +117,22 @@ def plot_equity(table: pd.DataFrame, *, ax: Any = None) -> Any:
     ...                     tsf.RollingOrigin(100), refit=False)
     >>> axes = plot_equity(equity_curve(tsf.backtest_strategy(walk.frame, panel, model="drift")))
     >>> axes.get_legend_handles_labels()[1]
-    ['drift', '  before costs', 'buy and hold']
+    ['drift', 'before costs (thin)', 'buy and hold']
     """
     table = _equity(table)
     axes = axes_of(ax)
     tidy(axes)
     names = list(table.columns.get_level_values(0).unique())
     at = coordinates(table.index)
-    for number, (name, style) in enumerate(styles(names).items()):
-        points = marks(number, len(table), few=12)
+    thin = None
+    for name, style in model_styles(names).items():
         net, gross = table[name, "net"], table[name, "gross"]
-        axes.plot(at, net, label=str(name), linewidth=1.5, **style, **points)
+        line = marked(style, len(table), few=12)
+        axes.plot(at, net, label=str(name), linewidth=1.5, **line)
         if name != BUY_AND_HOLD and not np.allclose(net, gross, equal_nan=True):
-            thin = {**style, "linewidth": 0.8, "alpha": 0.6}
-            axes.plot(at, gross, label="  before costs", **thin)
+            (thin,) = axes.plot(at, gross, alpha=0.6, linewidth=0.7, **marked(style, 1, few=0))
+    if thin is not None:
+        thin.set_label("before costs (thin)")
     axes.axhline(1.0, color=GREY, linewidth=0.8)
     _logarithmic(axes)
     time_axis(axes, table.index)
@@ -173,11 +175,11 @@ def plot_drawdown(table: pd.DataFrame, *, ax: Any = None) -> Any:
     tidy(axes)
     names = list(table.columns.get_level_values(0).unique())
     at = coordinates(table.index)
-    for number, (name, style) in enumerate(styles(names).items()):
-        points = marks(number, len(table), few=12)
+    for name, style in model_styles(names).items():
         values = table[name, "drawdown"]
-        axes.plot(at, values, label=str(name), linewidth=1.2, **style, **points)
-        if number == 0:
+        line = marked(style, len(table), few=12)
+        axes.plot(at, values, label=str(name), linewidth=1.2, **line)
+        if name == names[0]:
             axes.fill_between(at, values, 0.0, color=style["color"], alpha=0.15, linewidth=0)
     axes.set_ylim(top=0.0)
     percent_axis(axes.yaxis)
@@ -230,16 +232,10 @@ def plot_cost_curve(
     axes = axes_of(ax)
     tidy(axes)
     names = list(table["strategy"].unique())
-    for number, (name, style) in enumerate(styles(names).items()):
+    for name, style in model_styles(names).items():
         part = table[table["strategy"] == name].sort_values("cost_bps")
-        axes.plot(
-            part["cost_bps"],
-            part[value],
-            label=str(name),
-            linewidth=1.4,
-            **style,
-            **marks(number, len(part)),
-        )
+        line = marked(style, len(part))
+        axes.plot(part["cost_bps"], part[value], label=str(name), linewidth=1.4, **line)
     axes.axhline(0.0, color="0.2", linewidth=0.9)
     measures = getattr(sheet, "table", None)
     if measures is not None:
@@ -247,7 +243,7 @@ def plot_cost_curve(
         for bps in counted:
             axes.axvline(bps, color=GREY, linewidth=0.9, linestyle=(0, (1, 1.5)))
             axes.annotate(
-                " counted",
+                " costs counted",
                 (bps, 1.0),
                 xycoords=("data", "axes fraction"),
                 va="top",
@@ -284,9 +280,13 @@ def _equity(table: Any) -> pd.DataFrame:
 
 def _logarithmic(axes: Any) -> None:
     """A logarithmic axis whose marks are plain numbers."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+    low, high = axes.get_ylim()
+    if high > 3 * low:
+        axes.yaxis.set_major_locator(LogLocator(subs=[1, 2, 5], numticks=12))
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.3g}"))
