@@ -9,10 +9,20 @@ import pytest
 
 from tsforecast._checks import DataError
 from tsforecast.backtesting.rolling import backtest
+from tsforecast.backtesting.skill import diebold_mariano, holm, loss_table
 from tsforecast.data.datasets import make_prices
 from tsforecast.data.splits import RollingOrigin
 from tsforecast.estimators.baselines import EWMA, Drift, Naive
-from tsforecast.insight.plots import cumulative_gain, plot_backtest, plot_forecast
+from tsforecast.insight._drawing import axes_of, model_styles, panels, styles, time_axis
+from tsforecast.insight.plots import (
+    cumulative_gain,
+    plot_backtest,
+    plot_error_by_step,
+    plot_forecast,
+    plot_skill_matrix,
+    skill_matrix,
+)
+from tsforecast.metrics import evaluate
 
 PRICES = make_prices(2, 80, random_state=0)
 SAME = {"target": PRICES.columns[0], "horizon": 2}
@@ -107,3 +117,191 @@ def test_in_sample_rows_are_not_drawn(result):
     inside = frame.assign(in_sample=True, forecast=0.0)
     both = pd.concat([frame, inside], ignore_index=True)
     pd.testing.assert_frame_equal(cumulative_gain(both), cumulative_gain(result))
+
+
+def test_every_pair_of_quantiles_is_a_shade_of_the_fan(ax):
+    forecast = Naive(**SAME).fit(PRICES).predict().loc[ONE]
+    shades = plot_forecast(forecast, ax=ax).collections
+    assert len(shades) == 4  # q0.1 to q0.9
+    for shade, low, high in zip(shades, ("q0.1", "q0.2"), ("q0.9", "q0.8")):
+        edge = shade.get_paths()[0].vertices[:, 1]
+        assert edge.min() == pytest.approx(forecast[low].min())
+        assert edge.max() == pytest.approx(forecast[high].max())
+    _, words = ax.get_legend_handles_labels()
+    assert words == ["20, 40, 60 and\n80 % intervals", "forecast"]
+
+
+def test_what_happened_is_drawn_where_it_is_known(result, ax):
+    rows = result.frame.query("model == 'EWMA' and step == 1 and series == @ONE")
+    forecast, actual = plot_forecast(rows, ax=ax).get_lines()
+    np.testing.assert_array_equal(forecast.get_ydata(), rows["forecast"])
+    np.testing.assert_array_equal(actual.get_ydata(), rows["actual"])
+    assert ax.get_ylabel() == "open"
+
+
+def test_a_long_history_leaves_the_fan_to_be_seen(ax):
+    history = pd.Series(range(10_000), pd.RangeIndex(10_000))
+    ahead = pd.DataFrame({"forecast": [1.0] * 5}, pd.RangeIndex(10_000, 10_005))
+    assert len(plot_forecast(ahead, history, ax=ax).get_lines()[0].get_xdata()) == 100
+    ax.clear()
+    past, fan = plot_forecast(ahead, history, last=3, ax=ax).get_lines()
+    assert past.get_ydata().tolist() == [9997, 9998, 9999] and fan.get_xdata()[0] == 10_002
+    with pytest.raises(ValueError, match=r"'last'.*at least 1, found 0"):
+        plot_forecast(ahead, history, last=0, ax=ax)
+
+
+def test_error_by_step_is_the_table_by_step(result, ax):
+    table = result.metrics("step", metrics=["mae"])
+    lines = plot_error_by_step(table, ax=ax).get_lines()
+    for line in lines:
+        np.testing.assert_array_equal(line.get_ydata(), table.loc[line.get_label(), "mae"])
+        assert line.get_xdata().tolist() == [1, 2]
+    assert {line.get_label() for line in lines} == {"Drift", "EWMA", "naive"}
+    ax.clear()
+    *lines, _ = plot_error_by_step(table, relative_to="naive", ax=ax).get_lines()
+    for line in lines:
+        share = table.loc[line.get_label(), "mae"] / table.loc["naive", "mae"]
+        np.testing.assert_allclose(line.get_ydata(), share)
+
+
+def test_error_by_step_says_what_it_wants(result, ax):
+    with pytest.raises(DataError, match=r"model, step, found.*result.metrics\(\"step\"\)"):
+        plot_error_by_step(result.metrics(), ax=ax)
+    table = result.metrics("step")
+    with pytest.raises(ValueError, match=r"'metric'.*'mae'.*found 'mean'"):
+        plot_error_by_step(table, "mean", ax=ax)
+    with pytest.raises(ValueError, match=r"'relative_to'.*found 'last'"):
+        plot_error_by_step(table, relative_to="last", ax=ax)
+    with pytest.raises(DataError, match="a step is repeated"):
+        plot_error_by_step(result.metrics(["step", "series"]), ax=ax)
+    both = pd.concat([result.frame, result.frame.assign(target="volume")])
+    two = evaluate(both, ["mae"], by="step")
+    with pytest.raises(ValueError, match=r"'target'.*\['open', 'volume'\], found None"):
+        plot_error_by_step(two, ax=ax)
+    assert not ax.get_lines()
+    assert plot_error_by_step(two, target="volume", ax=ax) is ax
+
+
+def test_skill_matrix_tests_each_against_each(result):
+    losses = loss_table(result.frame)
+    table = skill_matrix(result)
+    assert len(table) == 6 and table.attrs["loss"] == "absolute"
+    assert table["model"].iloc[0] == losses.mean().idxmin()
+    for row in table.itertuples():
+        a, b = losses[row.model], losses[row.against]
+        test = diebold_mariano(a, b, horizon=2)
+        assert row.ratio == pytest.approx(a.mean() / b.mean())
+        assert (row.dm, row.p) == (test.statistic, test.p_less)
+    np.testing.assert_array_equal(table["p_holm"], holm(table["p"]))
+    one = skill_matrix(result, step=1)
+    np.testing.assert_allclose(
+        one["ratio"], skill_matrix(result.frame[result.frame["step"] == 1])["ratio"]
+    )
+
+
+def test_skill_matrix_is_written_out(result, ax):
+    table = skill_matrix(result)
+    table.loc[0, "p_holm"] = 0.01
+    plot_skill_matrix(table, ax=ax)
+    models = list(dict.fromkeys(table["model"]))
+    assert [label.get_text() for label in ax.get_yticklabels()] == models
+    drawn = {text.get_position(): text.get_text() for text in ax.texts}
+    for number, row in table.iterrows():
+        cell = drawn[models.index(row["against"]), models.index(row["model"])]
+        assert cell.endswith("*") == (row["p_holm"] < 0.05)
+        assert float(cell.split(" %")[0]) == pytest.approx(100 * (row["ratio"] - 1), abs=0.51)
+        assert np.isfinite(ax.images[0].get_array()[models.index(row["model"])]).sum() == 2, number
+    with pytest.raises(ValueError, match=r"'alpha'.*between 0 and 1, found 5"):
+        plot_skill_matrix(table, alpha=5)
+
+
+def test_skill_needs_somebody_to_compare_with(result):
+    alone = result.frame[result.frame["model"] == "naive"]
+    with pytest.raises(DataError, match=r"two models or more, found \['naive'\]"):
+        skill_matrix(alone)
+    with pytest.raises(ValueError, match=r"'step'.*one of the steps \[1, 2\], found 7"):
+        skill_matrix(result, step=7)
+
+
+def test_a_model_looks_the_same_in_all_pictures_of_a_backtest(result, ax):
+    plot_backtest(result, ax=ax)
+    looks = [{line.get_label(): line.get_color() for line in ax.get_lines()}]
+    ax.clear()
+    plot_error_by_step(result.metrics("step"), ax=ax)
+    looks.append({line.get_label(): line.get_color() for line in ax.get_lines()})
+    assert looks[0]["EWMA"] == looks[1]["EWMA"] != looks[0]["Drift"] == looks[1]["Drift"]
+
+
+def test_lines_differ_without_colour():
+    looks = styles([*range(12), "naive", "treat all"]).values()
+    assert len({(str(look["linestyle"]), look["color"]) for look in looks}) == 14
+    assert len({str(look["linestyle"]) for look in list(looks)[:5]}) == 5
+    assert model_styles("ba") == {"b": styles("ab")["b"], "a": styles("ab")["a"]}
+
+
+def test_a_figure_is_filled_and_pyplot_is_not_touched(result):
+    from matplotlib import pyplot
+
+    before = pyplot.get_fignums()
+    figure = matplotlib.figure.Figure(layout="constrained")
+    axes = plot_backtest(result, ax=figure)
+    assert figure.axes == [axes] and pyplot.get_fignums() == before
+    figure.canvas.draw()
+    place = axes.get_legend().get_window_extent()
+    assert place.x0 >= axes.get_window_extent().x1  # beside the lines, not over them
+    assert place.x1 <= figure.bbox.x1
+
+
+def test_without_axes_a_new_figure_is_made(result):
+    from matplotlib import pyplot
+
+    axes = plot_backtest(result)
+    assert axes.figure.number in pyplot.get_fignums()
+    pyplot.close(axes.figure)
+
+
+def test_as_many_axes_as_are_needed(ax):
+    figure = matplotlib.figure.Figure()
+    pair = figure.subplots(2)
+    assert panels(pair, 2)[:, 0].tolist() == pair.tolist()
+    assert panels(list(pair), 1, 2).shape == (1, 2)
+    with pytest.raises(ValueError, match=r"'ax'.*2 Axes \(2 x 1\), a Figure, or None"):
+        panels(ax, 2)
+    with pytest.raises(ValueError, match=r"'ax'.*expected Axes, a Figure, or None, found 'here'"):
+        axes_of("here")
+
+
+def test_dates_of_a_few_days_have_no_hours(ax):
+    days = pd.date_range("2024-03-01", periods=3)
+    ax.plot(days, [1, 2, 3])
+    time_axis(ax, days)
+    ticks = ax.xaxis.get_major_locator()()
+    assert np.all(np.asarray(ticks) % 1 == 0)
+    years = pd.date_range("1990-01-01", periods=10_000)
+    ax.plot(years, range(10_000))
+    time_axis(ax, years, name="cutoff")
+    assert 3 <= len(ax.xaxis.get_major_locator()()) <= 9
+    assert ax.get_xlabel() == "cutoff"
+
+
+def test_dates_of_a_zone_are_drawn_by_its_clock(result, ax):
+    frame = result.frame
+    zoned = frame.assign(cutoff=frame["cutoff"].dt.tz_localize("Asia/Tokyo"))
+    plot_backtest(zoned, ax=ax)
+    assert ax.get_xlabel() == "cutoff (Asia/Tokyo)"
+    assert ax.get_lines()[0].get_xdata()[0] == frame["cutoff"].min()
+
+
+def test_three_points_and_ten_thousand(ax):
+    for n in (3, 10_000):
+        rng = np.random.default_rng(0)
+        frame = pd.DataFrame(
+            {"model": np.repeat(["a", "naive"], n), "series": 0, "time": [*range(1, n + 1)] * 2,
+             "cutoff": [*range(n)] * 2, "step": 1, "target": "y",
+             "forecast": rng.normal(size=2 * n), "actual": np.tile(rng.normal(size=n), 2)}
+        )  # fmt: skip
+        line = plot_backtest(frame, ax=ax).get_lines()[0]
+        assert len(line.get_xdata()) == n
+        assert (line.get_marker() == "None") == (n > 60)
+        ax.figure.canvas.draw()
+        ax.clear()

@@ -509,3 +509,25 @@ def test_a_saved_estimator_gives_the_same_positions_or_is_refused(trending, tmp_
     model.networks_[0].unit.fill_(-1.0)
     with pytest.raises(TypeError, match="a unit that is not positive"):
         tsf.save(model, tmp_path / "other")
+
+
+def test_positions_are_no_forecasts_to_others():
+    model = tsf.PositionEstimator(target="close")
+    panel = tsf.make_prices(2, 80, random_state=0)[["close"]]
+    with pytest.raises(ValueError, match="'estimator': expected a forecaster of what will be"):
+        tsf.ConformalForecaster(model).fit(panel)
+    with pytest.raises(ValueError, match="'baseline': expected a forecaster of the target"):
+        tsf.RecurrentForecaster(target="close", baseline=model).fit(panel)
+    with pytest.raises(ValueError, match="'estimator': expected a forecaster.*what they earn"):
+        tsf.make_scorer("mae")(model, panel)
+
+
+def test_a_search_has_blocks_that_can_be_scored():
+    pytest.importorskip("optuna")
+    panel = tsf.make_prices(2, 500, random_state=0)[["close"]]
+    model = tsf.PositionEstimator(
+        target="close", lookback=10, hidden_sizes=(2,), spans=(1, 5), macd=((4, 12),),
+        training=tsf.Training(max_epochs=1, validation=None), random_state=0,
+    )  # fmt: skip
+    found = tsf.tune(model, panel, {"vol_half_life": [20, 60]}, n_trials=2, random_state=0)
+    assert np.isfinite(found.trials["score"]).all()

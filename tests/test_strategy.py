@@ -494,7 +494,7 @@ def test_a_position_is_a_share_of_an_equal_part_and_a_weight_is_itself():
 def test_weights_are_scaled_by_the_volatility_known_at_the_decision():
     close, _ = make_prices()
     ones = pd.DataFrame(0.25, index=close.index, columns=NAMES)
-    target = tsf.VolTarget(0.10, halflife=10, cap=2, periods=250)
+    target = tsf.VolTarget(0.10, half_life=10, cap=2, periods=250)
     found = backtest_strategy(ones, panel_of(close), vol_target=target)
     at = 40
     moves = close.pct_change().iloc[1 : at + 1]
@@ -520,7 +520,7 @@ def test_volatility_weighs_by_the_returns_that_are_known():
     close, _ = make_prices()
     close.iloc[20:30, 1] = np.nan
     ones = pd.DataFrame(0.25, index=close.index[40:], columns=NAMES)
-    target = tsf.VolTarget(0.10, halflife=10)
+    target = tsf.VolTarget(0.10, half_life=10)
     found = backtest_strategy(ones, panel_of(close), vol_target=target)
     moves = close["B"].ffill().pct_change()[close["B"].notna()].iloc[1:]
     moves = moves[moves.index <= close.index[40]].to_numpy()

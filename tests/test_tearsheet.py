@@ -81,8 +81,8 @@ def test_measures_are_plain_ones(coin, sheet):
         "sortino": net.mean() / np.sqrt(np.mean(np.minimum(net, 0) ** 2)) * year,
         "max_drawdown": np.min(np.cumprod(1 + net) / np.maximum.accumulate(np.cumprod(1 + net)))
         - 1,
-        "value_at_risk": np.percentile(net, 5),
-        "expected_shortfall": np.sort(net)[: int((len(net) - 1) * 0.05) + 1].mean(),
+        "value_at_risk": -np.percentile(net, 5),
+        "expected_shortfall": -np.sort(net)[: int((len(net) - 1) * 0.05) + 1].mean(),
         "tail_ratio": abs(np.percentile(net, 95) / np.percentile(net, 5)),
         "hit_rate_periods": np.mean(net > 0),
         "hit_rate_positions": np.mean(coin.weights.to_numpy() * coin.asset_returns.to_numpy() > 0),

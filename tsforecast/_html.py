@@ -7,6 +7,7 @@ anything outside the page.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from html import escape
 from typing import Any
@@ -17,6 +18,7 @@ __all__ = ["html_form", "html_list", "html_table", "shown"]
 
 _ROWS = 20
 _LONG = 40  # characters of a text that may be broken
+_FIGURE = re.compile(r"[-+<>]? ?[\d,.]+( %)?|")  # a number that is text already
 
 
 def shown(value: Any) -> str:
@@ -73,8 +75,7 @@ def html_table(
     columns = [top.iloc[:, i].tolist() for i in range(top.shape[1])]
     heads = [_head("" if name is None else name, text=True) for name in top.index.names]
     heads += [
-        _head(name, text=any(isinstance(value, str) for value in column))
-        for name, column in zip(top.columns, columns)
+        _head(name, text=any(map(_is_text, column))) for name, column in zip(top.columns, columns)
     ]
     lines = []
     for row in range(len(top)):
@@ -93,7 +94,9 @@ def html_table(
 def _cell(value: Any) -> str:
     if isinstance(value, tuple):
         value = ", ".join(map(shown, value))
-    return escape(shown(value))
+    text = shown(value)
+    inset = len(text) - len(text.lstrip(" "))  # a browser would drop it
+    return escape(inset * "\u00a0" + text[inset:])
 
 
 def _head(name: Any, *, text: bool) -> str:
@@ -101,9 +104,13 @@ def _head(name: Any, *, text: bool) -> str:
 
 
 def _data(value: Any) -> str:
-    text = isinstance(value, str)
+    text = _is_text(value)
     long = text and len(value) > _LONG
     return f"<td{_kind(text=text, long=long)}>{_cell(value)}</td>"
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and _FIGURE.fullmatch(value) is None
 
 
 def _kind(*, text: bool, long: bool = False) -> str:

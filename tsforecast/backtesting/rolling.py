@@ -41,6 +41,7 @@ from tsforecast.data.panel import (
     time_from_ints,
     time_to_ints,
 )
+from tsforecast.data.scored import gives_positions
 from tsforecast.data.splits import RollingOrigin, Split
 from tsforecast.metrics import evaluate, quantile_column, quantile_levels, sample_rows
 
@@ -507,7 +508,7 @@ def _future_of(model: Any) -> list[Any]:
 
 def _give_positions(named: Mapping[str, Any]) -> bool:
     """Whether the models say what to hold, rather than what will be."""
-    positions = [name for name, model in named.items() if getattr(model, "output", "") == _POSITION]
+    positions = [name for name, model in named.items() if gives_positions(model)]
     if positions and len(positions) < len(named):
         raise bad_parameter(
             "models",

@@ -136,7 +136,7 @@ class VolTarget:
     ----------
     annual : float
         Volatility of a year that is aimed at (0.10 = 10 %).
-    halflife : float
+    half_life : float
         Sessions after which a return counts half.
     cap : float
         Upper bound of the factor. With 1, weights are never raised.
@@ -152,7 +152,7 @@ class VolTarget:
     """
 
     annual: float
-    halflife: float = 60.0
+    half_life: float = 60.0
     cap: float = 1.0
     periods: float = 252.0
 
@@ -160,13 +160,13 @@ class VolTarget:
 
     def factors(self, returns: Floats) -> Floats:
         """Factors (T, S) known at the close of each session, of returns (T, S) up to it."""
-        for name in ("annual", "halflife", "cap", "periods"):
+        for name in ("annual", "half_life", "cap", "periods"):
             if not is_number(value := getattr(self, name)) or not 0 < value < np.inf:
                 raise bad_parameter(
                     "vol_target", expected=f"{name} above 0, such as 0.10 = 10 %", found=value
                 )
         squares = pd.DataFrame(returns**2).ewm(
-            halflife=self.halflife, min_periods=self.least, ignore_na=True
+            halflife=self.half_life, min_periods=self.least, ignore_na=True
         )
         volatility = np.sqrt(self.periods * squares.mean().to_numpy())
         with np.errstate(divide="ignore"):

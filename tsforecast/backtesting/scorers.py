@@ -26,6 +26,7 @@ from tsforecast.backtesting.rolling import (
 from tsforecast.data.panel import as_panel, time_from_ints
 from tsforecast.data.scored import (
     Bools,
+    gives_positions,
     scored_origins,
     short_origins_unsaid,
     within,
@@ -126,6 +127,14 @@ class PanelScorer:
 
     def _judged(self, estimator: Any, panel: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Forecasts from the origins that count beside what happened, and scales for them."""
+        if gives_positions(estimator):
+            raise bad_parameter(
+                "estimator",
+                expected="a forecaster",
+                found=estimator,
+                advice="Positions are scored by what they earn: leave out `scoring`, or use "
+                "backtest_strategy.",
+            )
         horizon, targets = _agreed({"model": estimator}, panel)
         cutoff = getattr(estimator, "cutoff_", None)
         if cutoff is None:

@@ -28,6 +28,7 @@ from tsforecast.backtesting.scorers import known_scorers, make_scorer
 from tsforecast.data.panel import Ints, as_panel, layout_of
 from tsforecast.data.scored import (
     check_split,
+    gives_positions,
     horizons_of,
     splitter_name,
     target_values,
@@ -115,7 +116,8 @@ def tune(
         of any kind; a tuple (low, high) of whole numbers, or of numbers; or an Optuna
         distribution, such as ``FloatDistribution(1e-4, 1e-1, log=True)``.
     cv : splitter, optional
-        Default: ``RollingOrigin``, five blocks of one horizon, the largest of the `space`. It must
+        Default: ``RollingOrigin``, five blocks of one horizon, the largest of the `space`; of
+        63 rows for an estimator of positions, whose score is a Sharpe ratio. It must
         not tear a series from the rows before it.
     scoring : str or callable, optional
         A metric of `make_scorer`, or ``scorer(estimator, panel)``, higher being better. Default:
@@ -192,7 +194,8 @@ def tune(
     _require_fit_on_panels(estimator)
     scorer = _scorer(scoring)
     horizons = horizons_of(estimator, [_tried(dimensions)])
-    splitter = RollingOrigin(origins_per_split=max(horizons)) if cv is None else check_cv(cv)
+    rows = _ROWS_OF_POSITIONS if gives_positions(estimator) else max(horizons)
+    splitter = RollingOrigin(origins_per_split=rows) if cv is None else check_cv(cv)
     splits = _splits_of(splitter, panel)
     _check_splits(splits, splitter, panel, estimator, min(horizons), scorer)
     job = _Job(estimator, panel, splits, scorer)
@@ -242,6 +245,7 @@ def tune(
 
 
 _STEPS_OF_A_SPLIT = 100_000  # more than a fit has epochs
+_ROWS_OF_POSITIONS = 63  # a quarter of trading days
 _FAILURES = (ValueError, ArithmeticError, RuntimeError)
 
 

@@ -75,9 +75,10 @@ class TearSheet:
         - ``benchmark_p``: one-sided p-value of "its Sharpe ratio is above that of buy and hold";
         - ``sortino, calmar, max_drawdown``, ``drawdown_length`` in periods from the peak to the
           return to it, or to the end;
-        - ``value_at_risk, expected_shortfall``: the 5 % quantile of the returns of a period and
-          the mean of those up to it, negative where they are losses; ``tail_ratio``: the size
-          of the 95 % quantile over that of the 5 % quantile;
+        - ``value_at_risk, expected_shortfall``: the loss of a period that 5 % of them
+          reach or exceed, and the mean of those losses, both positive (as `value_at_risk` has
+          them); ``tail_ratio``: the size of the 95 % quantile of the returns over that of the 5 %
+          quantile;
         - ``hit_rate_periods``: share of periods with a net gain among those with a position;
           ``hit_rate_positions``: share of positions, one asset over one period, that gained
           before costs;
@@ -528,8 +529,8 @@ def _return_and_risk(net: Floats, periods: float) -> dict[str, float]:
         "calmar": float(empyrical.calmar_ratio(net, annualization=periods)) if moves else nan,
         "max_drawdown": depth,
         "drawdown_length": length,
-        "value_at_risk": float(empyrical.value_at_risk(net, _TAIL)) if moves else nan,
-        "expected_shortfall": float(empyrical.conditional_value_at_risk(net, _TAIL))
+        "value_at_risk": -float(empyrical.value_at_risk(net, _TAIL)) if moves else nan,
+        "expected_shortfall": -float(empyrical.conditional_value_at_risk(net, _TAIL))
         if moves
         else nan,
         "tail_ratio": _tail_ratio(net) if moves else nan,

@@ -20,6 +20,7 @@ from tsforecast.data.panel import Floats, Ints, Layout, is_category
 
 __all__ = [
     "check_split",
+    "gives_positions",
     "horizons_of",
     "naive_errors",
     "scored_origins",
@@ -35,6 +36,11 @@ _ADVICE = (
     "Use cv=RollingOrigin(...), which cuts all series at the same time, or cv=SeriesSplit(...), "
     "which holds out whole series."
 )
+
+
+def gives_positions(model: Any) -> bool:
+    """Tell whether an estimator says what to hold, rather than what will be."""
+    return getattr(model, "output", None) == "position"
 
 
 def scored_origins(

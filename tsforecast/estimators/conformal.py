@@ -25,7 +25,7 @@ from tsforecast.data.panel import (
     time_from_ints,
     time_to_ints,
 )
-from tsforecast.data.scored import Bools, short_origins_unsaid
+from tsforecast.data.scored import Bools, gives_positions, short_origins_unsaid
 from tsforecast.data.splits import validation_start
 from tsforecast.estimators._base import PanelForecaster, series_key
 from tsforecast.estimators._further import can_advance, further, places
@@ -419,6 +419,13 @@ class ConformalForecaster(PanelForecaster):
                 found=self.estimator,
                 advice="For example RandomWalk(); LagRegressor(estimator=...) makes one of any "
                 "regressor, CalibratedEvents is for the risks of events.",
+            )
+        if gives_positions(within):
+            raise bad_parameter(
+                "estimator",
+                expected="a forecaster of what will be observed",
+                found=self.estimator,
+                advice="What an estimator of positions says can be no hit or miss.",
             )
         if self._frozen:
             check_is_fitted(within)

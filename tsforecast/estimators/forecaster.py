@@ -27,6 +27,7 @@ from tsforecast.data.panel import (
 )
 from tsforecast.data.pipeline import steps
 from tsforecast.data.running import RunningScale
+from tsforecast.data.scored import gives_positions
 from tsforecast.data.splits import held_out_series, spread_evenly, validation_start, warn_of_groups
 from tsforecast.data.transforms import SeriesScaler
 from tsforecast.data.windows import (
@@ -418,6 +419,10 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
                 advice="They show the network the targets' own past."
                 if scaled
                 else "Name what the network shall see in `past`, `future` or `static`.",
+            )
+        if gives_positions(self.baseline):
+            raise bad_parameter(
+                "baseline", expected="a forecaster of the target", found=self.baseline
             )
         ahead = getattr(self.baseline, "future", None)
         if ahead is not None and len(ahead):

@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 _DPI = 120
-_STYLE = {
+_STYLE: Any = {
     "font.size": 10,
     "text.parse_math": False,  # names may hold a dollar
     "text.usetex": False,

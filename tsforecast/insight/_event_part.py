@@ -103,7 +103,7 @@ def _folds(result: EventBacktest, rows: EventRows) -> Block:
 def _scores(result: EventBacktest, verdicts: list[str], n_boot: int) -> list[Block]:
     table = result.metrics(n_boot=n_boot)
     best = str(table["auroc"].idxmax())
-    row = table.loc[best]
+    row: Any = table.loc[best]
     verdicts.append(
         f"{best} tells rows with the event from others best: AUROC "
         f"{_with_interval(row, 'auroc')}, at a prevalence of "
@@ -184,7 +184,7 @@ def _at_budget(
     shown = pd.DataFrame({name: table[name] for name in ("threshold", "alarms_per_day")})
     for name in banded:
         shown[name] = [_with_interval(row, name) for _, row in table.iterrows()]
-    for name in ("workup", "lead_median", "n_caught", "n_events"):
+    for name in ("workup", "lead_median"):
         shown[name] = table[name]
     note = "workup: alarms per event caught. " + "; ".join(table.attrs["header"]) + "."
     return [Table(shown, f"Alarms, at a budget of {_BUDGET:g} per patient-day", note)]

@@ -137,9 +137,9 @@ def _scores(result: Backtest, frame: pd.DataFrame, tests: pd.DataFrame) -> list[
     if len(tests):
         note = (
             "dm: statistic of Diebold and Mariano, negative where the model is better than the "
-            "best baseline; p_holm is one-sided and adjusted for the models shown; naive_p: against "
-            "the naive forecast. A correction_share near 0 and a shift equal to shift_naive mean "
-            "a copy of the last value."
+            "best baseline; p_holm is one-sided and adjusted for the models shown; naive_p is "
+            "against the naive forecast. A correction_share near 0 and a shift equal to "
+            "shift_naive mean a copy of the last value."
         )
         caption = f"Tests of {tests.attrs['loss']} loss against the best baseline"
         tests = tests.drop(columns=["verdict", "p", "naive_loss"]).dropna(axis=1, how="all")
@@ -305,7 +305,7 @@ def _series(result: Backtest, frame: pd.DataFrame) -> list[Section]:
     at = pd.MultiIndex.from_frame(order) if several else pd.Index(order["series"], name="series")
     wide = wide.reindex(at)
     rest = len(wide) - _MOST_SERIES
-    note = f"{metric}: {_METRICS[metric]}. Of many series some are ahead by chance."
+    note = f"{metric}: {_METRICS[metric].split(',')[0]}. Of many series some are ahead by chance."
     if rest > 0:
         note += f" {rest:,} more series are left out: result.metrics(by='series') has them."
     caption = f"{metric.upper()} by series"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -47,7 +48,9 @@ def strategy_part(strategies: Mapping[str, Strategy], sheet: TearSheet | None) -
     if len(sheet.cost_curve):
         curve = sheet.cost_curve.pivot(index="cost_bps", columns="strategy")
         names = {"annual_return": "annual return", "sharpe": "Sharpe ratio"}
-        curve.columns = pd.Index([f"{names[what]} of {name}" for what, name in curve.columns])
+        pairs: Any = curve.columns.to_list()
+        heads = [f"{names[what]} of {name}" for what, name in pairs]
+        curve.columns = pd.Index(heads)
         blocks.append(
             picture(
                 lambda ax: plot_cost_curve(sheet, ax=ax),

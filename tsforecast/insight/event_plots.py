@@ -89,7 +89,8 @@ def plot_reliability(
     choice("scale", scale, ("root", "linear"))
     axes = axes_of(ax, size=(6.2, 4.6))
     tidy(axes, grid="both")
-    most = min(1.0, 1.06 * float(table[["risk", "observed"]].to_numpy(dtype=float).max()))
+    figures = table[["risk", "observed", "high"]].to_numpy(dtype=float)
+    most = min(1.0, 1.04 * float(np.nanmax(figures)))
     most = most if most > 0 else 1.0
     axes.plot([0, most], [0, most], color=GREY, linewidth=0.8)
     for model, style in model_styles(table["model"].unique()).items():
@@ -99,10 +100,10 @@ def plot_reliability(
         axes.vlines(
             part["risk"], part["low"], part["high"], color=style["color"], linewidth=1.0, alpha=0.6
         )
-    if scale == "root":
-        _to_the_root(axes, most)
     for axis in (axes.xaxis, axes.yaxis):
         percent_axis(axis)
+    if scale == "root":
+        _to_the_root(axes, most)
     axes.set(xlim=(0, most), ylim=(0, most))
     axes.set_xlabel("mean risk")
     axes.set_ylabel("rows with the event (95 % interval)")
@@ -112,7 +113,7 @@ def plot_reliability(
 
 def _to_the_root(axes: Any, most: float) -> None:
     """Axes of square roots, which spread what lies near zero and have a zero."""
-    from matplotlib.ticker import FixedLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter
 
     at = np.array([0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0])
     apart = np.sqrt(at[at <= most]) / np.sqrt(most)
@@ -123,6 +124,7 @@ def _to_the_root(axes: Any, most: float) -> None:
     for axis, set_scale in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
         set_scale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0.0)), np.square))
         axis.set_major_locator(FixedLocator(kept))
+        axis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g} %"))
 
 
 def plot_decision_curve(table: pd.DataFrame, *, ax: Any = None) -> Any:
@@ -209,8 +211,8 @@ def plot_recall(
 
     Notes
     -----
-    Compare models at one burden, the one that a ward can bear. Budgets out of reach are left out. Bands (95 %)
-    are drawn for up to three models.
+    Compare models at one burden, the one that a ward can bear. Budgets out of reach are left out. Bands
+    (95 %) are drawn for up to three models.
 
     Examples
     --------
@@ -327,13 +329,13 @@ def patient_timeline(
     >>> import tsforecast as tsf
     >>> stays = tsf.make_vitals(20, 48, random_state=0)
     >>> question = {"event": "deterioration", "horizon": "6h", "step": "1h"}
-    >>> news = tsf.NEWS2(**question).fit(stays)
-    >>> frame = tsf.event_frame(news, stays)        # of patients that it knows: an example only
+    >>> model = tsf.LastValue(["heart_rate"], **question).fit(stays.loc[:"P009"])
+    >>> frame = tsf.event_frame(model, stays.loc["P010":])
     >>> timeline = patient_timeline(stays, frame, "P014", policy=tsf.AlarmPolicy(0.1))
-    >>> timeline[["heart_rate", "NEWS2", "event"]].tail(1)
-                     heart_rate  NEWS2  event
+    >>> timeline.loc[timeline["event"], ["heart_rate", "NEWS2", "alarm"]]
+                     heart_rate  NEWS2  alarm
     hours
-    1 days 23:00:00        92.0    1.0  False
+    1 days 08:00:00        84.0    1.0  False
     """
     panel = as_panel(panel)
     several = isinstance(panel.index, pd.MultiIndex)
@@ -484,7 +486,8 @@ def plot_patient(timeline: pd.DataFrame, *, ax: Any = None) -> Any:
     >>> import tsforecast as tsf
     >>> stays = tsf.make_vitals(20, 48, random_state=0)
     >>> question = {"event": "deterioration", "horizon": "6h", "step": "1h"}
-    >>> frame = tsf.event_frame(tsf.NEWS2(**question).fit(stays), stays)
+    >>> model = tsf.LastValue(["heart_rate"], **question).fit(stays.loc[:"P009"])
+    >>> frame = tsf.event_frame(model, stays.loc["P010":])
     >>> axes = plot_patient(patient_timeline(stays, frame, "P014", vitals=["heart_rate"]))
     >>> [one.get_ylabel() for one in axes]
     ['heart rate\n(1/min)', 'NEWS2', 'risk']
@@ -526,7 +529,7 @@ def plot_patient(timeline: pd.DataFrame, *, ax: Any = None) -> Any:
 
 
 def _draw_news2(axes: Any, at: Any, score: Any) -> None:
-    line = marked({"color": "0.25"}, len(at), few=1)
+    line = marked({"color": "0.25" if len(at) <= 1000 else "0.45"}, len(at), few=1)
     axes.step(at, score, where="post", linewidth=1.1 if len(at) <= 1000 else 0.5, **line)
     for level in (_NEWS2_URGENT, _NEWS2_EMERGENCY):
         axes.axhline(level, color=GREY, linewidth=0.8, linestyle=(0, (1, 1.5)))

@@ -374,7 +374,7 @@ def _far_back(axes: Any, longest: int) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     axes.set_xscale("symlog", linthresh=10)
-    at = [0, 5, *(m * 10**k for k in range(1, 9) for m in (1, 2, 5))]
+    at = [0, 5, 10, 20, 50, *(10**k for k in range(2, 10))]
     axes.xaxis.set_major_locator(FixedLocator([place for place in at if place <= longest]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -418,7 +418,7 @@ def plot_attribution(table: pd.DataFrame, *, series: Any = None, n: int = 8, ax:
     >>> table = tsf.attribute(tsf.Naive(target="close").fit(panel), panel, stretches=[3])
     >>> axes = plot_attribution(table)
     >>> axes.get_yticklabels()[0].get_text()
-    'close over the last 3 rows: 99.84 -> 99.86'
+    'close over the last 3 rows: 100 -> 103'
     """
     needed = ["series", "column", "rows", "level", "recent", "answer", "effect", "sentence"]
     table = table_of(table, needed, "attribute(model, panel)")

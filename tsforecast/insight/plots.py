@@ -78,8 +78,8 @@ def plot_forecast(
     label : str
         Name in the legend.
     last : int, optional
-        Rows of the history that are drawn, the newest ones. Default: ten times as many as there
-        are forecasts, at least 100, so that the fan stays to be seen.
+        Rows that are drawn, the newest ones, of history and forecasts each. Default: all forecasts,
+        and a history ten times as long, of at least 100 rows, so that the fan stays to be seen.
     ax : Axes or Figure, optional
         Default: a new figure.
 
@@ -120,7 +120,10 @@ def plot_forecast(
                 advice="Choose one of them, e.g. history['close'].",
             )
         one_per_time("history", history.index.get_level_values(-1))
-    last = max(100, 10 * len(forecast)) if last is None else positive_int("last", last)
+    if last is not None:
+        forecast = forecast.iloc[-positive_int("last", last) :]
+        time = time[-last:]
+    last = max(100, 10 * len(forecast)) if last is None else last
     axes = axes_of(ax)
     tidy(axes)
     times = [time]
@@ -418,9 +421,9 @@ def skill_matrix(
     >>> models = {"drift": tsf.Drift(target="close"), "ewma": tsf.EWMA(target="close")}
     >>> result = tsf.backtest(models, panel, tsf.RollingOrigin(60), refit=False)
     >>> skill_matrix(result)[["model", "against", "ratio"]].round(2).head(2)
-       model against  ratio
-    0  drift   naive   0.97
-    1  drift    ewma   0.68
+      model against  ratio
+    0  ewma   naive   1.00
+    1  ewma   drift   0.94
     """
     rows = scored_rows(rows_of_target(getattr(frame, "frame", frame), target))
     if step is not None:
@@ -481,7 +484,7 @@ def plot_skill_matrix(table: pd.DataFrame, *, alpha: float = _ALPHA, ax: Any = N
 
     Notes
     -----
-    The darker a cell, the less its row loses: a good model has a dark row. Cells are written out
+    The darker a cell, the less its row loses: a good model has a dark row. Numbers are written out
     for up to twelve models.
 
     Examples
@@ -492,7 +495,7 @@ def plot_skill_matrix(table: pd.DataFrame, *, alpha: float = _ALPHA, ax: Any = N
     >>> result = tsf.backtest(models, panel, tsf.RollingOrigin(60), refit=False)
     >>> axes = plot_skill_matrix(skill_matrix(result))
     >>> [text.get_text() for text in axes.texts[:2]]
-    ['-3 %', '-32 % *']
+    ['0 %', '-6 %']
     """
     table = table_of(table, ["model", "against", "ratio", "p_holm"], "skill_matrix(result)")
     if not 0 < alpha < 1:
@@ -511,12 +514,13 @@ def plot_skill_matrix(table: pd.DataFrame, *, alpha: float = _ALPHA, ax: Any = N
     known = np.abs(saved[np.isfinite(saved)])
     deep = float(np.clip(known.max(initial=0.0), np.log(_LEAST_RATIO), np.log(_MOST_RATIO)))
     image = axes.imshow(saved, cmap="Blues", vmin=-deep, vmax=deep, aspect="auto")
-    for row, column in np.argwhere(np.isfinite(saved)) if len(models) <= _WRITTEN else ():
-        star = " *" if p_holm[row, column] < alpha else ""
+    for row, column in np.argwhere(np.isfinite(saved)):
+        words = [_change(ratio[row, column])] if len(models) <= _WRITTEN else []
+        words += ["*"] if p_holm[row, column] < alpha else []
         axes.text(
             column,
             row,
-            _change(ratio[row, column]) + star,
+            " ".join(words),
             ha="center",
             va="center",
             fontsize="small",

@@ -274,8 +274,8 @@ def plot_pit(table: pd.DataFrame, *, bins: int | None = None, ax: Any = None) ->
     -----
     Bars at 1 are right. A valley in the middle says that intervals are too narrow, a hill that they
     are too wide, a slope that forecasts are too low (rising) or too high. Bars of quantiles that
-    are right end between the dashed lines 95 times of 100, each by itself; see `quantile_calibration` for how
-    it is counted.
+    are right end between the dashed lines 95 times of 100, each by itself; `quantile_calibration`
+    says how that is counted.
 
     Examples
     --------

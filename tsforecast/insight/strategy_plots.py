@@ -66,6 +66,7 @@ def equity_curve(
     >>> held = tsf.backtest_strategy(pd.Series([1.0]), prices, costs=tsf.Costs(0, 0, 0))
     >>> equity_curve({"held": held}, benchmark=False)["held"].round(2)
     curve  gross   net  drawdown
+    time
     2       1.10  1.10       0.0
     3       0.99  0.99      -0.1
     """
