@@ -246,7 +246,7 @@ def test_a_figure_is_filled_and_pyplot_is_not_touched(result):
     figure = matplotlib.figure.Figure(layout="constrained")
     axes = plot_backtest(result, ax=figure)
     assert figure.axes == [axes] and pyplot.get_fignums() == before
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     place = axes.get_legend().get_window_extent()
     assert place.x0 >= axes.get_window_extent().x1  # beside the lines, not over them
     assert place.x1 <= figure.bbox.x1
@@ -303,5 +303,5 @@ def test_three_points_and_ten_thousand(ax):
         line = plot_backtest(frame, ax=ax).get_lines()[0]
         assert len(line.get_xdata()) == n
         assert (line.get_marker() == "None") == (n > 60)
-        ax.figure.canvas.draw()
+        ax.figure.draw_without_rendering()
         ax.clear()

@@ -163,12 +163,8 @@ def test_coverage_and_width_are_those_of_the_monitor():
 
 
 def test_coverage_of_one_step_and_series_is_drawn():
-    frame = pd.concat(
-        [
-            frame_of(30, n_series=2).assign(step=h, time=lambda x, h=h: x["cutoff"] + h)
-            for h in (1, 3)
-        ]
-    )
+    one = frame_of(30, n_series=2)
+    frame = pd.concat([one.assign(step=h, time=one["cutoff"] + h) for h in (1, 3)])
     table = coverage_monitor(frame, window=10)
     above, _ = plot_coverage(table, ax=matplotlib.figure.Figure())
     assert above.get_lines()[1].get_xdata()[0] == 10  # of the first step

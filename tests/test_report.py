@@ -357,7 +357,7 @@ def test_hostile_names_of_models_targets_and_titles_stay_in_their_attributes(tmp
 
 
 def test_nothing_is_loaded_from_anywhere(text, page):
-    own = re.sub(r'"data:image/png;base64,[^"]*"', "", text)
+    own = re.sub(r'"data:image/png;base64,[^"]*"|sha256-[^\']*', "", text)  # these hold any letters
     assert not re.search(r"https?:|//\w|url\(|@import|<link|<iframe|<base|fetch\(|XMLHttp", own)
     for tag, attrs in page.tags:
         for name in ("src", "href", "action", "srcset"):

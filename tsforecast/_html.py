@@ -79,7 +79,7 @@ def html_table(
     ]
     lines = []
     for row in range(len(top)):
-        cells = [f'<th scope="row">{_cell(each[row])}</th>' for each in labels]
+        cells = [_label(each[row]) for each in labels]
         cells += [_data(column[row]) for column in columns]
         lines.append(f"<tr>{''.join(cells)}</tr>")
     name = f' class="{escape(kind)}"' if kind else ""
@@ -101,6 +101,11 @@ def _cell(value: Any) -> str:
 
 def _head(name: Any, *, text: bool) -> str:
     return f'<th scope="col"{_kind(text=text)}>{_cell(name)}</th>'
+
+
+def _label(name: Any) -> str:
+    long = ' class="long"' if len(str(name)) > _LONG else ""
+    return f'<th scope="row"{long}>{_cell(name)}</th>'
 
 
 def _data(value: Any) -> str:

@@ -133,7 +133,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(after.tail(5)[shown].to_string(index=False, float_format="%.2f"))
 
 
-def _runs(config: list[str], dates: pd.DatetimeIndex) -> list[dict[str, Any]]:
+def _runs(config: list[str], dates: pd.Index) -> list[dict[str, Any]]:
     """Make a run for each date, and print a line of what it says."""
     found = []
     for date in dates:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import tsforecast
-from tsforecast.batch.exits import ConfigError, ExitCode, JobError, exit_code
+from tsforecast.batch.exits import DISK, ConfigError, ExitCode, JobError, SinkError, exit_code
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +37,11 @@ __all__ = ["main"]
 _PIPE = 141  # 128 + SIGPIPE: whoever read our output has gone
 _LOG = logging.getLogger("tsforecast")
 _DIGEST = re.compile("[0-9a-f]{64}")
+_EXTRAS = {
+    "batch": ("pyarrow", "pydantic", "sqlalchemy"),
+    "dask": ("dask", "distributed"),
+    "postgres": ("psycopg",),
+}
 _LONG = 60  # characters: a sentence, on a line of its own
 _WHAT = ("forecasts", "risks", "rejects", "runs")
 _CODES = """\
@@ -79,13 +84,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.command(args)
             sys.stdout.flush()
         except BrokenPipeError:
-            # what is left in the buffer would fail once more at the end of the process
-            with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _leave_output()
             return _PIPE
         except (Exception, KeyboardInterrupt, SystemExit) as error:
-            return _end(args, error)
+            return _end(args, _explained(error))
     return int(ExitCode.OK)
+
+
+def _leave_output() -> None:
+    """Let go of standard output: what is left in its buffer would fail once more at the end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 # ---------------------------------------------------------------- arguments
@@ -241,7 +250,12 @@ def _add(
         "--log", choices=("text", "json"), default="text", help="form of the lines of talk (text)"
     )
     loud = parser.add_mutually_exclusive_group()
-    loud.add_argument("-v", "--verbose", action="store_true", help="say more; tracebacks in full")
+    loud.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="say more; tracebacks in full, with whatever they hold",
+    )
     loud.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
     return parser
 
@@ -572,6 +586,8 @@ def _export(args: argparse.Namespace) -> None:
         frame = frame.drop(columns=["about", "summary"])
     _LOG.info("%d rows", len(frame))
     if args.json:
+        if "run_date" in frame:
+            frame = frame.assign(run_date=frame["run_date"].astype(str))
         _write_json({what: _records(frame)})
         return
     parquet = args.format == "parquet" or (
@@ -585,10 +601,11 @@ def _export(args: argparse.Namespace) -> None:
         frame.to_csv(sys.stdout, index=False)
         return
     try:
-        if parquet:
-            frame.to_parquet(args.output, index=False)
-        else:
-            frame.to_csv(args.output, index=False)
+        with _whole(Path(args.output)) as place:
+            if parquet:
+                frame.to_parquet(place, index=False)
+            else:
+                frame.to_csv(place, index=False)
     except OSError as error:
         raise _cannot_write(Path(args.output), error) from error
 
@@ -610,7 +627,7 @@ def _config(args: argparse.Namespace) -> JobConfig:
                 advice="Write both in one word.",
             )
         overrides[key] = from_text(key, text)
-    spread = "dask" if args.dask is not None else args.spread
+    spread = args.spread or ("dask" if args.dask is not None else None)
     flags = {"run.spread": spread, "run.workers": args.workers, "run.dask_address": args.dask}
     overrides |= {key: value for key, value in flags.items() if value is not None}
     return load_config(args.config, overrides=overrides)
@@ -621,7 +638,15 @@ def _as_of(args: argparse.Namespace, config: JobConfig) -> AsOf:
 
     from tsforecast.batch.sources import AsOf
 
-    day = args.run_date or datetime.now(ZoneInfo(config.job.timezone)).date()
+    today = datetime.now(ZoneInfo(config.job.timezone)).date()
+    day = args.run_date or today
+    if day > today:  # its model would be that of all days up to then
+        raise ConfigError.of(
+            "--run-date",
+            expected=f"a day up to today, {today} in {config.job.timezone}",
+            found=str(day),
+            advice="Look at the year, and at the clock of this machine.",
+        )
     return AsOf(day, config.job.timezone)
 
 
@@ -639,8 +664,10 @@ def _from_folder(source: str, target: Path) -> str:
 
 def _write_new(target: Path, text: str, *, replace: bool) -> None:
     try:
-        with open(target, "w" if replace else "x", encoding="utf-8") as stream:
-            stream.write(text)
+        if target.exists() and not replace:
+            raise FileExistsError
+        with _whole(target) as place:
+            place.write_bytes(text.encode())
     except FileExistsError:
         raise ConfigError.of(
             str(target),
@@ -652,13 +679,33 @@ def _write_new(target: Path, text: str, *, replace: bool) -> None:
         raise _cannot_write(target, error) from error
 
 
-def _cannot_write(file: Path, error: Exception) -> ConfigError:
+@contextlib.contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """Where to write a file that is to be there as a whole, or to stay as it was."""
+    from tsforecast.batch.files import temp_place
+
+    target = Path(os.path.realpath(target))
+    if target.exists() and not target.is_file():  # such as /dev/stdout
+        yield target
+        return
+    part = temp_place(target.parent, "written")
+    part = part.with_name(part.name + "".join(target.suffixes[-2:]))  # .gz is to be compressed
+    try:
+        yield part
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _cannot_write(file: Path, error: Exception) -> JobError:
+    """Build (not raise) the error: of a full or broken disk, or of a name that will not do."""
     why = getattr(error, "strerror", None) or str(error)
-    return ConfigError.of(
+    kind = SinkError if getattr(error, "errno", None) in DISK else ConfigError
+    return kind.of(
         str(file),
         expected="a file that can be written",
         found=str(why).lower(),
-        advice="Name another one.",
+        advice="Make room, or name another one.",
     )
 
 
@@ -764,6 +811,29 @@ def _end(args: argparse.Namespace, error: BaseException) -> int:
             _write_json({"exit_code": int(code), "error": name, "message": text, **args.shown})
             sys.stdout.flush()
     return int(code)
+
+
+def _explained(error: BaseException) -> BaseException:
+    """Give our error for one of the machine: a package that is missing, an output that is full."""
+    if isinstance(error, ModuleNotFoundError) and (name := (error.name or "").split(".")[0]):
+        extra = next((extra for extra, names in _EXTRAS.items() if name in names), None)
+        if extra is not None:
+            return ConfigError.of(
+                f"package {name!r}",
+                expected="it to be installed",
+                found="that it is not",
+                advice=f"pip install 'tsforecast[{extra}]'",
+            )
+    if isinstance(error, OSError) and error.errno in DISK:  # those of a job are ours already
+        if error.filename is None:
+            _leave_output()
+        return SinkError.of(
+            error.filename or "standard output",
+            expected="room, and the right to write there",
+            found=(error.strerror or type(error).__name__).lower(),
+            advice="Mend that, and give the command again.",
+        )
+    return error
 
 
 def _place(error: BaseException) -> str:

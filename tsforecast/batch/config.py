@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import unquote_plus
 
 from pydantic import (
     AfterValidator,
@@ -84,19 +84,16 @@ def _place(value: Path, info: ValidationInfo) -> Path:
     return value if root is None else Path(os.path.normpath(root / value.expanduser()))
 
 
+_PASSWORD = re.compile(  # as SQLAlchemy reads it: up to the @, whatever stands before
+    r"[^:/]+://[^:/]*:[^@]*@|(?!.*://).*:.*@|.*(password|passwd|pwd)\s*=",
+    re.DOTALL | re.IGNORECASE,
+)
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)(?!/|:memory:|file:)(.+)", re.DOTALL)
 
 
 def _url(value: str, info: ValidationInfo) -> str:
     """Check the URL of a database; SQLite's file is relative to the folder of the file."""
-    try:
-        parts = urlsplit(value)
-        secret = parts.password is not None or any(
-            key.lower() in ("password", "sslpassword", "pwd") for key, _ in parse_qsl(parts.query)
-        )
-    except ValueError as error:
-        raise _wrong("a URL such as sqlite:///forecasts.db") from error
-    if secret:
+    if _PASSWORD.match(unquote_plus(value)):
         raise PydanticCustomError("secret", "a URL without a password")
     if not re.fullmatch(r"[a-z][a-z0-9]*(\+[a-z0-9_]+)?://.*", value, re.DOTALL):
         raise _wrong("a URL such as sqlite:///forecasts.db or postgresql+psycopg://user@host/name")
@@ -109,10 +106,15 @@ def _url(value: str, info: ValidationInfo) -> str:
 _SPAN = re.compile(r"(\d{1,6}) ?(y|M|W|D|h|min|s)")
 
 
+_LONGEST = {"y": 1000, "M": 12_000, "W": 52_000}  # what lies so far back has a date
+
+
 def _span(value: str) -> str:
     found = _SPAN.fullmatch(value)
-    if found is None or int(found[1]) == 0:
-        raise _wrong("a span of time such as '4D', '36h', '90min', '2W', '6M' or '10y'")
+    if found is None or not 0 < int(found[1]) <= _LONGEST.get(found[2], 365_000):
+        raise _wrong(
+            "a span of time such as '4D', '36h', '90min', '2W', '6M' or '10y', of at most 1000y"
+        )
     return value
 
 
@@ -528,9 +530,10 @@ def load_config(
             origin[keys] = f"environment {name}"
     for dotted, value in (overrides or {}).items():
         keys = tuple(dotted.split("."))
-        if keys[-1] == _SECRET:
+        if keys[-1] == _SECRET or (isinstance(value, dict) and _SECRET in value):
+            keys = keys if keys[-1] == _SECRET else (*keys, _SECRET)
             raise ConfigError.of(
-                f"command line: {dotted}",
+                f"command line: {'.'.join(keys)}",
                 expected="no secret on a command line, where others can read it",
                 found="one",
                 advice=f"Set {PREFIX}{'__'.join(keys).upper()} in the environment.",

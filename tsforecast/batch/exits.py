@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 from typing import Any, ClassVar, Self
 
 __all__ = [
+    "DISK",
     "ConfigError",
     "ExitCode",
     "JobError",
@@ -17,6 +19,12 @@ __all__ = [
     "StaleError",
     "exit_code",
 ]
+
+
+DISK = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
+)
+"""Numbers of what a disk says that is full, broken, or not to be written to."""
 
 
 class ExitCode(IntEnum):

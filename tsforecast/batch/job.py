@@ -33,8 +33,10 @@ from tsforecast.batch.work import (
     blamed,
     estimators,
     looked_at,
+    n_series,
     registry_of,
     require_columns,
+    require_few_rejects,
     since,
     told_of,
 )
@@ -74,11 +76,11 @@ def check(config: JobConfig, as_of: AsOf) -> Summary:
         As `run` would raise it.
     """
     work = Work(config, as_of)
-    estimators(config)
+    model = estimators(config)[0]
     extract = work.read()
     require_columns(config, extract)
-    columns = looked_at(estimators(config)[0], extract.panel)
-    treatment = work.treatments(extract.panel, columns)
+    require_few_rejects(work, len(extract.rejects), n_series(extract))
+    treatment = work.treatments(extract.panel, looked_at(model, extract.panel))
     with open_sink(config.sink, config.job.name) as sink:
         sink.prepare()
     return {
@@ -218,12 +220,13 @@ def run(config: JobConfig, as_of: AsOf, *, dry_run: bool = False) -> Summary:
         As for `fit` and `score`.
     """
     with at_work(config, as_of, dry_run=dry_run) as work:
-        estimators(config)
+        model = estimators(config)[0]
         extract = work.read()
         require_columns(config, extract)
         why, fitted = due(work), None
         if why is not None:
             work.say("fit due", why=why)
+            work.treatments(extract.panel, looked_at(model, extract.panel))  # late: no fit either
             if dry_run:
                 fitted = {"due": why}
                 if work.champion() is None:

@@ -158,6 +158,6 @@ def _unusable(error: Exception) -> SourceError:
     return SourceError.of(
         "the table",
         expected="rows that make a panel: one time per row and series, numbers to forecast",
-        found=str(error),
+        found=str(error).rstrip("."),
         advice="Name other columns with --series, --time and --target, or mend the rows.",
     )

@@ -38,6 +38,7 @@ __all__ = [
     "series_names",
     "treatments",
     "without_names",
+    "without_values",
 ]
 
 MODEL, USE_LAST, FALLBACK_NAIVE = "model", "use_last", "fallback_naive"
@@ -161,9 +162,9 @@ class Score:
             n_series = layout_of(panel).n_series
             if n_series == 1:
                 name = series_names(panel)[0]
-                text = str(error)[:_LONGEST]
-                text = without_names(text, [name]) if self.hash_ids else text
-                rejects.append((self._label(name), "score", type(error).__name__, text))
+                text = without_names(str(error), [name]) if self.hash_ids else str(error)
+                about = (self._label(name), "score", type(error).__name__, text[:_LONGEST])
+                rejects.append(about)
                 return
             first_half = np.arange(n_series) < n_series // 2
             for half in (first_half, ~first_half):
@@ -305,9 +306,30 @@ def without_names(text: str, names: list[Any]) -> str:
     >>> without_names("too few rows (series 'A 7')", ["A 7"])
     "too few rows (series '#bdd816173146')"
     """
-    for name in sorted(map(str, names), key=len, reverse=True):
-        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", hashed(name), text)
+    written = {form: name for name in map(str, names) for form in (name, repr(name)[1:-1])}
+    for form in sorted((form for form in written if form in text), key=len, reverse=True):
+        text = re.sub(rf"(?<!\w){re.escape(form)}(?!\w)", hashed(written[form]), text)
     return text
+
+
+def without_values(text: str) -> str:
+    """Leave out of the text of a `DataError` what may be a value of the data, or of its times.
+
+    That is the first rows, and what was found unless it is a count and words.
+
+    Examples
+    --------
+    >>> without_values("gaps (first rows: 07:30): expected none, found 2 rows. Fill them.")
+    'gaps: expected none, found 2 rows. Fill them.'
+    >>> without_values("values: expected all above 0, found 3 others, e.g. -7. Drop them.")
+    'values: expected all above 0, found others. Drop them.'
+    """
+    text = re.sub(r"; first rows: .*?(?=\): expected)| \(first rows: .*?\)(?=: expected)", "", text)
+    head, found, rest = text.partition(", found ")
+    what, end, advice = re.match(r"(.*?)(\. (?=[A-Z])|$)(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]
+    if found and not re.fullmatch(r"(\d+ (?=[A-Za-z]))?\D*", what):
+        what = "others"
+    return f"{head}{found}{what}{end}{advice}"
 
 
 def rejects_frame(rejects: list[tuple[str, str, str, str]]) -> pd.DataFrame:

@@ -401,7 +401,7 @@ def _broken(name: str, version: str, error: Exception) -> ModelError:
     return ModelError.of(
         f"model {name!r}, version {version}, cannot be loaded",
         expected="the files as they were written",
-        found=f"{type(error).__name__}: {str(error)[:300]}",
+        found=f"{type(error).__name__}: {str(error)[:300].rstrip('.')}",
         advice="Roll back or promote another version, or bring the folder back from a copy.",
     )
 

@@ -13,7 +13,15 @@ import pandas as pd
 from tsforecast.batch.config import JobConfig
 from tsforecast.batch.ledger import Attempt, RunKey, Sink
 from tsforecast.batch.monitor import monitor
-from tsforecast.batch.parts import Score, Scored, Texts, cut, hashed, without_names
+from tsforecast.batch.parts import (
+    Score,
+    Scored,
+    Texts,
+    cut,
+    hashed,
+    series_names,
+    without_names,
+)
 from tsforecast.batch.sinks import open_sink
 from tsforecast.batch.sources import Extract
 from tsforecast.batch.spread import spread
@@ -63,11 +71,9 @@ def score_series(work: Work, extract: Extract) -> Summary:
         with work.timed("score"):
             found = list(_spread(work, function, extract, treatment, frozenset()))
         rejects = _with_source(pd.concat([each.rejects for each in found]), extract, config)
-        counts = Counter(rejects["stage"])
-        sources = sum((_sources(each) for each in found), Counter())
         rows = sum(len(each.rows) for each in found)
-        counted = _counted(extract, rows, counts, sources)
-        require_few_rejects(work, _failed(counts), n_series(extract))
+        counted = _counted(work, extract, treatment, rows, rejects)
+        require_few_rejects(work, _failed(rejects), n_series(extract))
         with open_sink(config.sink, config.job.name) as sink:
             looked = monitor(work, extract, model, about, sink)
         return {**summary, **counted, "monitor": looked}
@@ -79,20 +85,20 @@ def score_series(work: Work, extract: Extract) -> Summary:
             key, data_digest=extract.digest, parts=n_parts, part_size=size, about=host()
         )
         with in_ledger(sink, attempt):
-            sources = Counter[str]()
             if not attempt.done:
-                sources = _written(work, sink, attempt, function, extract, treatment)
-            counts = Counter(sink.rejects(work.as_of.run_date, about["model_id"])["stage"])
+                _write(work, sink, attempt, function, extract, treatment)
+            rejects = sink.rejects(work.as_of.run_date, about["model_id"])
+            rejects = rejects[rejects["run"] == attempt.id]  # not those of other configurations
             ledger = sink.runs().set_index("run")["rows"].loc[attempt.id]
             summary |= {
-                **_counted(extract, int(str(ledger)), counts, sources),
+                **_counted(work, extract, treatment, int(str(ledger)), rejects),
                 "run": attempt.id,
                 "resumed": attempt.resumed,
                 "parts_resumed": len(attempt.committed),
                 "nothing_new": attempt.done,
             }
             if not attempt.done:
-                require_few_rejects(work, _failed(counts), n_series(extract))
+                require_few_rejects(work, _failed(rejects), n_series(extract))
             broken = None
             try:
                 summary["monitor"] = monitor(work, extract, model, about, sink)
@@ -113,16 +119,15 @@ def _require_model_columns(model: Any, extract: Extract) -> None:
     require(model._columns() if hasattr(model, "_columns") else [], extract)
 
 
-def _written(
+def _write(
     work: Work,
     sink: Sink,
     attempt: Attempt,
     function: Score,
     extract: Extract,
     treatment: Texts,
-) -> Counter[str]:
-    """Score and write the parts that are not yet written; count where their rows come from."""
-    sources = Counter[str]()
+) -> None:
+    """Score and write the parts that are not yet written."""
     begun = time.perf_counter()
     written = 0.0
     results = _spread(work, function, extract, treatment, attempt.committed)
@@ -134,14 +139,12 @@ def _written(
             before = time.perf_counter()
             sink.write_part(attempt, scored.number, scored.rows, rejects)
             written += time.perf_counter() - before
-            sources += _sources(scored)
             work.say(
                 "part", part=scored.number, rows=len(scored.rows), rejects=len(rejects),
                 seconds=round(scored.seconds, 4), warned=scored.warned,
             )  # fmt: skip
     work.seconds["write"] = round(written, 4)
     work.seconds["score"] = round(time.perf_counter() - begun - written, 4)
-    return sources
 
 
 def _spread(
@@ -176,22 +179,20 @@ def _with_source(rejects: pd.DataFrame, extract: Extract, config: JobConfig) -> 
     return pd.concat([rejects, own], ignore_index=True) if len(own) else rejects
 
 
-def _sources(scored: Scored) -> Counter[str]:
-    """Series of a part by where their rows come from."""
-    if not len(scored.rows):
-        return Counter()
-    series = scored.rows.drop_duplicates("series")["source"]
-    return Counter(map(str, series))
-
-
-def _counted(extract: Extract, rows: int, rejects: Counter[str], sources: Counter[str]) -> Summary:
+def _counted(
+    work: Work, extract: Extract, treatment: Texts, rows: int, rejects: pd.DataFrame
+) -> Summary:
+    """Count series by what has become of them: of all parts, whoever has written them."""
+    names, label = series_names(extract.panel), hashed if work.config.job.hash_ids else str
+    refused = set(rejects["series"])
+    sources = Counter(str(how) for name, how in zip(names, treatment) if label(name) not in refused)
     return {
         "series": n_series(extract),
         "rows": rows,
-        "rejects": dict(sorted(rejects.items())),
+        "rejects": dict(sorted(Counter(map(str, rejects["stage"])).items())),
         "sources": dict(sorted(sources.items())),
     }
 
 
-def _failed(stages: Counter[str]) -> int:
-    return sum(count for stage, count in stages.items() if stage not in SKIPPED)
+def _failed(rejects: pd.DataFrame) -> int:
+    return int((~rejects["stage"].isin(SKIPPED)).sum())

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any, Literal, TypeVar
 
 from tsforecast._checks import bad_parameter, choice, positive_int
+from tsforecast.batch.exits import ConfigError
 
 __all__ = ["Spread", "spread"]
 
@@ -67,6 +68,8 @@ def spread(
     ------
     ValueError
         If a parameter cannot be used.
+    ConfigError
+        If no scheduler answers at the address.
     concurrent.futures.BrokenExecutor
         If workers are lost again and again.
     Exception
@@ -133,16 +136,28 @@ def _over_dask(
                 distributed.LocalCluster(
                     n_workers=_cores() if workers is None else workers,
                     threads_per_worker=1,
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",  # none is asked for: not one with a fixed port
                     silence_logs=logging.ERROR,  # a worker that takes long to end is none
                 )
             )
             client = stack.enter_context(distributed.Client(cluster))
         else:
-            client = stack.enter_context(distributed.Client(address))
+            client = stack.enter_context(_client(distributed, address))
         threads = max(sum(client.nthreads().values()), 1)
         executor = client.get_executor(pure=False, retries=_LIVES)
         yield from _finished(executor, function, _Parts(parts), _AHEAD * threads)
+
+
+def _client(distributed: Any, address: str) -> Any:
+    try:
+        return distributed.Client(address)
+    except (OSError, ValueError) as error:
+        raise ConfigError.of(
+            f"Dask scheduler {address!r}",
+            expected="one that answers at an address such as tcp://scheduler:8786",
+            found=(str(error).splitlines() or [type(error).__name__])[0].rstrip("."),
+            advice="Start it, or correct [run] dask_address.",
+        ) from error
 
 
 class _Parts:

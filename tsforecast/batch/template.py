@@ -88,6 +88,7 @@ def read_table(path: str | os.PathLike[str], *, rows: int | None = None) -> pd.D
             table = pd.read_csv(
                 file, nrows=rows, encoding="utf-8-sig", low_memory=False, index_col=False
             )
+            table = _with_names(table, file, rows)
     except OSError as error:
         raise _unreadable(file, (error.strerror or type(error).__name__).lower()) from None
     except Exception as error:  # parsers raise what they like; the file is somebody else's
@@ -102,6 +103,25 @@ def read_table(path: str | os.PathLike[str], *, rows: int | None = None) -> pd.D
             found="one column, with another mark in its name",
             advice="Write the file anew with commas.",
         )
+    return table
+
+
+def _with_names(table: pd.DataFrame, file: Path, rows: int | None) -> pd.DataFrame:
+    """Give words back that read as missing values, as the ticker NA does."""
+    import pandas as pd
+
+    holes = [
+        at
+        for at, dtype in enumerate(table.dtypes)
+        if not pd.api.types.is_numeric_dtype(dtype) and table.iloc[:, at].isna().any()
+    ]
+    if holes and file.is_file():  # what is no file can be read but once
+        again = pd.read_csv(
+            file, nrows=rows, encoding="utf-8-sig", index_col=False, usecols=holes, dtype=str,
+            keep_default_na=False, na_values=[""],
+        )  # fmt: skip
+        for place, at in enumerate(holes):
+            table.isetitem(at, again.iloc[:, place].array)
     return table
 
 

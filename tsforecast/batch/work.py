@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import logging
@@ -11,11 +10,14 @@ import signal
 import socket
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -26,6 +28,7 @@ from tsforecast._checks import DataError
 from tsforecast.batch.asof import AsOf
 from tsforecast.batch.config import JobConfig, as_offset, build_baseline, build_estimator
 from tsforecast.batch.exits import (
+    DISK,
     ConfigError,
     ExitCode,
     JobError,
@@ -46,6 +49,7 @@ from tsforecast.batch.parts import (
     series_names,
     treatments,
     without_names,
+    without_values,
 )
 from tsforecast.batch.registry import Registry
 from tsforecast.batch.sources import Extract, read_source
@@ -75,7 +79,6 @@ __all__ = [
 ]
 
 _LOG = logging.getLogger("tsforecast")
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
 FIT = "fit"
 """In the ledger, in place of a model that is yet to come."""
 SKIPPED = (SKIP_LATE, SKIP_MISSING)
@@ -155,19 +158,23 @@ class Work:
     def champion(self) -> str | None:
         """Give the champion of the run date: one that has seen no row after the cut.
 
-        One that was fitted for an earlier date, or the same; or, where rows are not known later
-        than they are stamped, one whose last row is not after the cut.
+        The latest that was fitted for an earlier date, or the same: one of a later date changes no
+        repeat. Only where there is none, and rows are not known later than they are stamped, the
+        latest whose last row is not after the cut.
         """
         own = str(self.as_of.run_date)
-        stamped = self.config.source.available_column is None
 
-        def usable(about: Mapping[str, Any]) -> bool:
-            if str(about["run_date"]) <= own:
-                return True
+        def by_then(about: Mapping[str, Any]) -> bool:
+            return str(about["run_date"]) <= own
+
+        def no_later_row(about: Mapping[str, Any]) -> bool:
             cutoff = pd.Timestamp(about["cutoff"])
-            return stamped and cutoff < end_of(self.as_of, cutoff.tz)
+            return bool(cutoff < end_of(self.as_of, cutoff.tz))
 
-        return self.registry.champion_where(usable)
+        found = self.registry.champion_where(by_then)
+        if found is None and self.config.source.available_column is None:
+            found = self.registry.champion_where(no_later_row)
+        return found
 
     @contextlib.contextmanager
     def timed(self, what: str) -> Iterator[None]:
@@ -198,7 +205,7 @@ def at_work(
             if swept:
                 work.say("swept", files=swept)
         try:
-            with _written_or_said():
+            with _written_or_said(config.job.folder):
                 yield work
         except BaseException as error:
             fields: dict[str, Any] = {"error": type(error).__name__}
@@ -210,15 +217,26 @@ def at_work(
 
 
 @contextlib.contextmanager
-def _written_or_said() -> Iterator[None]:
-    """Say of a disk that is full, or must not be written to, which file it was about."""
+def _written_or_said(folder: Path) -> Iterator[None]:
+    """Say of lost workers that they are, and of a full or read-only disk which file it was about.
+
+    An error of a write names none: what a job writes beside its sink lies in its `folder`.
+    """
     try:
         yield
+    except BrokenExecutor as error:
+        raise JobError.of(
+            "workers",
+            expected="processes that live to the end of a part",
+            found="that they were ended, again and again",
+            advice="Look for a lack of memory, take fewer [run] workers or a smaller [job] "
+            "part_size, and run again: it goes on from here.",
+        ) from error
     except OSError as error:
-        if error.errno not in _DISK:
+        if error.errno not in DISK:
             raise
         raise SinkError.of(
-            f"file {error.filename}" if error.filename else "a file",
+            f"file {error.filename}" if error.filename else f"a file, likely below {folder}",
             expected="a disk with room, and the right to write there",
             found=(error.strerror or type(error).__name__).lower(),
             advice="Make room or give this user the right, and run again: it goes on from here.",
@@ -259,9 +277,13 @@ def in_ledger(sink: Sink, attempt: Attempt) -> Iterator[None]:
 
 @contextlib.contextmanager
 def blamed(work: Work, panel: pd.DataFrame) -> Iterator[None]:
-    """Say of an error in fit or backtest whether data or parameters are at fault."""
+    """Say of an error in fit or backtest whether data or parameters are at fault.
+
+    What is said, warnings included, holds no value of the data, and names as they may be said.
+    """
     try:
-        yield
+        with _warned(work, panel):
+            yield
     except DataError as error:
         raise SourceError(_told(work, panel, error)) from error
     except ValueError as error:
@@ -270,9 +292,23 @@ def blamed(work: Work, panel: pd.DataFrame) -> Iterator[None]:
         raise ConfigError(f"[model] {_told(work, panel, error)}") from error
 
 
-def _told(work: Work, panel: pd.DataFrame, error: Exception) -> str:
-    text = str(error)
+def _told(work: Work, panel: pd.DataFrame, error: Exception | str) -> str:
+    text = without_values(str(error)) if isinstance(error, DataError) else str(error)
     return without_names(text, list(series_names(panel))) if work.config.job.hash_ids else text
+
+
+@contextlib.contextmanager
+def _warned(work: Work, panel: pd.DataFrame) -> Iterator[None]:
+    """Put check sums in place of names in warnings, if so asked."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def told(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            show(_told(work, panel, message), category, *where)
+
+        if work.config.job.hash_ids:
+            warnings.showwarning = told  # type: ignore[assignment]
+        yield
 
 
 def estimators(config: JobConfig) -> list[Any]:

@@ -263,7 +263,7 @@ def one_of(
     frame: pd.DataFrame, column: str, wanted: Any, *, first_one: bool = False
 ) -> pd.DataFrame:
     """Keep the rows with one value of a column; without a name the only one, or the first one."""
-    known = list(frame[column].unique())
+    known = frame[column].unique().tolist()
     if wanted is None and (len(known) == 1 or (first_one and known)):
         wanted = known[0]
     if wanted not in known:

@@ -84,7 +84,7 @@ def forecast_part(result: Backtest, *, names: bool) -> Part:
             Section("Scores", tuple(_scores(result, frame, tests))),
             *_pictures(result, frame, names=names),
             *_tail(result, frame),
-            *(_series(result, frame) if names else ()),
+            *(_series(result, frame) if names and frame["series"].nunique() > 1 else ()),
         ]
     verdicts += [note for note in notes if note not in verdicts]
     return Part(title, subject, tuple(verdicts), (about, *sections), result.settings)
@@ -99,7 +99,7 @@ def _about(result: Backtest, frame: pd.DataFrame) -> list[Block]:
     unknown = int(frame["actual"].isna().sum())
     facts = {
         "Target": first(frame["target"].unique(), shown=20),
-        "Horizon": f"{result.horizon} rows ahead",
+        "Horizon": f"{result.horizon} row{'s' * (result.horizon > 1)} ahead",
         "Models": first(models, shown=40),
         "Series": f"{frame['series'].nunique():,}",
         "Cutoffs": f"{frame['cutoff'].nunique():,}, {_span(frame['cutoff'])}",
@@ -238,7 +238,9 @@ def _fan(result: Backtest, frame: pd.DataFrame, target: Any, of: str, models: li
     known = rows[rows["actual"].notna() & rows["forecast"].notna()]
     if known.empty:
         return Sentences((f"{model} has no forecast{of} with an outcome to be drawn.",))
-    series = known["series"].iloc[0]
+    alone = frame["series"].nunique() == 1
+    whose = "" if alone else f" for {known['series'].iloc[0]}"
+    which = "the newest forecast" if alone else "the first series, and the newest forecast"
     if result.horizon > 1:
         newest = known[known["step"] == known["step"].max()]["cutoff"].max()
         shown_rows = rows[rows["cutoff"] == newest]
@@ -256,10 +258,10 @@ def _fan(result: Backtest, frame: pd.DataFrame, target: Any, of: str, models: li
             last=max(40, 6 * result.horizon),
             ax=ax,
         ),
-        alt=f"Forecasts{of or f' of {target}'} of {series} by {model} with intervals, beside what "
+        alt=f"Forecasts{of or f' of {target}'}{whose} by {model} with intervals, beside what "
         "happened",
-        caption=f"Forecasts of {model} for {series}{of}, {words}. An example, not evidence: it is "
-        "the first series, and the newest forecast.",
+        caption=f"Forecasts of {model}{whose}{of}, {words}. An example, not evidence: it is "
+        f"{which}.",
     )
 
 

@@ -211,8 +211,8 @@ def plot_recall(
 
     Notes
     -----
-    Compare models at one burden, the one that a ward can bear. Budgets out of reach are left out. Bands
-    (95 %) are drawn for up to three models.
+    Compare models at one burden, the one that a ward can bear. Budgets out of reach are left out;
+    bands (95 %) are drawn for up to three models.
 
     Examples
     --------

@@ -283,7 +283,7 @@ def plot_pit(table: pd.DataFrame, *, bins: int | None = None, ax: Any = None) ->
     >>> panel = tsf.make_prices(1, 120, random_state=0)
     >>> result = tsf.backtest(tsf.Naive(target="close"), panel, tsf.RollingOrigin(60), refit=False)
     >>> (axes,) = plot_pit(pit_values(result))
-    >>> len(axes.patches), axes.get_xlabel()
+    >>> len(axes.containers[0]), axes.get_xlabel()
     (10, 'level of the outcome')
     """
     table = table_of(table, [*_KEYS, "pit", "pit_low", "pit_high"], "pit_values(result)")
