@@ -305,3 +305,12 @@ def test_three_points_and_ten_thousand(ax):
         assert (line.get_marker() == "None") == (n > 60)
         ax.figure.draw_without_rendering()
         ax.clear()
+
+
+def test_lines_of_a_backtest_are_the_gain(result, ax):
+    gain = cumulative_gain(result)
+    plot_backtest(result, ax=ax)
+    drawn = {line.get_label(): line for line in ax.get_lines()}
+    for model in gain.columns:
+        np.testing.assert_array_equal(drawn[model].get_ydata(), gain[model])
+        np.testing.assert_array_equal(drawn[model].get_xdata(), gain.index)

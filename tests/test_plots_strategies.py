@@ -113,3 +113,10 @@ def test_what_is_no_strategy_is_refused(strategy, ax):
     with pytest.raises(ValueError, match=r"'value'.*found 'profit'"):
         plot_cost_curve(strategy, value="profit", ax=ax)
     assert not ax.get_lines()
+
+
+def test_a_loss_from_the_first_day_on_is_a_drawdown():
+    falling = pd.DataFrame({"close": [10.0, 10.0, 9.0, 8.1]})
+    held = backtest_strategy(pd.Series([1.0]), falling, costs=Costs(0, 0, 0))
+    lost = equity_curve({"held": held}, benchmark=False)["held", "drawdown"]
+    np.testing.assert_allclose(lost, [-0.1, -0.19])

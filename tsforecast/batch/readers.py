@@ -25,7 +25,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.dataset as pads
-import pyarrow.parquet as papq
 import sqlalchemy as sa
 from pyarrow.fs import LocalFileSystem
 
@@ -172,18 +171,20 @@ def _read_parquet(source: SourceConfig, files: Sequence[Path], as_of: AsOf, valu
     schema = pa.schema([c.with_type(coded) if c.name in words else c for c in schema])
     dataset = pads.dataset([str(file) for file in files], schema=schema, format=form)
     seen = _before(source, schema, as_of)
-    table = dataset.to_table(columns=wanted, filter=seen)
-    total = sum(_count(file) for file in files)
+    scanner = dataset.scanner(columns=wanted)
+    kept, total = [scanner.projected_schema.empty_table()], 0
+    # not by a filter of the scanner: that looks at statistics, and where a byte of theirs has
+    # changed pyarrow ends the process
+    for batch in scanner.to_batches():
+        total += batch.num_rows
+        rows = pa.Table.from_batches([batch])
+        kept.append(rows if seen is None else rows.filter(seen))
+    table = pa.concat_tables(kept)
     return Raw(table, name, after_cut=total - table.num_rows)
 
 
-def _count(file: Path) -> int:
-    """Rows of a Parquet file, by its footer."""
-    return int(papq.read_metadata(file).num_rows)
-
-
 def _before(source: SourceConfig, schema: pa.Schema, as_of: AsOf) -> pc.Expression | None:
-    """What can be said of the cut before rows are read; the rest is looked at afterwards."""
+    """What can be said of the cut while rows are read; the rest is looked at afterwards."""
     seen = None
     for name in (source.time, source.available_column):
         if name is None:
