@@ -1,6 +1,7 @@
 """The command line: data on standard output, talk on standard error, an exit code that says how."""
 
 import csv
+import errno
 import io
 import json
 import logging
@@ -227,6 +228,18 @@ def test_times_with_the_offsets_of_a_place_are_read_across_daylight_saving(here,
     assert pd.Timestamp(next(csv.DictReader(io.StringIO(out)))["time"]) == after
 
 
+@pytest.mark.parametrize("name", ["NA", "null", "None", "nan"])
+def test_a_series_may_have_the_name_of_a_missing_value(here, capsys, name):
+    table = pd.read_csv("prices.csv")
+    table["ticker"] = table["ticker"].replace({"S01": name})
+    table.loc[3, "close"] = None
+    table.to_csv("prices.csv", index=False)
+    found = read_table("prices.csv")
+    assert set(found["ticker"]) == {"S00", name, "S02"} and found["close"].isna().sum() == 1
+    assert guess(found).series == "ticker"
+    assert run(capsys, "init", "--from", "prices.csv")[0] == 0
+
+
 def test_no_series_is_made_of_a_column_that_differs_in_every_row():
     rows = "".join(f"{day},2024-01-{day:02d},{day}.5\n" for day in range(1, 20))
     assert guessed("id,date,y\n" + rows) == "one series, time 'date', target 'y'"
@@ -367,6 +380,25 @@ def test_export_writes_files_and_other_tables(job, capsys):
     assert code == 2 and "Name it with -o" in err
     code, _, err = run(capsys, "export", "-o", "no/such/file.csv")
     assert code == 2 and "expected a file that can be written" in err
+    found = json.loads(run(capsys, "export", "--json")[1])["forecasts"]
+    assert {row["run_date"] for row in found} == {DATE}
+
+
+def test_an_export_is_whole_or_leaves_what_was_there(job, capsys, monkeypatch):
+    run(capsys, "run", "--run-date", DATE, "-q")
+    Path("out.csv").write_text("before")
+
+    def full(frame, place, **options):
+        Path(place).write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pd.DataFrame, "to_csv", full)
+        code, _, err = run(capsys, "export", "-o", "out.csv")
+    assert code == 3 and "found no space left on device" in err
+    assert Path("out.csv").read_text() == "before" and not list(Path().glob(".tmp*"))
+    assert run(capsys, "export", "-o", "out.csv.gz", "-q")[0] == 0
+    assert len(pd.read_csv("out.csv.gz")) == 6  # compressed, as the name says
 
 
 def test_a_job_of_risks_is_a_job(here, capsys):
@@ -422,7 +454,9 @@ def test_a_flag_stands_over_the_environment(job, capsys, monkeypatch):
         (["--workers", "0"], 2, "command line: run.workers: expected a number"),
         (["--set", "model.parameters.horizn=2"], 2, "Did you mean 'horizon'?"),
         (["--set", "source.path=none.csv"], 3, "none.csv"),
-        (["--set", "source.max_staleness=1D", "--run-date", "2030-01-01"], 4, "series are late"),
+        (["--set", "source.max_staleness=1D", "--run-date", "2025-01-01"], 4, "series are late"),
+        (["--run-date", "9000-01-01"], 2, "--run-date: expected a day up to today"),
+        (["--spread", "serial", "--dask", "tcp://a:1"], 2, "'dask_address' beside spread = 'dask'"),
     ],
 )
 def test_run_ends_with_the_code_of_its_error(job, capsys, args, code, message):
@@ -446,7 +480,6 @@ def test_score_without_a_model_and_a_locked_job_have_their_codes(job, capsys):
 def test_check_looks_at_everything_whatever_is_wrong(job, capsys):
     wrong = ("--set", "source.path=none.csv", "--set", "sink.path=prices.csv/x")
     wrong += ("--set", "model.parameters.horizn=1", "--run-date", DATE)
-    (job / "job.toml").write_text((job / "job.toml").read_text())
     code, out, _ = run(capsys, "check", *wrong)
     states = {line.split()[0]: line.split()[1:3] for line in out.splitlines()[1:]}
     assert code == 2
@@ -466,6 +499,19 @@ def test_an_error_of_the_program_shows_no_value_unless_asked(job, capsys, monkey
     assert (code, out) == (1, "") and "patient 7" not in err
     assert err.startswith("error: ZeroDivisionError at test_cli.py:")
     assert "patient 7" in run(capsys, "status", "-v")[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "extra"),
+    [("sqlalchemy.dialects", "batch"), ("distributed", "dask"), ("psycopg", "postgres")],
+)
+def test_a_package_that_is_not_there_is_named_with_its_extra(job, capsys, monkeypatch, name, extra):
+    def broken(args):
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr(cli, "_status", broken)
+    code, _, err = run(capsys, "status")
+    assert code == 2 and f"pip install 'tsforecast[{extra}]'" in err
 
 
 def test_interrupts_have_the_codes_of_a_shell(job, capsys, monkeypatch):
@@ -514,6 +560,15 @@ def test_a_process_ends_with_the_code_and_no_traceback(job):
     assert done.returncode == 3 and done.stdout == ""
     assert done.stderr.splitlines()[-1].startswith("error: ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_an_output_that_is_full_is_said(job):
+    command = f"{sys.executable} -m tsforecast status > /dev/full"
+    done = subprocess.run(["bash", "-c", command], cwd=job, capture_output=True, text=True)
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: standard output: expected room")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_reader_that_has_gone_is_no_error(job):

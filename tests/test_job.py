@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
+from concurrent.futures import BrokenExecutor
 
 import numpy as np
 import pandas as pd
@@ -15,11 +17,13 @@ import pytest
 from jobs import DAY, N_SERIES, TOML, at, config_of, equal, events, prices, write_job
 
 import tsforecast as tsf
+from tsforecast import _checks
 from tsforecast.batch import job, parts
 from tsforecast.batch.asof import AsOf
 from tsforecast.batch.config import SinkConfig
 from tsforecast.batch.exits import (
     ConfigError,
+    JobError,
     LockedError,
     ModelError,
     RejectsError,
@@ -248,6 +252,18 @@ def test_a_run_that_breaks_shows_nothing_and_the_next_goes_on(path, monkeypatch,
     assert ledger(config).iloc[-1]["status"] == "ok"
 
 
+def test_the_summary_of_a_resumed_run_counts_the_series_of_all_parts(path, monkeypatch):
+    config = config_of(path)
+    with monkeypatch.context() as patch:
+        _breaking(patch, 2, Stop())
+        with pytest.raises(Stop):
+            job.run(config, at())
+    found = job.run(config, at())
+    assert found["parts_resumed"] == 2 and found["sources"] == {"model": N_SERIES}
+    assert job.run(config, at())["sources"] == {"model": N_SERIES}  # nothing new
+    assert ledger(config).iloc[-1]["summary"]["sources"] == {"model": N_SERIES}
+
+
 def test_another_cut_of_the_series_resumes_nothing(path, monkeypatch):
     with monkeypatch.context() as patch:
         _breaking(patch, 1, Stop())
@@ -335,6 +351,13 @@ def test_late_series_fail_the_run_by_default_and_are_named(late_path):
         job.run(config, at())
     assert caught.value.code == 4
     assert len(forecasts(config)) == 0
+
+
+def test_late_data_are_not_fitted_either(late_path):
+    config = config_of(late_path, source__max_staleness="4D")
+    with pytest.raises(StaleError):
+        job.run(config, at())
+    assert job.registry_of(config).versions() == []
 
 
 def test_without_a_largest_age_nothing_is_late(late_path):
@@ -439,6 +462,14 @@ def test_a_series_that_fails_is_rejected_and_the_rest_goes_on(path, monkeypatch)
     assert "S04" not in set(forecasts(config)["series"])
 
 
+def test_rejects_of_another_configuration_do_not_count(late_path, monkeypatch):
+    config = config_of(late_path, job__max_reject_fraction=0.2)
+    _fails_for(monkeypatch, {"S04"}, ValueError("no good"))
+    for missing, expected in (("skip", {"missing": 1, "score": 1}), ("use_last", {"score": 1})):
+        config = config_of(late_path, job__max_reject_fraction=0.2, source__missing=missing)
+        assert job.run(config, at())["rejects"] == expected
+
+
 def test_a_part_that_is_cut_in_halves_gives_the_same_numbers(path, monkeypatch):
     config = config_of(path, job__part_size=8, job__max_reject_fraction=0.2)
     job.run(config, at())
@@ -476,6 +507,68 @@ def test_names_are_hashed_in_rejects_errors_and_logs_if_asked(late_path, monkeyp
         job.score(config_of(late_path, job__hash_ids=True, source__max_staleness="2D"), at())
     assert "S00" not in str(caught.value) and parts.hashed("S00") in str(caught.value)
     assert "S0" not in caplog.text
+
+
+def test_names_are_hashed_in_warnings_if_asked(path, monkeypatch):
+    def fit(self, panel, y=None):
+        warnings.warn("left out: S04", UserWarning, stacklevel=1)
+        raise ValueError("parameter 'x': too many for S04")
+
+    monkeypatch.setattr(tsf.Naive, "fit", fit)
+    warned = pytest.warns(UserWarning, match="left out")
+    with warned as caught, pytest.raises(ConfigError) as error:
+        job.run(config_of(path, job__hash_ids=True), at())
+    mark = parts.hashed("S04")
+    assert [str(each.message) for each in caught] == [f"left out: {mark}"]
+    assert str(error.value).endswith(f"too many for {mark}")
+
+
+@pytest.mark.parametrize("name", ["Ann Smith", "O'Brien", "two\nlines", "tab\there", "X" * 500])
+@pytest.mark.parametrize("form", [str, repr])
+def test_no_name_is_left_in_the_message_of_a_reject(path, monkeypatch, name, form):
+    text = f"{'too short ' * 25}({form(name)})"  # cut in the midst of a long one
+    monkeypatch.setattr(tsf.Naive, "predict", lambda *_: (_ for _ in ()).throw(ValueError(text)))
+    model = tsf.Naive(target="close", horizon=2).fit(tsf.make_prices(1, 30, random_state=0))
+    monkeypatch.setattr(parts, "_loaded", lambda *_: model)
+    table = prices().query("ticker == 'S00'").assign(ticker=name)
+    panel = tsf.as_panel(table, series="ticker", time="date", columns=["close"])
+    part = parts.Part(0, panel, np.array([parts.MODEL], dtype=object))
+    (message,) = parts.Score("folder", "mark", hash_ids=True)(part).rejects["message"]
+    assert name[:20] not in message and form(name)[1:20] not in message
+    assert message.startswith("too short") and len(message) <= 300
+
+
+def test_values_of_the_data_are_in_no_message_and_no_log(path, monkeypatch, caplog):
+    def fit(self, panel, y=None):
+        rows = [("S04", pd.Timestamp("2015-03-04"))]
+        raise _checks.fail(
+            "prices below zero", column="close", series="S04", rows=rows,
+            expected="numbers above 0", found="2 others, e.g. -7.25", advice="Drop them.",
+        )  # fmt: skip
+
+    monkeypatch.setattr(tsf.Naive, "fit", fit)
+    caplog.set_level(logging.INFO, logger="tsforecast")
+    with pytest.raises(SourceError) as caught:
+        job.run(config_of(path), at())
+    assert str(caught.value) == (
+        "prices below zero (column 'close'; series 'S04'): expected numbers above 0, "
+        "found others. Drop them."
+    )
+    assert "7.25" not in caplog.text and "2015-03-04" not in caplog.text
+
+
+def test_workers_that_are_lost_are_said(path, monkeypatch):
+    from tsforecast.batch import scoring
+
+    def lost(*args, **kwargs):
+        raise BrokenExecutor
+        yield
+
+    monkeypatch.setattr(scoring, "spread", lost)
+    config = config_of(path)
+    with pytest.raises(JobError, match="Look for a lack of memory"):
+        job.run(config, at())
+    assert ledger(config).iloc[-1]["status"] == "failed"
 
 
 def test_forecasts_that_are_not_finite_are_rejected(path, monkeypatch):
@@ -517,6 +610,13 @@ def path_of(folder):
     return folder / "job.toml"
 
 
+def test_check_says_that_too_many_series_are_rejected(tmp_path):
+    table = prices().astype({"close": object})
+    table.loc[table["ticker"] == "S03", "close"] = "x"
+    with pytest.raises(RejectsError, match="expected at most 5.0% of 8, found 1"):
+        job.check(config_of(write_job(tmp_path, table)), at())
+
+
 def test_an_empty_source_is_an_error_of_the_data(path):
     with pytest.raises(SourceError):
         job.run(config_of(path), at(dt.date(2001, 1, 1)))
@@ -545,6 +645,28 @@ def test_a_run_of_a_past_date_uses_no_model_that_has_seen_later_rows(path):
     assert found["version"] == "0003"
     assert job.registry_of(config).find("champion") == "0002"
     assert job.score(config, at(dt.date(2015, 5, 29)))["version"] == "0002"
+
+
+def test_a_model_of_a_later_date_changes_no_repeat(path):
+    """On a Saturday a model is fitted, whose last row is of Friday; then Friday is repeated."""
+    config = config_of(path, fit__every="never")
+    job.run(config, at(dt.date(2015, 5, 22)))
+    job.run(config, at())
+    before = forecasts(config, DAY)
+    job.fit(config, at(DAY + dt.timedelta(days=1)))
+    assert job.registry_of(config).show()["cutoff"][:10] == str(DAY)
+    assert job.run(config, at())["nothing_new"]
+    equal(forecasts(config, DAY), before)
+
+
+def test_a_model_of_a_date_far_ahead_stands_in_the_way_of_none(path):
+    config = config_of(path, fit__every="10D")
+    job.run(config, at(dt.date(2051, 5, 1)))
+    assert (
+        job.score(config, at(dt.date(2026, 5, 1)))["version"] == "0001"
+    )  # it has seen no later row
+    assert job.run(config, at(dt.date(2026, 5, 1)))["version"] == "0002"
+    assert job.run(config, at(dt.date(2026, 5, 20)))["version"] == "0003"
 
 
 def test_never_fits_once(path):

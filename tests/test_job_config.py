@@ -131,6 +131,13 @@ def test_spans_are_those_of_the_calendar(span, before):
     assert pd.Timestamp("2024-02-29") - as_offset(span) == pd.Timestamp(before)
 
 
+def test_a_span_that_no_calendar_reaches_back_is_refused(tmp_path):
+    assert read(tmp_path, BASE + "max_staleness = '1000y'").source.max_staleness == "1000y"
+    for span in ("1001y", "12001M", "52001W", "365001D", "0D"):
+        text = refusal(tmp_path, BASE + f"max_staleness = '{span}'")
+        assert "source.max_staleness: expected a span of time such as" in text
+
+
 # ---------------------------------------------------------------- what is refused
 
 
@@ -206,12 +213,33 @@ def test_no_password_stands_in_a_file_and_none_is_shown(tmp_path, section):
         "password = 'hush'",
         f"database = '{url}'\n{query}",
         f"database = 'postgresql://h/n?user=a&password=hush'\n{query}",
+        f"database = 'postgresql://h/n?passwd=hush'\n{query}",
+        f"database = 'mssql:///?odbc_connect=UID%3Da%3BPWD%3Dhush'\n{query}",
+        f"database = 'postgresql://me:a#hush@host/name'\n{query}",
+        f"database = 'postgresql://me:a/hush@host/name'\n{query}",
+        f"database = 'postgresql://me:a?hush@host/name'\n{query}",
+        f"database = 'postgresql://me:hush@[host/name'\n{query}",
+        f"database = 'me:hush@host/name'\n{query}",
     ):
         text = refusal(tmp_path, table + line)
         assert "hush" not in text
         assert f"TSFORECAST_{section.upper()}__PASSWORD in the environment" in text
-    flag = {f"{section}__password": "hush"}
-    assert "no secret on a command line" in refusal(tmp_path, BASE, **flag)
+    for flag in ({f"{section}__password": "hush"}, {section: {"password": "hush"}}):
+        text = refusal(tmp_path, BASE, **flag)
+        assert "no secret on a command line" in text and "hush" not in text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://user@host:5432/name",
+        "postgresql+psycopg://user@[::1]:5432/name",
+        "postgresql+psycopg://host/name?sslmode=require",
+        "sqlite:////data/a:b@c.db",
+    ],
+)
+def test_a_url_without_a_password_is_taken(tmp_path, url):
+    assert read(tmp_path, BASE + f"[sink]\ndatabase = '{url}'").sink.database == url
 
 
 def test_an_error_of_the_environment_or_a_flag_says_so(tmp_path):

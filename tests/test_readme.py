@@ -18,5 +18,10 @@ def test_the_blocks_of_the_readme_run_in_their_order(tmp_path, monkeypatch):
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "prices", "tuning.db"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "model",
+        "prices",
+        "report.html",
+        "tuning.db",
+    ]
     print("\nscores:", names["search"].best_score_, names["found"].best_score)

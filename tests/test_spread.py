@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tsforecast.batch.exits import ConfigError
 from tsforecast.batch.spread import spread
 
 WAYS = ["serial", "processes"]
@@ -114,6 +115,11 @@ def test_parts_that_kill_every_worker_are_given_up():
 def test_processes_work_on_one_thread_each():
     found = list(spread(os.environ.get, ["OMP_NUM_THREADS"] * 2, how="processes", workers=2))
     assert found == ["1", "1"]
+
+
+def test_a_scheduler_that_is_none_is_said():
+    with pytest.raises(ConfigError, match="Dask scheduler 'nonsense': expected one that answers"):
+        list(spread(squared, [1], how="dask", address="nonsense"))
 
 
 def test_what_cannot_be_asked_for_is_said():

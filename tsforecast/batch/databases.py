@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,9 @@ __all__ = ["PATIENCE", "engine_for", "told"]
 
 PATIENCE = 30.0
 """Seconds that are waited for another process that writes."""
+
+_BAD_VALUE = "22"  # class of PostgreSQL's errors that show the value which they are about
+_QUOTED = re.compile(r'".*"', re.DOTALL)
 
 
 def engine_for(database: str, password: str | None, error: type[JobError]) -> sa.Engine:
@@ -75,9 +79,14 @@ def told(problem: str, error: type[JobError], *, advice: str) -> Iterator[None]:
 def _reason(error: BaseException) -> str:
     """Say why, without the statement and its values."""
     origin = getattr(error, "orig", None) or error
-    primary = getattr(getattr(origin, "diag", None), "message_primary", None)
-    text = str(primary or origin).strip().splitlines()
-    return (text[0] if text else "") or type(origin).__name__
+    diagnosis = getattr(origin, "diag", None)
+    text = getattr(diagnosis, "message_primary", None)
+    if text and str(getattr(diagnosis, "sqlstate", "")).startswith(_BAD_VALUE):
+        text = _QUOTED.sub("a value", text)
+    elif not text and isinstance(origin, sa.exc.SQLAlchemyError) and origin.args:
+        text = origin.args[0]  # without SQLAlchemy's links
+    lines = str(text or origin).strip().splitlines()
+    return (lines[0].rstrip(". ") if lines else "") or type(origin).__name__
 
 
 def _open_sqlite(connection: Any, _: Any) -> None:

@@ -35,7 +35,7 @@ TEMP = ".tmp-"
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}[a-z0-9]|[a-z0-9]")
 _MARKED = re.compile(r".*-[0-9a-f]{16}")
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d|conin\$|conout\$|clock\$)(\..*)?")
-_HALF = re.compile(re.escape(beside(Path("name"), "part").name).replace("name", ".+"))
+_PART = beside(Path("x"), "part").name.removeprefix(".x")
 _LONGEST = 40  # characters kept of a name that is written otherwise
 
 
@@ -219,11 +219,8 @@ def sweep_temp(folder: Path) -> int:
     swept = 0
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for entry in list(folder.iterdir()):
-            left = entry.name.startswith(TEMP) or (
-                entry.name.startswith(".")
-                and entry.name.endswith(beside(Path("x"), "part").name[2:])
-            )
-            if not left:
+            name = entry.name
+            if not (name.startswith(TEMP) or (name.startswith(".") and name.endswith(_PART))):
                 continue
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry, ignore_errors=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import datetime as dt
 import difflib
 import glob
 import re
@@ -59,7 +60,10 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T].*)?")
 _ZONED = re.compile(r".*[ T]\d{2}(:?\d{2}.*)?(Z|[+-]\d{2}(:?\d{2})?)", re.IGNORECASE)
 _MOST_IDS = 10_000  # named in a query; beyond them all are read, and the others left out
 _CHUNK = 1 << 22  # bytes
+_TRUE, _FALSE = ["true", "True", "TRUE", "t"], ["false", "False", "FALSE", "f"]  # t: PostgreSQL
 _ROWS = 50_000  # fetched from a database at a time
+_PARAMETER = re.compile(r"(?<![:\w\\]):(\w+)(?!:)")  # as SQLAlchemy has it
+_CAST = re.compile(r"(?<![:\w\\])(:\w+)(?=::)")
 
 
 @dataclass
@@ -180,6 +184,8 @@ def _read_parquet(source: SourceConfig, files: Sequence[Path], as_of: AsOf, valu
         rows = pa.Table.from_batches([batch])
         kept.append(rows if seen is None else rows.filter(seen))
     table = pa.concat_tables(kept)
+    for column in words & set(wanted):  # pyarrow takes numbers of no word as the file gives them
+        table[column].validate(full=True)
     return Raw(table, name, after_cut=total - table.num_rows)
 
 
@@ -194,6 +200,8 @@ def _before(source: SourceConfig, schema: pa.Schema, as_of: AsOf) -> pc.Expressi
             limit = (
                 as_of.moment if kind.tz is not None else as_of.next_midnight.replace(tzinfo=None)
             )
+            if kind.unit == "ns" and not 1678 <= limit.year < 2262:  # beyond what they can hold
+                continue
             # a unit of seconds holds every date, and the first moment after a day is a whole one
             bound = pc.field(name) < pa.scalar(limit, pa.timestamp("s", kind.tz))
         elif pa.types.is_date(kind):
@@ -242,14 +250,17 @@ def _csv_table(
 
     handler = None if torn is None else keep_in_mind
     parse = pacsv.ParseOptions(invalid_row_handler=handler, newlines_in_values=True)
-    with pacsv.open_csv(_rewound(file), parse_options=parse) as reader:
+    flags = pacsv.ConvertOptions(true_values=_TRUE, false_values=_FALSE)
+    with pacsv.open_csv(_rewound(file), parse_options=parse, convert_options=flags) as reader:
         header = list(reader.schema.names)
         begun = {column.name: column.type for column in reader.schema}
     wanted = _wanted(source, header, name, values)
     kinds = {column: _kind(source, column, begun[column], plain=plain) for column in wanted}
     if torn is not None:
         torn.clear()
-    convert = pacsv.ConvertOptions(column_types=kinds, include_columns=wanted)
+    convert = pacsv.ConvertOptions(
+        column_types=kinds, include_columns=wanted, true_values=_TRUE, false_values=_FALSE
+    )
     return pacsv.read_csv(_rewound(file), parse_options=parse, convert_options=convert), header
 
 
@@ -300,18 +311,24 @@ def _torn_series(
     torn: Sequence[str], header: Sequence[str], source: SourceConfig, as_of: AsOf
 ) -> list[str]:
     """Name the series of rows with too few or too many fields, but of those after the cut."""
-    names = []
+    if not torn:
+        return []
+    rows = []
     for text in torn:
         try:
             fields = next(csv.reader([text]), [])
         except csv.Error:
             fields = []
-        row = dict(zip(header, fields))
-        when, zoned = moments([str(row.get(source.time, ""))])
-        limit = limit_of(as_of, bool(zoned[0]))
-        if np.isnat(when[0]) or when.astype(np.int64)[0] < limit:
-            names.append(UNNAMED if source.series is None else row.get(source.series, ""))
-    return names
+        rows.append(dict(zip(header, fields)))
+    after = np.zeros(len(rows), dtype=bool)
+    for name in (source.time, source.available_column):
+        if name is not None:
+            when, zoned = moments([row.get(name) for row in rows])
+            limits = np.where(zoned, limit_of(as_of, True), limit_of(as_of, False))
+            after |= ~np.isnat(when) & (when.astype(np.int64) >= limits)
+    if source.series is None:
+        return [UNNAMED] * int((~after).sum())
+    return [row.get(source.series, "") for row, late in zip(rows, after) if not late]
 
 
 def _joined(raws: Sequence[Raw], name: str) -> Raw:
@@ -360,7 +377,9 @@ def _read_database(
     advice = "Check [source] database and query; TSFORECAST_SOURCE__PASSWORD holds a password."
     with told(f"source {place}", SourceError, advice=advice):
         try:
-            with engine.connect() as connection, connection.begin():
+            with engine.connect() as connection:  # what is not committed is undone, if it writes
+                if engine.dialect.name == "sqlite":
+                    connection.exec_driver_sql("PRAGMA query_only = ON")
                 if server:
                     # what a clock shows is compared with moments as clocks of the job show them
                     connection.exec_driver_sql("SET TRANSACTION READ ONLY")
@@ -379,12 +398,21 @@ def _query(
 ) -> tuple[sa.TextClause, dict[str, Any]]:
     """The query, of some series where they are few, and the parameters it names."""
     text = (source.query or "").strip().rstrip(";")
+    text = _CAST.sub(r"(\1)", text)  # SQLAlchemy takes :as_of::date for no parameter
     server = dialect.name == "postgresql"
     given: dict[str, Any] = {
-        "as_of": as_of.last.replace(tzinfo=as_of.next_midnight.tzinfo) if server else as_of.last,
+        # a clock without its zone would not say which hour, where one comes twice before midnight
+        "as_of": as_of.moment - dt.timedelta(microseconds=1) if server else as_of.last,
         "run_date": as_of.run_date,
     }
-    names = re.findall(r"(?<![:\w\\]):(\w+)(?!:)", text)
+    names = _PARAMETER.findall(text)
+    if strange := sorted({f":{name}" for name in names} - {f":{name}" for name in given}):
+        raise SourceError.of(
+            "[source] query",
+            expected="no parameters but :as_of and :run_date",
+            found=first(strange),
+            advice="Write a colon that begins none as \\:.",
+        )
     if source.series is None or series is None or len(series) > _MOST_IDS:
         query = sa.text(text)
     else:
@@ -424,30 +452,41 @@ def _fetch(
     there = [str(key) for key in found.keys()]  # noqa: SIM118 - a result is no dict
     wanted = _wanted(source, there, f"the query to {place}", values)
     at = [there.index(column) for column in wanted]
-    blocks: list[list[list[Any]]] = []
+    blocks: dict[str, list[pa.Array]] = {column: [] for column in wanted}
     for rows in found.partitions(_ROWS):
         columns = list(zip(*rows))
-        blocks.append([list(columns[place]) for place in at])
-    table = pa.table(
-        {column: _column([block[j] for block in blocks]) for j, column in enumerate(wanted)}
-    )
+        for column, number in zip(wanted, at):
+            blocks[column].append(_block(columns[number]))
+    table = pa.table({column: _column(each) for column, each in blocks.items()})
     return Raw(table, f"the query to {place}")
 
 
-def _column(blocks: Sequence[list[Any]]) -> pa.Array:
-    """Values of a database as a column; where they are of several kinds, as text."""
-    flat = [value for block in blocks for value in block]
+def _block(values: Sequence[Any]) -> pa.Array:
+    """Values of a database; where they are of several kinds, as text."""
     try:
-        return pa.array(flat)
+        block = pa.array(values)
     except (pa.ArrowException, OverflowError):
-        return pa.array([None if value is None else str(value) for value in flat], pa.string())
+        block = pa.array([None if value is None else str(value) for value in values], pa.string())
+    return block.dictionary_encode() if is_text(block.type) else block  # names come again
 
 
-def limit_of(as_of: AsOf, zoned: bool) -> np.datetime64 | np.int64:
+def _column(blocks: Sequence[pa.Array]) -> pa.ChunkedArray:
+    """Blocks of a column as one; where they are of several kinds, as text."""
+    tables = [pa.table({"": block}) for block in blocks]
+    try:
+        return pa.concat_tables(tables, promote_options="permissive").column(0)
+    except pa.ArrowException:  # none at all is one, too
+        words = [
+            [None if value is None else str(value) for value in block.to_pylist()]
+            for block in blocks
+        ]
+        return pa.chunked_array(words, pa.string())
+
+
+def limit_of(as_of: AsOf, zoned: bool) -> int:
     """The first time that does not count, in microseconds."""
-    if zoned:
-        return np.datetime64(as_of.moment.replace(tzinfo=None), "us").astype(np.int64)
-    return as_of.clock.astype(np.int64)
+    first_after = as_of.moment.replace(tzinfo=None) if zoned else as_of.clock
+    return int(np.datetime64(first_after, "us").astype(np.int64))
 
 
 def moments(words: Sequence[str | None]) -> tuple[npt.NDArray[np.datetime64], Mask]:

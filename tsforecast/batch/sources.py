@@ -49,6 +49,7 @@ _MISSING = frozenset(
     {"", "#N/A", "-NaN", "-nan", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null", "None"}
 )
 _BLOCK = 1 << 20
+_LONGEST_NAME = 1_000  # bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +194,9 @@ class _Reading:
         keep = timeless | (times < limit_of(self.as_of, zone is not None))
         known = None
         if self.source.available_column is not None:
-            known, unknown, known_zone = self._times(self.source.available_column, strict=False)
+            known, unknown, known_zone = self._times(
+                self.source.available_column, strict=False, among=keep
+            )
             keep &= ~unknown & (known < limit_of(self.as_of, known_zone is not None))
         self.dropped["after_cut"] += int(len(keep) - keep.sum())
         if self.only is not None:
@@ -211,6 +214,7 @@ class _Reading:
         if self.source.series is not None:
             bad.lost(codes < 0)
             bad.add(_holds_nul(ids)[codes], "has a name with a NUL character")
+            bad.add(_too_long(ids)[codes], f"has a name of more than {_LONGEST_NAME} bytes")
         order, stamps, at = self._order(codes, times, known, bad)
         columns = self._columns(bad)
         return self._panel(codes, ids, stamps, at, order, columns, bad, zone)
@@ -238,6 +242,8 @@ class _Reading:
         if self.source.series is None:
             return np.zeros(self.table.num_rows, dtype=np.int32), pd.Index([UNNAMED])
         column = self._take(self.source.series)
+        if pa.types.is_null(column.type):
+            column = column.cast(pa.string())
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
         coded = column.unify_dictionaries().combine_chunks()
@@ -250,14 +256,19 @@ class _Reading:
         codes = coded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
         return moved[codes], pd.Index(names, dtype=str)
 
-    def _times(self, name: str, *, strict: bool = True) -> tuple[Ints, Mask, str | None]:
-        """Give times in microseconds, rows without one, and the zone they are shown in."""
+    def _times(
+        self, name: str, *, strict: bool = True, among: Mask | None = None
+    ) -> tuple[Ints, Mask, str | None]:
+        """Give times in microseconds, rows without one, and the zone they are shown in.
+
+        `strict`: there has to be one; `among`: rows that may decide how the column is read.
+        """
         column = self._take(name)
         kind = column.type
         if pa.types.is_dictionary(kind):
             column, kind = column.cast(kind.value_type), kind.value_type
         if is_text(kind):
-            return self._times_of_text(column.cast(pa.string()), name)
+            return self._times_of_text(column.cast(pa.string()), name, among)
         if pa.types.is_null(kind):
             column = column.cast(pa.timestamp("us"))
         elif not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
@@ -274,21 +285,26 @@ class _Reading:
             zone = self.as_of.timezone
         return plain, missing, zone
 
-    def _times_of_text(self, column: pa.ChunkedArray, name: str) -> tuple[Ints, Mask, str | None]:
+    def _times_of_text(
+        self, column: pa.ChunkedArray, name: str, among: Mask | None
+    ) -> tuple[Ints, Mask, str | None]:
         coded = column.dictionary_encode().unify_dictionaries().combine_chunks()
         if isinstance(coded, pa.ChunkedArray):
             return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool), None
         words = coded.dictionary.to_pylist()
         when, zoned = moments(words)
         codes = coded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
-        bad = np.append(np.isnat(when), True)
+        usable = ~np.append(np.isnat(when), True)[codes]
         aware = np.append(zoned, False)[codes]
-        usable = ~bad[codes]
-        majority = bool(aware[usable].sum() * 2 > usable.sum())  # of those with a zone
-        usable &= aware == majority
-        if usable.sum() * 2 < len(usable):
-            raise self._no_times(name, f"{len(usable) - usable.sum()} values that are none")
         plain = np.append(when.astype(np.int64), 0)[codes]
+        limits = limit_of(self.as_of, False), limit_of(self.as_of, True)
+        after = usable & (plain >= np.where(aware, limits[1], limits[0]))
+        told = ~after if among is None else ~after & among  # by rows up to the cut alone
+        majority = bool(aware[usable & told].sum() * 2 > (usable & told).sum())
+        usable &= after | (aware == majority)
+        if (usable & told).sum() * 2 < told.sum():
+            raise self._no_times(name, f"{int((~usable & told).sum())} values that are none")
+        plain[after] = limits[majority]  # on whichever clock
         plain[~usable] = 0
         return plain, ~usable, self.as_of.timezone if majority else None
 
@@ -362,7 +378,7 @@ class _Reading:
                 continue
             numbers, words = _numbers(column)
             known = int((~np.isnan(numbers)).sum() + words.sum())
-            if words.sum() * 2 > known or numbers is None:
+            if words.sum() * 2 > known:
                 if not self.source.columns and name not in static:
                     continue  # all columns of numbers are wanted, and this is none
                 raise SourceError.of(
@@ -550,6 +566,11 @@ def _categories(column: pa.ChunkedArray) -> pd.Categorical:
 def _holds_nul(ids: pd.Index) -> Mask:
     """Which names hold a character that no database takes; the last one is that of no series."""
     return np.array(["\0" in name for name in ids] + [False], dtype=bool)
+
+
+def _too_long(ids: pd.Index) -> Mask:
+    """Which names are longer than an index of PostgreSQL takes; the last one is that of none."""
+    return np.array([len(name.encode()) > _LONGEST_NAME for name in ids] + [False], dtype=bool)
 
 
 def _only_used(codes: Codes, labels: Any) -> tuple[Codes, Any]:
