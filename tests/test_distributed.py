@@ -209,8 +209,9 @@ def test_the_process_that_failed_of_itself_gives_code_and_words(
     assert capsys.readouterr() == ("1" if talk else "0", talk)
 
 
-def test_a_process_that_was_killed_is_named(monkeypatch):
-    fake_torchrun(monkeypatch, failed(r0=1, r1=-9), {})
+@pytest.mark.parametrize("other", [1, 143, -signal.SIGTERM])
+def test_a_process_that_was_killed_is_named(monkeypatch, other):
+    fake_torchrun(monkeypatch, failed(r0=other, r1=-9), {})
     with pytest.raises(JobError, match="process 1 of 2 was ended by SIGKILL"):
         launching.launch(2, ["fit"])
 

@@ -353,6 +353,18 @@ def test_late_series_fail_the_run_by_default_and_are_named(late_path):
     assert len(forecasts(config)) == 0
 
 
+def test_a_name_writes_no_line_of_its_own_into_a_log(tmp_path):
+    table = late_table().replace(
+        {"ticker": {"S00": 'S00\n{"event": "scored"}\x1b[31m' + "x" * 500}}
+    )
+    config = config_of(write_job(tmp_path, table), source__max_staleness="4D")
+    with pytest.raises(StaleError) as caught:
+        job.run(config, at())
+    text = str(caught.value)
+    assert r'S00\n{"event": "scored"}\x1b[31mx' in text and text.isprintable()
+    assert "x" * 60 not in text
+
+
 def test_late_data_are_not_fitted_either(late_path):
     config = config_of(late_path, source__max_staleness="4D")
     with pytest.raises(StaleError):
@@ -615,6 +627,23 @@ def test_check_says_that_too_many_series_are_rejected(tmp_path):
     table.loc[table["ticker"] == "S03", "close"] = "x"
     with pytest.raises(RejectsError, match="expected at most 5.0% of 8, found 1"):
         job.check(config_of(write_job(tmp_path, table)), at())
+
+
+def test_a_source_of_which_every_series_is_rejected_is_too_much(path, tmp_path):
+    config = config_of(path)
+    table = prices().astype({"close": object})
+    table.loc[table["date"] == pd.Timestamp(DAY), "close"] = "x"
+    bad = config_of(write_job(tmp_path, table))
+    for verb in (job.check, job.run):  # without a model
+        with pytest.raises(RejectsError, match="found 8"):
+            verb(bad, at())
+    job.fit(config_of(write_job(tmp_path, prices())), at())
+    write_job(tmp_path, table)
+    for options in ({"dry_run": True}, {}):
+        with pytest.raises(RejectsError, match="found 8"):
+            job.run(bad, at(), **options)
+    assert len(rejects(config)) == N_SERIES
+    assert ledger(config).iloc[-1]["summary"]["error"] == "RejectsError"
 
 
 def test_an_empty_source_is_an_error_of_the_data(path):

@@ -1,5 +1,6 @@
 """Names that every disk can hold, a lock that ends with its process, and files that are whole."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsforecast.batch.exits import ConfigError, LockedError
+from tsforecast.batch.exits import ConfigError, LockedError, SinkError
 from tsforecast.batch.files import (
     job_lock,
     make_folder,
@@ -134,6 +135,18 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="a folder that can be written to, found"):
         make_folder(tmp_path / "file" / "state")
+
+
+@pytest.mark.parametrize("call", ["pwrite", "unlink"])  # of the lock, of a trial in the folder
+def test_a_disk_that_is_full_is_no_fault_of_the_configuration(tmp_path, monkeypatch, call):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, call, full)
+    said = "expected a disk with room, found No space left"
+    with pytest.raises(SinkError, match=said) as caught, job_lock(tmp_path, "prices"):
+        pass
+    assert caught.value.code == 3
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

@@ -159,6 +159,7 @@ def test_a_forecast_that_is_no_finite_number_is_refused_and_nothing_of_its_part_
         (lambda f: f.assign(note="x"), "columns 'note'"),
         (lambda f: f.assign(**{"q0.1; drop table tsf_runs": 1.0}), "columns 'q0.1; drop"),
         (lambda f: f.assign(run_id=1.0), "columns 'run_id'"),
+        (lambda f: f.assign(q0_1=1.0), "columns 'q0_1'"),
         (lambda f: pd.concat([f, f]), "each .* once, found 2 of them again"),
         (lambda f: f.assign(cutoff=f["cutoff"].dt.tz_localize("UTC")), "times of one zone"),
         (lambda f: f.assign(cutoff=3), "expected dates or times, found dtype int64"),

@@ -265,6 +265,18 @@ def test_dates_of_any_kind_end_with_the_run_date(tmp_path, kind):
     assert panel.index.levels[1].dtype == "datetime64[us]"
 
 
+@pytest.mark.parametrize("year", [1600, 3000])
+def test_a_date_that_nanoseconds_cannot_hold_is_one(tmp_path, year):
+    frame = prices()
+    frame.index = frame.index.set_levels(frame.index.levels[1].as_unit("ns"), level=1)
+    place = source(written(frame, tmp_path))
+    if year == 3000:
+        assert read_source(place, AsOf(dt.date(year, 1, 1))).rows == 10
+    else:
+        with pytest.raises(SourceError, match=r"found none \(10 lie after it"):
+            read_source(place, AsOf(dt.date(year, 1, 1)))
+
+
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
 def test_what_became_known_after_the_cut_is_not_read(tmp_path, kind):
     times = pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-03", "2024-01-01"])
@@ -296,9 +308,17 @@ def test_of_revisions_the_last_one_that_was_known_counts(tmp_path):
     assert "became known together" in extract.rejects["message"][0]
 
 
-@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
-def test_a_query_compares_clocks_and_moments_as_the_job_does(postgres, zone):
-    as_of = AsOf(DAY, zone)
+@pytest.mark.parametrize(
+    ("day", "zone"),
+    [
+        (DAY, "UTC"),
+        (DAY, "Asia/Tokyo"),
+        (DAY, "America/New_York"),
+        (dt.date(2025, 4, 5), "America/Santiago"),  # the hour before midnight comes twice
+    ],
+)
+def test_a_query_compares_clocks_and_moments_as_the_job_does(postgres, day, zone):
+    as_of = AsOf(day, zone)
     last = pd.Timestamp(as_of.moment) - pd.Timedelta("1us")
     with postgres.schema() as url:
         engine = sa.create_engine(url)
@@ -312,10 +332,10 @@ def test_a_query_compares_clocks_and_moments_as_the_job_does(postgres, zone):
             connection.execute(
                 sa.text("INSERT INTO x VALUES (:i, :day, :clock, :moment, :v, 'a:b, ''%'' \"q\"')"),
                 [
-                    {"i": 1, "day": DAY, "clock": as_of.last, "moment": last, "v": 1},
+                    {"i": 1, "day": day, "clock": as_of.last, "moment": last, "v": 1},
                     {
                         "i": 2,
-                        "day": DAY + dt.timedelta(days=1),
+                        "day": day + dt.timedelta(days=1),
                         "clock": as_of.last + dt.timedelta(microseconds=1),
                         "moment": as_of.moment,
                         "v": 2.5,
@@ -337,14 +357,103 @@ def test_a_query_compares_clocks_and_moments_as_the_job_does(postgres, zone):
                     read_source(place, as_of, series=["2"])
 
 
-def test_a_query_that_writes_is_refused(postgres, tmp_path):
-    with postgres.schema() as url:
+def database(request, stack, tmp_path, kind):
+    """URL of an empty database, of SQLite or PostgreSQL."""
+    if kind == "postgres":
+        return stack.enter_context(request.getfixturevalue("postgres").schema())
+    return f"sqlite:///{tmp_path}/p.db"
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_query_that_writes_is_refused(request, tmp_path, kind):
+    with contextlib.ExitStack() as stack:
+        url = database(request, stack, tmp_path, kind)
         engine = sa.create_engine(url)
         prices().reset_index().to_sql("prices", engine, index=False)
         engine.dispose()
         place = source(database=url, query="DELETE FROM prices RETURNING *")
-        with pytest.raises(SourceError, match="read-only transaction"):
+        with pytest.raises(SourceError, match=r"read-only transaction|readonly database"):
             read_source(place, AS_OF)
+        assert read_source(source(database=url, query="SELECT * FROM prices"), AS_OF).rows == 6
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_parameter_that_no_job_has_is_told(request, tmp_path, kind):
+    with contextlib.ExitStack() as stack:
+        url = database(request, stack, tmp_path, kind)
+        engine = sa.create_engine(url)
+        prices().reset_index().to_sql("prices", engine, index=False)
+        engine.dispose()
+        with pytest.raises(
+            SourceError, match="no parameters but :as_of and :run_date, found :asof"
+        ):
+            read_source(
+                source(database=url, query="SELECT * FROM prices WHERE date <= :asof"), AS_OF
+            )
+        query = r"SELECT *, 'a \:asof' AS note FROM prices WHERE date <= :as_of"
+        assert read_source(source(database=url, query=query), AS_OF).rows == 6
+
+
+def test_a_parameter_can_be_cast_as_postgres_writes_it(postgres):
+    with postgres.schema() as url:
+        engine = sa.create_engine(url)
+        prices().reset_index().to_sql("prices", engine, index=False)
+        engine.dispose()
+        query = "SELECT * FROM prices WHERE date = :run_date::date AND date <= :as_of::timestamptz"
+        assert read_source(source(database=url, query=query), AS_OF).rows == 2
+
+
+def test_yes_and_no_of_a_database_are_numbers(postgres, tmp_path):
+    lines = [HEADER, "A,2024-01-01,t", "A,2024-01-02,f", "A,2024-01-03,"]
+    with postgres.schema() as url:
+        engine = sa.create_engine(url)
+        with engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE p (ticker text, date date, close boolean)")
+            connection.exec_driver_sql(
+                "INSERT INTO p VALUES ('A', '2024-01-01', true), ('A', '2024-01-02', false), "
+                "('A', '2024-01-03', NULL)"
+            )
+        engine.dispose()
+        places = [
+            source(database=url, query="SELECT * FROM p", columns=("close",)),
+            text(tmp_path, lines),
+        ]
+        for place in places:
+            values = read_source(place, AS_OF).panel["close"].to_numpy()
+            assert np.array_equal(values, [1.0, 0.0, np.nan], equal_nan=True)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_query_that_gives_no_rows_is_told_so(request, tmp_path, kind):
+    with contextlib.ExitStack() as stack:
+        url = database(request, stack, tmp_path, kind)
+        engine = sa.create_engine(url)
+        prices().reset_index().to_sql("prices", engine, index=False)
+        engine.dispose()
+        place = source(database=url, query="SELECT * FROM prices WHERE 1 = 0")
+        with pytest.raises(SourceError, match="expected rows up to the end of .*, found none"):
+            read_source(place, AS_OF)
+
+
+def test_rows_of_a_database_are_the_same_in_blocks_of_any_kind(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path}/p.db"
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE p (ticker, date, close)")
+        connection.exec_driver_sql(
+            "INSERT INTO p VALUES (1, '2024-01-01', 1), (1, '2024-01-02', NULL), "
+            "(1, '2024-01-03', 2.5), ('B', '2024-01-01', '7'), ('C', '2024-01-01', 'x'), "
+            "('D', '2024-01-01', NULL)"
+        )
+    engine.dispose()
+    place = source(database=url, query="SELECT * FROM p", columns=("close",))
+    whole = read_source(place, AS_OF)
+    assert whole.panel["close"].loc["1"].tolist()[::2] == [1.0, 2.5]
+    assert whole.panel["close"].loc["B"].tolist() == [7.0]
+    assert whole.rejects["series"].tolist() == ["C"]
+    for rows in (1, 2, 3):
+        monkeypatch.setattr("tsforecast.batch.readers._ROWS", rows)
+        assert read_source(place, AS_OF).digest == whole.digest
 
 
 # --------------------------------------------------------------------------- what cannot be used
@@ -367,6 +476,7 @@ GOOD = ["B,2024-01-01,1", "B,2024-01-02,2"]
         (["A,2024-01-01,1,2"], "too few or too many fields"),
         ([",2024-01-01,1"], "1 rows name no series"),
         (["A\0,2024-01-01,1"], "NUL"),
+        (["A" * 1_001 + ",2024-01-01,1"], "a name of more than 1000 bytes"),
     ],
 )
 def test_a_series_with_a_row_that_cannot_be_used_is_rejected_and_the_others_go_on(
@@ -390,11 +500,38 @@ def test_a_row_without_a_time_is_not_passed_over_in_a_file_of_types(tmp_path):
     assert extract.rows == 3
 
 
-@pytest.mark.parametrize("bad", ["A,2024-01-04,x", "A,2024-01-04,inf", "A,2024-01-04"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        ["A,2024-01-04,x"],
+        ["A,2024-01-04,inf"],
+        ["A,2024-01-04"],
+        [f"A,2024-02-{day:02d}T00:00:00+01:00,1" for day in range(1, 20)],  # most have a zone now
+    ],
+)
 def test_a_row_after_the_cut_rejects_nothing(tmp_path, bad):
-    extract = read_source(text(tmp_path, [HEADER, "A,2024-01-01,5", *GOOD, bad]), AS_OF)
+    extract = read_source(text(tmp_path, [HEADER, "A,2024-01-01,5", *GOOD, *bad]), AS_OF)
     assert len(extract.rejects) == 0
     assert extract.rows == 3
+    before = read_source(text(tmp_path, [HEADER, "A,2024-01-01,5", *GOOD]), AS_OF)
+    assert extract.digest == before.digest
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        ["A,2024-01-02,1,2024-01-05,too,many"],
+        ["A,2024-01-02,x,2024-01-05"],
+        ["A,2024-01-04,1,soon"] * 9,
+        ["A,2024-01-04,1,2024-01-05T00:00Z"] * 9,
+    ],
+)
+def test_a_row_that_became_known_after_the_cut_rejects_nothing(tmp_path, bad):
+    lines = [f"{HEADER},known", "A,2024-01-01,5,2024-01-01", "B,2024-01-01,1,2024-01-03"]
+    before = read_source(text(tmp_path, lines, available_column="known"), AS_OF)
+    extract = read_source(text(tmp_path, [*lines, *bad], available_column="known"), AS_OF)
+    assert before.rows == 2
+    assert extract.digest == before.digest
 
 
 def test_messages_hold_no_value_of_the_data(tmp_path):
@@ -402,12 +539,18 @@ def test_messages_hold_no_value_of_the_data(tmp_path):
     assert "secret" not in extract.rejects["message"][0]
 
 
+@pytest.mark.parametrize("kind", ["float", "date", "int"])
+def test_messages_of_a_database_hold_no_value_of_the_data(postgres, kind):
+    query = f"SELECT 'A' AS ticker, v::{kind} AS date FROM (VALUES ('Jane \"x\" Doe')) AS p (v)"
+    with pytest.raises(SourceError, match="invalid input syntax") as caught:
+        read_source(source(database=postgres.url(), query=query), AS_OF)
+    assert "Jane" not in str(caught.value) and "Doe" not in str(caught.value)
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_words_in_a_database_of_numbers_reject_their_series(request, tmp_path, kind):
     with contextlib.ExitStack() as stack:
-        url = f"sqlite:///{tmp_path}/p.db"
-        if kind == "postgres":
-            url = stack.enter_context(request.getfixturevalue("postgres").schema())
+        url = database(request, stack, tmp_path, kind)
         engine = sa.create_engine(url)
         with engine.begin() as connection:
             connection.exec_driver_sql("CREATE TABLE p (ticker text, date text, close text)")
@@ -538,6 +681,17 @@ def test_a_parquet_file_with_bytes_that_have_changed_is_read_or_told(tmp_path, d
     path = tmp_path / "changed.parquet"
     path.write_bytes(whole[:at] if cut else whole[:at] + b"\x7f" + whole[at + 1 :])
     read_or_told(source(path, columns=("close",)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("value", [0x00, 0x7F, 0xFF])
+def test_any_byte_of_a_parquet_file_may_change(tmp_path, value):
+    """Some bytes of its end, looked at in the wrong way, end the process."""
+    whole = written(prices(), tmp_path).read_bytes()
+    path = tmp_path / "changed.parquet"
+    for at in range(len(whole)):
+        path.write_bytes(whole[:at] + bytes([value]) + whole[at + 1 :])
+        read_or_told(source(path, columns=("close",)))
 
 
 def test_bytes_that_are_no_text_are_told(tmp_path):

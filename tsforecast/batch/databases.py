@@ -82,7 +82,7 @@ def _reason(error: BaseException) -> str:
     diagnosis = getattr(origin, "diag", None)
     text = getattr(diagnosis, "message_primary", None)
     if text and str(getattr(diagnosis, "sqlstate", "")).startswith(_BAD_VALUE):
-        text = _QUOTED.sub("a value", text)
+        text = _QUOTED.sub("(not shown)", text)
     elif not text and isinstance(origin, sa.exc.SQLAlchemyError) and origin.args:
         text = origin.args[0]  # without SQLAlchemy's links
     lines = str(text or origin).strip().splitlines()

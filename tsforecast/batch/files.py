@@ -6,6 +6,7 @@ Locks and syncs themselves are those of `tsforecast.serving._disk`, for models a
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tsforecast.batch.exits import ConfigError, LockedError
+from tsforecast.batch.exits import ConfigError, JobError, LockedError, SinkError
 from tsforecast.serving._disk import HeldError, alone, beside, replace_file, sync_folder
 
 __all__ = [
@@ -89,6 +90,8 @@ def make_folder(folder: Path) -> Path:
     ------
     ConfigError
         If it cannot be made or nothing can be written there.
+    SinkError
+        If the disk is full.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -96,12 +99,7 @@ def make_folder(folder: Path) -> Path:
         trial.touch()
         trial.unlink(missing_ok=True)  # another process may have swept it away
     except OSError as error:
-        raise ConfigError.of(
-            f"folder {folder}",
-            expected="a folder that can be written to",
-            found=error.strerror or type(error).__name__,
-            advice="Name another one, or give this user the right to write there.",
-        ) from None
+        raise _refused(f"folder {folder}", "a folder that can be written to", error) from None
     return folder
 
 
@@ -129,6 +127,8 @@ def job_lock(folder: Path, name: str) -> Iterator[Path]:
         If another process holds it; the message names it.
     ConfigError
         If nothing can be written there, or the file system has no locks.
+    SinkError
+        If the disk is full.
 
     Examples
     --------
@@ -164,13 +164,22 @@ def job_lock(folder: Path, name: str) -> Iterator[Path]:
                 advice="Put [job] folder on a local disk.",
             ) from None
         except OSError as error:
-            raise ConfigError.of(
-                f"lock {lock}",
-                expected="a file that can be opened",
-                found=error.strerror or type(error).__name__,
-                advice="Give this user the right to write there.",
-            ) from None
+            raise _refused(f"lock {lock}", "a file that can be opened", error) from None
         yield lock
+
+
+def _refused(what: str, expected: str, error: OSError) -> JobError:
+    """Build (not raise) the error: a disk that is full is no fault of the configuration."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    kind: type[JobError] = SinkError if full else ConfigError
+    return kind.of(
+        what,
+        expected="a disk with room" if full else expected,
+        found=error.strerror or type(error).__name__,
+        advice="Make room, and run again."
+        if full
+        else "Name another one, or give this user the right to write there.",
+    )
 
 
 def temp_place(folder: Path, name: str) -> Path:

@@ -103,6 +103,8 @@ def _innocence(code: int) -> int:
     """Order of blame: a reason of ours, a kill, an error, a process that was told to end."""
     if code in _OURS:
         return 0
+    if code == -signal.SIGTERM:  # by torchrun, before or after our own handler of it
+        return 3
     return 1 if code < 0 else 2 if code == ExitCode.FAILED else 3
 
 

@@ -62,7 +62,8 @@ LEDGER = (
 Kind = Literal["forecast", "risk"]
 _TEXTS = ("series", "target", "source")
 _TIMES = ("time", "cutoff")
-_NAME = re.compile(r"q0?\.\d{1,20}|[a-z][a-z0-9_]{0,62}")
+# q0_1 would be the same column of a database as q0.1
+_NAME = re.compile(r"q0?\.\d{1,20}|(?!q\d)[a-z][a-z0-9_]{0,62}")
 _TAKEN = ("run", "run_id", "run_date", "part", "job", "model", "clock")
 
 

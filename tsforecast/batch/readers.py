@@ -485,8 +485,8 @@ def _column(blocks: Sequence[pa.Array]) -> pa.ChunkedArray:
 
 def limit_of(as_of: AsOf, zoned: bool) -> int:
     """The first time that does not count, in microseconds."""
-    first_after = as_of.moment.replace(tzinfo=None) if zoned else as_of.clock
-    return int(np.datetime64(first_after, "us").astype(np.int64))
+    moment = np.datetime64(as_of.moment.replace(tzinfo=None), "us")
+    return int((moment if zoned else as_of.clock).astype(np.int64))
 
 
 def moments(words: Sequence[str | None]) -> tuple[npt.NDArray[np.datetime64], Mask]:

@@ -183,7 +183,8 @@ def _counted(
     work: Work, extract: Extract, treatment: Texts, rows: int, rejects: pd.DataFrame
 ) -> Summary:
     """Count series by what has become of them: of all parts, whoever has written them."""
-    names, label = series_names(extract.panel), hashed if work.config.job.hash_ids else str
+    names = series_names(extract.panel) if len(treatment) else ()
+    label = hashed if work.config.job.hash_ids else str
     refused = set(rejects["series"])
     sources = Counter(str(how) for name, how in zip(names, treatment) if label(name) not in refused)
     return {

@@ -79,6 +79,7 @@ __all__ = [
 ]
 
 _LOG = logging.getLogger("tsforecast")
+_SHOWN = 60  # characters of a name
 FIT = "fit"
 """In the ledger, in place of a model that is yet to come."""
 SKIPPED = (SKIP_LATE, SKIP_MISSING)
@@ -147,7 +148,9 @@ class Work:
 
     def named(self, names: Any) -> str:
         """The first few names of series, as they may be said."""
-        shown = [hashed(name) if self.config.job.hash_ids else str(name) for name in names[:3]]
+        shown = [
+            hashed(name) if self.config.job.hash_ids else _on_a_line(name) for name in names[:3]
+        ]
         return ", ".join(shown) + (" and others" if len(names) > 3 else "")
 
     @cached_property
@@ -311,6 +314,12 @@ def _warned(work: Work, panel: pd.DataFrame) -> Iterator[None]:
         yield
 
 
+def _on_a_line(name: Any) -> str:
+    """Give a name such that it stands on one line, and moves no terminal."""
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(name))
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
 def estimators(config: JobConfig) -> list[Any]:
     """The model and the baselines of its backtest, unfitted."""
     baselines = [build_baseline(name, config.model) for name in config.backtest.baselines]
@@ -382,7 +391,8 @@ def require_few_rejects(work: Work, failed: int, series: int) -> None:
 
 def n_series(extract: Extract) -> int:
     """Series of the source, those that it has rejected among them."""
-    return layout_of(extract.panel).n_series * bool(len(extract.panel)) + len(extract.rejects)
+    good = layout_of(extract.panel).n_series if len(extract.panel) else 0
+    return good + len(extract.rejects)
 
 
 def model_digest(config: JobConfig) -> str:
