@@ -164,8 +164,13 @@ def test_a_model_put_in_the_place_of_another_is_refused(registry):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"champions": 3}', "null", '{"champions": ["9"]}']
-)
+    "text",
+    [
+        "", "{", "[]", '{"champions": 3}', "null", '{"champions": ["9"]}',
+        '{"champions": [], "challenger": null, "history": [{"why": ""}]}',
+        '{"champions": [], "challenger": null, "history": [3]}',
+    ],
+)  # fmt: skip
 def test_damaged_aliases_are_an_error_of_code_6(registry, text):
     filled(registry, (1,))
     (registry.folder / "aliases.json").write_text(text)

@@ -165,7 +165,8 @@ class Registry:
             champions, challenger = tree["champions"], tree["challenger"]
             history = tree["history"]
             named = {*champions, *([] if challenger is None else [challenger])}
-            if not isinstance(history, list) or len(set(champions)) < len(champions):
+            known = isinstance(history, list) and all("version" in event for event in history)
+            if not known or len(set(champions)) < len(champions):
                 raise DataError("it is not one that was written here")
             if lost := sorted(named - set(self.versions())):
                 raise DataError(f"it names versions that are not there, {first(lost)}")
