@@ -515,11 +515,16 @@ def test_a_package_that_is_not_there_is_named_with_its_extra(job, capsys, monkey
 
 
 def test_interrupts_have_the_codes_of_a_shell(job, capsys, monkeypatch):
-    for signal_, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-        monkeypatch.setattr(cli, "_status", lambda args: signal.raise_signal(signal_))  # noqa: B023
-        found, _, err = run(capsys, "status")
-        assert found == code and err.startswith("error: stopped by ")
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    # a shell starts what runs in the background with interrupts ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        for signal_, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+            monkeypatch.setattr(cli, "_status", lambda args: signal.raise_signal(signal_))  # noqa: B023
+            found, _, err = run(capsys, "status")
+            assert found == code and err.startswith("error: stopped by ")
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_talk_is_one_line_each_quiet_or_json(job, capsys):
