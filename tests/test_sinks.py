@@ -18,7 +18,8 @@ from pandas.testing import assert_frame_equal
 from tsforecast.batch import databases, parquet
 from tsforecast.batch.config import SinkConfig
 from tsforecast.batch.exits import LockedError, SinkError
-from tsforecast.batch.sinks import RunKey, open_sink, unwritable
+from tsforecast.batch.ledger import unwritable
+from tsforecast.batch.sinks import RunKey, open_sink
 
 DAY = dt.date(2024, 1, 2)
 KEY = RunKey("prices", DAY, "lstm/1", "c0ffee")

@@ -7,9 +7,9 @@ The rules that all places keep stand in `tsforecast.batch.ledger`, the tables of
 from __future__ import annotations
 
 from tsforecast.batch.config import SinkConfig
-from tsforecast.batch.ledger import Attempt, RunKey, Sink, unwritable
+from tsforecast.batch.ledger import Attempt, RunKey, Sink
 
-__all__ = ["Attempt", "RunKey", "Sink", "open_sink", "unwritable"]
+__all__ = ["Attempt", "RunKey", "Sink", "open_sink"]
 
 
 def open_sink(sink: SinkConfig, job: str) -> Sink:
