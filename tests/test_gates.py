@@ -160,7 +160,7 @@ def test_summary_counts_open_saturated_and_dead():
     assert forget["mean"] == pytest.approx(0.6375)
     assert forget["open"] == 0.75
     assert forget["saturated"] == 0.75
-    steps = [-1 / np.log(0.95), -2 / (np.log(0.05) + np.log(0.6))]
+    steps = [-1 / np.log(0.95), -1 / np.log(0.6)]  # before the first row there is nothing to keep
     assert forget["memory_steps"] == pytest.approx(np.mean(steps))
     assert forget["longest_steps"] == pytest.approx(steps[0])
     assert summary.loc[(0, "hidden"), "dead"] == 0.5
@@ -176,6 +176,32 @@ def test_a_gate_that_keeps_all_keeps_it_for_ever():
     summary = tsf.gate_summary(frame).loc[(0, "forget")]
     assert summary["longest_steps"] == np.inf
     assert summary["memory_steps"] == pytest.approx(1 / np.log(2))  # of inf, that, and 0
+
+
+def test_memory_of_a_gate_is_not_of_the_rows_before_which_there_is_no_state():
+    columns = pd.MultiIndex.from_product([[0], ["forget"], [0]], names=["layer", "gate", "unit"])
+    index = pd.MultiIndex.from_product([["a", "b"], [0, 1, 2]], names=["series", "step"])
+    frame = pd.DataFrame([[1e-6], [0.9], [0.8], [0.3], [0.8], [0.9]], index, columns)
+    summary = tsf.gate_summary(frame).loc[(0, "forget")]
+    assert summary["memory_steps"] == pytest.approx(-2 / (np.log(0.9) + np.log(0.8)))
+    assert summary["mean"] == pytest.approx(frame.to_numpy().mean())
+    alone = tsf.gate_summary(frame[frame.index.get_level_values("step") == 0])
+    assert alone[["memory_steps", "longest_steps"]].isna().all(axis=None)
+
+
+def test_a_gate_shut_at_the_first_row_alone_leaves_the_network_as_it_is():
+    """The identity behind the rule: the forget gate of the first row meets a cell of zero."""
+    from tsforecast.nn.cells import CellWeights, lstm_step
+
+    torch.manual_seed(0)
+    x, zero = torch.randn(5, 3), torch.zeros(5, 4)
+    weights = [torch.randn(16, 3), torch.randn(16, 4), torch.randn(16), torch.zeros(16)]
+    shut = weights[2].clone()
+    shut[4:8] = -30.0  # of the forget gate
+    open_ = lstm_step(x, zero, zero, CellWeights(*weights))
+    closed = lstm_step(x, zero, zero, CellWeights(*weights[:2], shut, weights[3]))
+    assert closed[2]["forget"].max() < 1e-6 < open_[2]["forget"].min()
+    assert torch.equal(open_[0], closed[0]) and torch.equal(open_[1], closed[1])
 
 
 def test_summary_of_a_plain_network_has_no_memory_of_gates(models, prices):

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -177,7 +178,8 @@ def gate_summary(frame: pd.DataFrame) -> pd.DataFrame:
         - ``memory_steps``: of the gate that keeps the old state (forget, or a GRU's update), the
           steps after which 1 / e of it is left, :math:`-1 / \overline{\log f}`, a median over
           units; ``longest_steps`` is that of the unit that keeps longest. Infinite where a gate
-          is 1 to rounding.
+          is 1 to rounding. The first row of each series is left out: there is no state before it,
+          and a gate that shuts there forgets nothing. NaN where no series has a second row.
         - ``dead``: share of units whose hidden state moves by less than 0.001 (standard
           deviation); in the row of ``hidden``.
 
@@ -203,6 +205,7 @@ def gate_summary(frame: pd.DataFrame) -> pd.DataFrame:
             advice="Pass gates(model, panel), with units='each'.",
         )
     kept = _KEEPS.get(str(frame.attrs.get("cell", "lstm")))
+    after = _after_the_first(frame.index)
     rows = {}
     pairs: list[Any] = [column[:2] for column in frame.columns]
     for layer, gate in dict.fromkeys(pairs):
@@ -219,11 +222,18 @@ def gate_summary(frame: pd.DataFrame) -> pd.DataFrame:
             "longest_steps": np.nan,
             "dead": (values.std(axis=0) < _STILL).mean() if gate == "hidden" else np.nan,
         }
-        if gate == kept:
+        if gate == kept and after.any():
             with np.errstate(divide="ignore"):
-                steps = 1.0 / np.abs(np.log(values.astype(np.float64)).mean(axis=0))
+                steps = 1.0 / np.abs(np.log(values[after].astype(np.float64)).mean(axis=0))
             row |= {"memory_steps": np.median(steps), "longest_steps": steps.max()}
         rows[layer, gate] = row
     summary = pd.DataFrame.from_dict(rows, orient="index")
     summary.index = summary.index.set_names(_LEVELS[:2])
     return summary
+
+
+def _after_the_first(index: pd.Index) -> npt.NDArray[np.bool_]:
+    """Which rows have others of their series before them."""
+    if index.nlevels == 1:
+        return np.arange(len(index)) > 0
+    return np.asarray(index.get_level_values(0).duplicated())
