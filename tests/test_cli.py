@@ -1,5 +1,6 @@
 """The command line: data on standard output, talk on standard error, an exit code that says how."""
 
+import contextlib
 import csv
 import errno
 import io
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tsforecast as tsf
-from tsforecast import cli
 from tsforecast.batch import oneshot
 from tsforecast.batch.config import load_config
 from tsforecast.batch.exits import JobError
@@ -259,6 +260,14 @@ def test_what_cannot_be_guessed_names_the_flags(text, message):
     assert "--series, --time and --target" in str(caught.value)
 
 
+def test_dates_in_another_spelling_and_empty_files_are_said(here):
+    with pytest.raises(JobError, match="written as 2024-01-31, .*Write dates so. Name the col"):
+        guessed("date,y\n31/01/2024,1\n")
+    (here / "empty.csv").touch()
+    with pytest.raises(JobError, match="with a line of names, or Parquet, found an empty file"):
+        read_table(here / "empty.csv")
+
+
 def test_a_table_with_other_marks_than_commas_is_said(here):
     (here / "semi.csv").write_text("date;close\n2024-01-01;1\n")
     with pytest.raises(JobError, match="expected columns divided by commas"):
@@ -384,6 +393,22 @@ def test_export_writes_files_and_other_tables(job, capsys):
     assert {row["run_date"] for row in found} == {DATE}
 
 
+@pytest.mark.parametrize("sink", ['database="sqlite:///new.db"', 'path="out"'])
+def test_what_is_not_there_is_read_as_empty_and_stays_away(job, capsys, sink):
+    run(capsys, "fit", "--run-date", DATE)  # with another sink
+    with (job / "job.toml").open("a") as file:
+        file.write(f"[sink]\n{sink}\n")
+    code, out, _ = run(capsys, "status")
+    assert code == 0 and "\nlast        no runs yet in " in out and "\nruns" not in out
+    assert json.loads(run(capsys, "status", "--json")[1])["runs"] == []
+    for what in ("forecasts", "risks", "rejects", "runs"):
+        code, out, err = run(capsys, "export", "--what", what)
+        assert code == 0 and out.count("\n") == 1 and err.startswith("0 rows in ")
+    code, out, _ = run(capsys, "run", "--run-date", DATE, "--dry-run", "--json")
+    assert code == 0 and json.loads(out)["rows"] == 6
+    assert not (job / "new.db").exists() and not (job / "out").exists()
+
+
 def test_an_export_is_whole_or_leaves_what_was_there(job, capsys, monkeypatch):
     run(capsys, "run", "--run-date", DATE, "-q")
     Path("out.csv").write_text("before")
@@ -433,6 +458,98 @@ def test_a_job_of_risks_is_a_job(here, capsys):
         capsys, "backtest", "-c", "risk.toml", "--run-date", "2024-01-02", *args[:2]
     )
     assert code == 0 and "\nmetrics\n" in out, err
+
+
+@pytest.fixture(params=["sqlite", "parquet", "postgres"])
+def anywhere(request, job):
+    """A job whose sink is each of the three."""
+    with contextlib.ExitStack() as stack:
+        sink = {"sqlite": 'database = "sqlite:///forecasts.db"', "parquet": 'path = "out"'}
+        if request.param == "postgres":
+            url = stack.enter_context(request.getfixturevalue("postgres").schema())
+            sink["postgres"] = f'database = "{url}"'
+        with (job / "job.toml").open("a") as file:
+            file.write(f"[sink]\n{sink[request.param]}\n")
+        yield job
+
+
+def test_after_a_change_of_configuration_a_date_is_exported_once(anywhere, capsys):
+    def exported(*over: str) -> pd.DataFrame:
+        code, _, err = run(capsys, "run", "--run-date", DATE, "-q", *over)
+        assert code == 0, err
+        return pd.read_csv(io.StringIO(run(capsys, "export", *over)[1]))
+
+    first = exported()
+    same_model = exported("--set", "source.missing=use_last")
+    assert list(same_model["model"]) == list(first["model"])
+    other_model = exported("--set", "model.parameters.horizon=1")
+    assert set(other_model["model"]).isdisjoint(first["model"])
+    for table, rows in ((first, 6), (same_model, 6), (other_model, 3)):
+        assert len(table) == rows
+        assert not table.duplicated(["run_date", "series", "target", "step"]).any()
+    runs = json.loads(run(capsys, "status", "--json")[1])["runs"]
+    scored = [line["status"] for line in runs if line["model"] != "fit"]
+    assert scored == ["replaced", "replaced", "ok"]
+
+
+def test_status_says_how_a_run_has_ended_that_never_began_to_write(anywhere, capsys):
+    late = ("--set", "source.max_staleness=1D", "--set", "job.hash_ids=true")
+    assert run(capsys, "score", "--run-date", DATE)[0] == 6
+    assert run(capsys, "run", "--run-date", "2015-05-01", *late)[0] == 4
+    assert run(capsys, "run", "--run-date", DATE, "--set", "source.path=no.csv")[0] == 3
+    out = run(capsys, "status")[1]
+    last = next(line for line in out.splitlines() if line.startswith("last"))
+    assert f"of {DATE}: failed, exit code 3: " in last and "no.csv" in last
+    tree = json.loads(run(capsys, "status", "--json")[1])
+    assert [(run["model"], run["status"], run["exit_code"]) for run in tree["runs"]] == [
+        ("-", "failed", 6), ("-", "failed", 4), ("-", "failed", 3)
+    ]  # fmt: skip
+    assert tree["runs"][0]["why"].startswith("no model for run date")
+    assert tree["runs"][1]["why"].startswith("series are late")
+    assert "S00" not in tree["runs"][1]["why"]  # a check sum, as in the log
+    assert run(capsys, "run", "--run-date", DATE)[0] == 0
+    assert run(capsys, "run", "--run-date", DATE, "--dry-run", *late[:1], "source.path=no")[0] == 3
+    table = pd.read_csv(io.StringIO(run(capsys, "export", "--what", "runs")[1]))
+    assert table["exit_code"].tolist() == [6, 4, 3, 0, 0]  # a dry run leaves no line
+    assert table["why"].isna().tolist() == [False, False, False, True, True]
+
+
+def test_a_complete_run_that_its_monitor_fails_has_one_line_and_its_code(job, capsys):
+    limits = ("--set", "monitor.staleness_warn=1D", "--set", "monitor.staleness_fail=2D")
+    run(capsys, "fit", "--run-date", DATE)
+    assert run(capsys, "score", "--run-date", "2015-05-15", *limits)[0] == 4
+    tree = json.loads(run(capsys, "status", "--json")[1])
+    assert [(line["status"], line["exit_code"]) for line in tree["runs"]] == [("ok", 0), ("ok", 4)]
+    assert tree["runs"][-1]["why"].startswith("age of the newest row")
+
+
+def test_rejects_of_a_run_that_ends_with_5_before_it_writes_are_exported(anywhere, capsys):
+    table = pd.read_csv("prices.csv").astype({"close": object})
+    table.loc[table["ticker"] == "S01", "close"] = "x"
+    table.to_csv("prices.csv", index=False)
+    assert run(capsys, "run", "--run-date", DATE)[0] == 5
+    found = pd.read_csv(io.StringIO(run(capsys, "export", "--what", "rejects")[1]))
+    assert found[["series", "stage"]].values.tolist() == [["S01", "read"]]
+
+
+def test_a_line_that_a_sink_does_not_take_is_said(job, capsys):
+    over = ("--set", "sink.database=sqlite:///no/such/folder.db", "--log", "json")
+    code, _, err = run(capsys, "run", "--run-date", DATE, *over)
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert code == 3 and lines[-1]["exit_code"] == 3
+    (lost,) = [line for line in lines if line.get("event") == "not in the ledger"]
+    assert lost["level"] == "warning" and "expected a folder" in lost["message"]
+
+
+def test_a_line_says_no_value_of_an_error_of_the_program(job, capsys, monkeypatch):
+    def broken(*args, **options):
+        raise ZeroDivisionError("patient 7 has 3.4")
+
+    monkeypatch.setattr("tsforecast.batch.work.read_source", broken)
+    assert run(capsys, "run", "--run-date", DATE)[0] == 1
+    (line,) = json.loads(run(capsys, "status", "--json")[1])["runs"]
+    assert (line["exit_code"], line["why"]) == (1, "ZeroDivisionError")
+    assert "patient" not in run(capsys, "export", "--what", "runs", "--json")[1]
 
 
 # ---------------------------------------------------------------- how it ends
@@ -494,7 +611,7 @@ def test_an_error_of_the_program_shows_no_value_unless_asked(job, capsys, monkey
     def broken(args):
         raise ZeroDivisionError("patient 7 has 3.4")
 
-    monkeypatch.setattr(cli, "_status", broken)
+    monkeypatch.setattr("tsforecast.cli.status.status", broken)
     code, out, err = run(capsys, "status")
     assert (code, out) == (1, "") and "patient 7" not in err
     assert err.startswith("error: ZeroDivisionError at test_cli.py:")
@@ -509,7 +626,7 @@ def test_a_package_that_is_not_there_is_named_with_its_extra(job, capsys, monkey
     def broken(args):
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
-    monkeypatch.setattr(cli, "_status", broken)
+    monkeypatch.setattr("tsforecast.cli.status.status", broken)
     code, _, err = run(capsys, "status")
     assert code == 2 and f"pip install 'tsforecast[{extra}]'" in err
 
@@ -519,7 +636,8 @@ def test_interrupts_have_the_codes_of_a_shell(job, capsys, monkeypatch):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         for signal_, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-            monkeypatch.setattr(cli, "_status", lambda args: signal.raise_signal(signal_))  # noqa: B023
+            stopped = partial(lambda number, args: signal.raise_signal(number), signal_)
+            monkeypatch.setattr("tsforecast.cli.status.status", stopped)
             found, _, err = run(capsys, "status")
             assert found == code and err.startswith("error: stopped by ")
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -340,6 +340,127 @@ def test_exchangeable_scores_are_covered_as_the_finite_sample_promises(n, level,
     assert exact >= level
 
 
+def tracked(**changed):
+    inner = tsf.RandomWalk(target="y", horizon=2, levels=(0.1, 0.5, 0.9))
+    options = {"method": "tracking", "level": 0.8, "rate": 0.07}
+    return tsf.ConformalForecaster(inner, **(options | changed))
+
+
+def plain_tracking(said, series, *, held, rate, side, horizon=2):
+    """Thresholds of one step at every origin, one for all series of the same length."""
+    length = len(series[0])
+    first = said[0].index[0]
+    given = dict.fromkeys(range(first, first + horizon), 0.0)
+    for t in range(first + 1, length):
+        if t - horizon >= first:
+            missed = []
+            for table, y in zip(said, series):
+                low, high = table.loc[t - horizon]
+                below = (low - y[t]) / (high - low)
+                above = (y[t] - high) / (high - low)
+                score = {"low": below, "high": above, "both": max(below, above)}[side]
+                missed.append(score > given[t - horizon])
+            given[t] = given[t - 1] + rate * (np.mean(missed) - (1 - held))
+        else:
+            given[t] = given[t - 1]
+    return pd.Series(given)
+
+
+@pytest.mark.parametrize("by", ["all", "series"])
+@pytest.mark.parametrize("sides", ["both", "each"])
+def test_tracked_bounds_are_those_of_the_recursion_written_out(sides, by):
+    panel = several((160, 160))
+    model = tracked(sides=sides, by=by).fit(upto(panel, 99))
+    frame = model.forecast_origins(panel, DAYS[99:160])
+    held = 0.8 if sides == "both" else 0.9
+    inner = clone(model.estimator).fit(upto(panel, 74))
+    every = inner.forecast_origins(panel).set_index("cutoff", append=True)
+    for step in (1, 2):
+        said, series = {}, {}
+        for name in ("s0", "s1"):
+            rows = every.loc[name]
+            rows = rows[rows["step"] == step]
+            rows.index = pd.RangeIndex(len(rows))
+            said[name] = rows.loc[74:, ["q0.1", "q0.9"]]
+            series[name] = panel.loc[name, "y"].to_numpy()
+        for name in ("s0", "s1"):
+            among = ["s0", "s1"] if by == "all" else [name]
+            own = frame.loc[name]
+            own = own[own["step"] == step]
+            unit = said[name]["q0.9"] - said[name]["q0.1"]
+            for column, side, sign in (("q0.1", "low", -1), ("q0.9", "high", 1)):
+                reach = plain_tracking(
+                    [said[each] for each in among],
+                    [series[each] for each in among],
+                    held=held,
+                    rate=0.07,
+                    side=side if sides == "each" else "both",
+                    horizon=step,
+                )
+                plain = said[name][column] + sign * reach * unit
+                np.testing.assert_allclose(own[column], plain.loc[99:159], rtol=1e-9)
+                assert reach.loc[99:].nunique() > 10
+
+
+def test_tracked_bounds_of_few_scores_begin_where_the_estimator_has_them():
+    panel = walk(100)
+    inner = tsf.RandomWalk(target="y", levels=tsf.tail_levels())
+    model = tsf.ConformalForecaster(inner, method="tracking", level=0.98, sides="each", rate=0.01)
+    model.fit(panel)  # 25 scores; a quantile of them at 1 % is not there
+    frame, said = model.predict(), model.estimator_.predict(panel)
+    width = (said["q0.99"] - said["q0.01"]).item()
+    for column in ("q0.01", "q0.99"):
+        assert 0 < abs(frame[column] - said[column]).item() < 0.02 * width
+    with pytest.raises(tsf.DataError, match="at least 99 for level=0.98, found 25"):
+        clone(model).set_params(method="adaptive").fit(panel)
+
+
+def test_tracked_quantiles_hold_far_out_when_tails_grow_heavy():
+    rng = np.random.default_rng(3)
+    steps = np.r_[0.0, rng.standard_normal(999), rng.standard_t(3, size=1000)]
+    panel = pd.DataFrame({"y": steps}, index=DAYS)
+    inner = tsf.EWMA(target="y", alpha=0.001, levels=(0.02, 0.5, 0.98))
+    model = tsf.ConformalForecaster(inner, method="tracking", level=0.96, sides="each", rate=0.1)
+    frame = model.fit(panel[:1000]).forecast_origins(panel, DAYS[999:-1])
+    actual = panel["y"].reindex(frame.index).to_numpy()
+    still = model.estimator_.forecast_origins(panel, DAYS[999:-1])
+    share, without = (
+        np.array([(actual < found["q0.02"]).mean(), (actual > found["q0.98"]).mean()])
+        for found in (frame, still)
+    )
+    before = model._scores.threshold[0]
+    after = model.update(panel[1000:])._now.threshold[0]
+    np.testing.assert_allclose(share, 0.02 + (after - before) / (0.1 * 1000), rtol=1e-9)
+    assert (share < 0.03).all()
+    assert (without > 0.045).all()
+
+
+def test_a_refit_keeps_what_was_tracked_and_knows_all_rows():
+    panel = several((160, 160))
+    early = upto(panel, 99)
+    once, again = tracked().fit(early), tracked(refit=True).fit(early)
+    np.testing.assert_array_equal(once._scores.threshold, again._scores.threshold)
+    assert again.estimator_.cutoff_ == DAYS[99]
+    assert once.estimator_.cutoff_ == DAYS[74]
+    np.testing.assert_array_equal(once.n_scores_, again.n_scores_)
+    said = clone(again.estimator).fit(early).predict(early)
+    reach = np.tile(again._scores.threshold[0], 2)
+    width = said["q0.9"] - said["q0.1"]
+    np.testing.assert_allclose(again.predict()["q0.1"], said["q0.1"] - reach * width)
+    frozen = FrozenEstimator(again.estimator_)
+    with pytest.raises(ValueError, match="'refit': expected False, as a frozen estimator"):
+        tsf.ConformalForecaster(frozen, refit=True).fit(panel)
+
+
+def test_tracking_wants_quantiles_and_steps():
+    with pytest.raises(ValueError, match="'method': expected 'adaptive' or 'split', where scores"):
+        tsf.ConformalForecaster(point(), method="tracking").fit(walk())
+    with pytest.raises(ValueError, match="'method': expected 'adaptive' or 'split'"):
+        tracked(scores="absolute").fit(walk())
+    with pytest.raises(ValueError, match="'rate': expected a number above 0"):
+        tracked(rate=0.0).fit(walk())
+
+
 @pytest.mark.parametrize("method", ["split", "adaptive"])
 def test_either_side_is_a_quantile_by_itself_where_sides_have_scores_of_their_own(method):
     # errors with a long tail above and none below
@@ -404,12 +525,17 @@ def test_an_outcome_counts_from_the_time_on_when_it_is_known():
 
 
 @pytest.mark.parametrize("by", ["all", "series"])
-@pytest.mark.parametrize("inner", [point(2), tsf.RandomWalk(target="y", horizon=2)])
-def test_a_fitted_one_that_adapts_does_not_look_ahead(by, inner):
+@pytest.mark.parametrize(
+    ("inner", "options"),
+    [
+        (point(2), {"scores": "absolute"}),
+        (tsf.RandomWalk(target="y", horizon=2), {}),
+        (tsf.RandomWalk(target="y", horizon=2), {"method": "tracking", "refit": True}),
+    ],
+)
+def test_a_fitted_one_that_adapts_does_not_look_ahead(by, inner, options):
     panel = several(missing=0.1)
-    model = tsf.ConformalForecaster(
-        inner, by=by, rate=0.2, scores="auto" if inner.levels else "absolute"
-    ).fit(upto(panel, 59))
+    model = tsf.ConformalForecaster(inner, by=by, rate=0.2, **options).fit(upto(panel, 59))
     tsf.check_no_lookahead(FrozenEstimator(model), panel, cutoff=DAYS[85])
 
 
@@ -443,6 +569,7 @@ def test_a_backtest_without_refits_adapts_from_origin_to_origin():
 
 
 @pytest.mark.parametrize("by", ["all", "series"])
+@pytest.mark.parametrize("method", ["adaptive", "tracking"])
 @pytest.mark.parametrize(
     "inner",
     [
@@ -451,11 +578,11 @@ def test_a_backtest_without_refits_adapts_from_origin_to_origin():
         tsf.LagRegressor(target="y", horizon=3, lags=4),
     ],
 )
-def test_after_updates_predict_is_that_of_all_rows(inner, by):
+def test_after_updates_predict_is_that_of_all_rows(inner, method, by):
     panel = several(missing=0.05)
     late = panel.drop("s1")
     late = pd.concat([late, between(panel.loc[["s1"]], 84, 119)]).sort_index()  # begins later
-    model = tsf.ConformalForecaster(inner, by=by, rate=0.1).fit(upto(late, 79))
+    model = tsf.ConformalForecaster(inner, method=method, by=by, rate=0.1).fit(upto(late, 79))
     for first, last in ((80, 80), (81, 83), (84, 95), (96, 119)):
         assert model.update(between(late, first, last)) is model
         pd.testing.assert_frame_equal(model.predict(), model.predict(upto(late, last)))
@@ -514,6 +641,7 @@ def test_a_saved_model_goes_on_where_it_was_updated_to(tmp_path):
         (network(), {"by": "series", "sides": "each"}),
         (network(n_members=2, context="history", target=["y", "z"]), {"by": "all"}),
         (network(), {"method": "split"}),
+        (network(), {"method": "tracking", "refit": True, "by": "series"}),
     ],
 )
 @pytest.mark.filterwarnings("ignore")

@@ -98,6 +98,23 @@ ESTIMATORS = {
     "conformal of a network": tsf.ConformalForecaster(
         network(future=["f"], static=["kind"], transform=tsf.Log()), level=0.9
     ),
+    "combination": tsf.Combination(
+        {"har": tsf.HAR(**SAME, lags=(1, 3)), "season": tsf.SeasonalNaive(**SAME, season=7)},
+        weights={"har": 2, "season": 1.5},
+    ),
+    "combination with a network": tsf.Combination(
+        {
+            "network": network(future=["f"], static=["kind"], transform=tsf.Log()),
+            "season": tsf.SeasonalNaive(**SAME, season=7),
+        }
+    ),
+    "tracked combination": tsf.ConformalForecaster(
+        tsf.Combination({"ewma": tsf.EWMA(**SAME), "har": tsf.HAR(**SAME, lags=(1, 3))}),
+        method="tracking",
+        sides="each",
+        rate=0.05,
+        refit=True,
+    ),
     "lstm": network(transform=make_pipeline(tsf.Log(), tsf.SeriesScaler())),
     "gru": network(cell="gru", past=["x"], transform=tsf.SeriesScaler("robust", by="all")),
     "rnn": network(cell="rnn", past=["x"], transform=tsf.LogReturn(columns=["x"])),
@@ -282,6 +299,16 @@ def ahead_of(model, panel):
     if not getattr(model, "future", None):
         return {}
     return {"future": pd.DataFrame({"f": 0.0}, index=model.future_index(panel))}
+
+
+def prefix_of(model):
+    """What stands before parameters that a model leaves to what is within it."""
+    parameters = model.get_params(deep=False)
+    if {"horizon", "lookback"} & set(parameters):
+        return ""
+    members = parameters.get("estimators", {"estimator": parameters.get("estimator")})
+    name, first = next(iter(members.items()))
+    return f"{name}__{prefix_of(first)}"
 
 
 def forecast(model, panel=None):
@@ -707,7 +734,7 @@ def test_parameters_come_back_as_they_were_given(name):
 def test_errors_say_what_was_expected_and_what_was_found(name):
     model = clone(ESTIMATORS[name])
     parameters = model.get_params(deep=False)
-    within = "estimator__" if "estimator" in parameters and "horizon" not in parameters else ""
+    within = prefix_of(model)
     with pytest.raises(NotFittedError):
         model.predict()
     target = np.ravel(model.target)[0]

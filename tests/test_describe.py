@@ -237,7 +237,6 @@ class Reader(HTMLParser):
 def test_the_html_is_well_formed_and_names_are_escaped():
     nasty = "<script>alert(1)</script>"
     panel = make_panel(**{nasty: 1.0, "a & b": 2.0})
-    panel = panel.rename(index={"s0": "<b>s0</b>"}, level=0).rename_axis(["<i>bed", "day"])
     reader = Reader()
     reader.feed(describe_panel(panel)._repr_html_())
     assert reader.open == []
@@ -254,18 +253,17 @@ def test_the_html_is_well_formed_and_names_are_escaped():
         "th",
         "td",
     }
-    for name in (nasty, "a & b", "<b>s0</b>", "<i>bed"):
+    for name in (nasty, "a & b"):
         assert name in reader.text
 
 
 @pytest.mark.parametrize("form", ["__repr__", "_repr_html_"])
-def test_at_most_five_series_are_shown_by_name(form: str):
+def test_no_series_is_named_for_it_may_be_a_patient(form: str):
     panel = make_panel(8)
     panel.loc["s7", "close"] = panel.loc["s7", "close"].to_numpy() * np.where(DAYS.day == 9, 10, 1)
     text = getattr(describe_panel(panel), form)()
-    assert sum(f"s{i}" in text for i in range(8)) <= 5
+    assert not any(f"s{i}" in text for i in range(8))
     assert "8 series, 320 rows, 2 columns" in text
-    assert ("3 more series" in text) == (form == "_repr_html_")
 
 
 def test_the_text_is_compact_and_holds_every_column_and_warning():

@@ -765,8 +765,10 @@ def test_a_damaged_champion_is_an_error_of_code_6_and_not_an_older_one(path):
 
 def test_parameters_that_a_model_refuses_are_an_error_of_the_configuration(path):
     config = config_of(path, model__parameters={"target": "close", "horizon": 0})
-    with pytest.raises(ConfigError, match="'horizon'"):
+    with pytest.raises(ConfigError) as caught:
         job.run(config, at())
+    said = "command line: model.parameters.horizon: expected a whole number of at least 1, found 0"
+    assert str(caught.value).startswith(said)
     assert ledger(config).iloc[-1]["status"] == "failed"
 
 
@@ -911,6 +913,46 @@ def test_a_full_or_read_only_disk_is_said_and_leaves_what_was_there(path, monkey
     equal(forecasts(config), before)
     assert job.registry_of(config).versions() == ["0001"]
     assert job.run(config, at())["version"] == "0002"
+
+
+@pytest.mark.parametrize("name", ["ENOSPC", "EROFS", "EACCES"])
+def test_a_state_folder_that_refuses_has_one_exit_code_early_and_late(path, monkeypatch, name):
+    """At the lock as at what is written behind a fit; a folder that cannot be is another matter."""
+    import errno
+
+    def refuse(*args, **kwargs):
+        raise OSError(getattr(errno, name), os.strerror(getattr(errno, name)))
+
+    config = config_of(path)
+    for place in ("tsforecast.batch.files.alone", "tsforecast.batch.registry.replace_file"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, refuse)
+            with pytest.raises(SinkError, match="the right to write there, found ") as caught:
+                job.run(config, at())
+        assert caught.value.code == 3
+    with pytest.raises(ConfigError, match="a folder that can be written to"):
+        job.run(config_of(path, job__folder=str(path / "state")), at())
+
+
+def test_old_versions_are_pruned_after_a_fit_and_runs_go_on(path, caplog):
+    caplog.set_level(logging.INFO, logger="tsforecast")
+    config = config_of(path, fit__every="1D", fit__keep=2)
+    days = [DAY - dt.timedelta(days=back) for back in (4, 3, 2, 1, 0)]
+    for day in days:
+        job.run(config, at(day))
+    registry = job.registry_of(config)
+    assert registry.versions() == ["0004", "0005"] == registry.aliases()["champions"]
+    assert [line["versions"] for line in events(caplog, "pruned")] == [["0001"], ["0002"], ["0003"]]
+    assert job.run(config, at())["nothing_new"]
+    before = forecasts(config)
+    job.rollback(config)
+    assert job.score(config, at(DAY + dt.timedelta(days=3)))["version"] == "0004"
+    assert len(forecasts(config)) > len(before)
+    # the champion of a past date stays, though two newer versions are there
+    past = config_of(path, fit__keep=1, fit__promote="by_hand", model__parameters={
+        "target": "close", "horizon": 1})  # fmt: skip
+    assert job.fit(past, at(days[-2]))["role"] == "challenger"
+    assert "0004" in registry.versions()
 
 
 def test_what_killed_processes_have_left_is_swept(path):

@@ -148,7 +148,7 @@ def test_a_span_that_no_calendar_reaches_back_is_refused(tmp_path):
         ("[modle]", "modle", "one of job, source, model", "'model'"),
         ("[fit]\nevry = '3D'", "fit.evry", "one of every, window", "'every'"),
         ("late = 'use-last'", "source.late", "one of fail, skip, use_last", "'use_last'"),
-        ("[model]\nestimator = 'Recurrent'", "model.estimator", "one of Conf", "'RecurrentFor"),
+        ("[model]\nestimator = 'Recurrent'", "model.estimator", "one of Comb", "'RecurrentFor"),
         ("[run]\nspread = 'processs'", "run.spread", "one of serial", "'processes'"),
     ],
 )
@@ -307,6 +307,7 @@ def test_lists_of_classes_are_those_that_are_public():
 
 def test_every_class_of_the_lists_can_be_built():
     first = {
+        "Combination": {"estimators": {"walk": {"class": "RandomWalk"}}},
         "ConformalForecaster": {"estimator": {"class": "Naive"}},
         "FilteredHistorical": {"volatility": {"class": "LogHAR"}},
         "CalibratedEvents": {"estimator": {"class": "NEWS2", "event": "ill"}},
@@ -362,6 +363,42 @@ def test_tables_with_a_class_are_objects_and_lists_of_them_pipelines(tmp_path):
 def test_wrong_parameters_are_named(parameters, message):
     with pytest.raises(ConfigError, match=message):
         build_estimator(ModelConfig(parameters=parameters))
+
+
+def test_wrong_parameters_name_file_variable_or_flag(tmp_path):
+    path = tmp_path / "job.toml"
+    path.write_text(BASE + "[model.parameters]\nhorizn = 2\ntransform = [{class = 'Log'}]\n")
+    with pytest.raises(ConfigError) as caught:
+        build_estimator(load_config(path, environ={}).model)
+    said = f"{path}: model.parameters.horizn: expected a parameter of RecurrentForecaster, found"
+    assert str(caught.value).startswith(said)
+    key, flag = "model.parameters.transform", {"class": "Lag"}
+    config = load_config(path, environ={}, overrides={key: flag, "model.parameters.horizn": 1})
+    with pytest.raises(ConfigError) as caught:
+        build_estimator(config.model)
+    assert str(caught.value).startswith("command line: model.parameters.horizn: expected a para")
+    path.write_text(BASE)
+    environ = {"TSFORECAST_MODEL__PARAMETERS__TRAINING": "{class = 'Training', epochs = 3}"}
+    with pytest.raises(ConfigError) as caught:
+        build_estimator(load_config(path, environ=environ).model)
+    said = "environment TSFORECAST_MODEL__PARAMETERS__TRAINING: model.parameters.training.epochs: "
+    assert str(caught.value).startswith(said + "expected a parameter of Training, found 'epochs'")
+
+
+def test_a_parameter_is_found_at_whatever_depth_if_it_is_there_once(tmp_path):
+    text = "[model.parameters]\nhorizon = 0\ntraining = {class = 'Training', max_epochs = 0}\n"
+    model = read(tmp_path, BASE + text + "transform = [{class = 'Clip', lower = 2}]\n").model
+    file = f"{tmp_path / 'job.toml'}: model.parameters"
+    assert model.place_of_parameter("horizon") == f"{file}.horizon"
+    assert model.place_of_parameter("max_epochs") == f"{file}.training.max_epochs"
+    assert model.place_of_parameter("lower") == f"{file}.transform[0].lower"
+    lists = {"model.parameters.transform": [{"class": "Clip", "lower": 2}]}
+    given = load_config(tmp_path / "job.toml", environ={}, overrides=lists).model
+    assert given.place_of_parameter("lower") == "command line: model.parameters.transform[0].lower"
+    assert model.place_of_parameter("class") == model.place_of_parameter("lookback") == file
+    assert ModelConfig(parameters={"horizon": 0}).place_of_parameter("horizon") == (
+        "model.parameters.horizon"
+    )
 
 
 def test_a_class_without_what_it_needs_is_refused():

@@ -133,17 +133,21 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="a folder that can be written to, found"):
+    said = "a folder that can be written to, found not a directory"
+    with pytest.raises(ConfigError, match=said) as caught:
         make_folder(tmp_path / "file" / "state")
+    assert caught.value.code == 2
 
 
 @pytest.mark.parametrize("call", ["pwrite", "unlink"])  # of the lock, of a trial in the folder
-def test_a_disk_that_is_full_is_no_fault_of_the_configuration(tmp_path, monkeypatch, call):
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM])
+def test_a_disk_that_refuses_is_no_fault_of_the_configuration(tmp_path, monkeypatch, call, number):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(os, call, full)
-    said = "expected a disk with room, found No space left"
+    monkeypatch.setattr(os, call, refuse)
+    said = "expected a disk with room, and the right to write there, found "
+    said += os.strerror(number).lower()
     with pytest.raises(SinkError, match=said) as caught, job_lock(tmp_path, "prices"):
         pass
     assert caught.value.code == 3

@@ -28,6 +28,7 @@ FLOORS = {
 UPWARD = {
     ("backtesting.rolling", "plot", "insight.plots"),
     ("backtesting.rolling", "report", "insight.report"),
+    ("backtesting.patients", "plot", "insight.event_plots"),
     ("backtesting.patients", "report", "insight.report"),
     ("backtesting.strategy", "report", "insight.report"),
     ("backtesting.tearsheet", "report", "insight.report"),

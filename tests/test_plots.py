@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import matplotlib.figure
 import numpy as np
 import pandas as pd
@@ -13,7 +15,7 @@ from tsforecast.backtesting.skill import diebold_mariano, holm, loss_table
 from tsforecast.data.datasets import make_prices
 from tsforecast.data.splits import RollingOrigin
 from tsforecast.estimators.baselines import EWMA, Drift, Naive
-from tsforecast.insight._drawing import axes_of, model_styles, panels, styles, time_axis
+from tsforecast.insight._drawing import axes_of, model_styles, named, panels, styles, time_axis
 from tsforecast.insight.plots import (
     cumulative_gain,
     plot_backtest,
@@ -314,3 +316,106 @@ def test_lines_of_a_backtest_are_the_gain(result, ax):
     for model in gain.columns:
         np.testing.assert_array_equal(drawn[model].get_ydata(), gain[model])
         np.testing.assert_array_equal(drawn[model].get_xdata(), gain.index)
+
+
+# Names and numbers that are no picture's friends
+
+
+def written(axes):
+    """What stands in the legend, as it is drawn."""
+    return [text.get_text().replace(r"\$", "$").strip() for text in axes.get_legend().get_texts()]
+
+
+def test_names_stand_in_the_legend_as_they_are(result, ax):
+    names = {"Drift": "_hidden", "EWMA": "US$ and A$_x$"}
+    frame = result.frame.replace({"model": names})
+    plot_backtest(frame, ax=ax)
+    assert written(ax) == ["_hidden", "US$ and A$_x$"]
+    for text in ax.get_legend().get_texts():
+        shown, is_math = text._preprocess_math(text.get_text())
+        assert not is_math and "\\" not in shown
+    ax.clear()
+    plot_forecast(Naive(**SAME).fit(PRICES).predict().loc[ONE], label="_", ax=ax)
+    assert written(ax)[-1] == "_"
+    ax.clear()
+    plot_skill_matrix(skill_matrix(frame), ax=ax)
+    label = next(each for each in ax.get_yticklabels() if "US" in each.get_text())
+    assert label._preprocess_math(label.get_text()) == ("US$ and A$_x$", False)
+
+
+def test_a_title_of_ones_own_may_still_hold_mathematics(result, ax):
+    plot_backtest(result, ax=ax).set_title(r"$\sigma$")
+    assert ax.title._preprocess_math(ax.get_title()) == (r"$\sigma$", True)
+
+
+def test_long_names_leave_room_for_the_lines(result):
+    long = {
+        "Drift": "RecurrentForecaster(horizon=5, lookback=60, members=5) " * 3,
+        "EWMA": "b" * 99,
+    }
+    frame = result.frame.replace({"model": long})
+    figure = matplotlib.figure.Figure((8, 4), layout="constrained")
+    axes = plot_backtest(frame, ax=figure)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns where nothing is left
+        figure.draw_without_rendering()
+    assert axes.get_window_extent().width > 0.5 * figure.bbox.width
+    assert axes.get_legend().get_window_extent().x1 <= figure.bbox.x1
+    assert named("a" * 99) != named("a" * 98 + "b") and named("short") == "short"
+
+
+def test_levels_that_are_close_are_told_apart_and_named_once(ax):
+    ahead = pd.DataFrame({"forecast": [0.0, 0.0]})
+    levels = {0.05: -2.0, 0.054: -1.5, 0.946: 1.5, 0.95: 2.0}
+    for level, value in levels.items():
+        ahead[f"q{level:g}"] = value
+    plot_forecast(ahead, ax=ax)
+    assert written(ax) == ["89.2 and\n90 % intervals", "forecast"]
+
+
+def test_a_fan_of_many_levels_has_a_short_name(ax):
+    ahead = pd.DataFrame({"forecast": [0.0, 0.0]})
+    for percent in range(1, 100):
+        ahead[f"q{percent / 100:g}"] = percent - 50.0
+    assert len(plot_forecast(ahead, ax=ax).collections) == 49
+    assert written(ax) == ["49 intervals,\n2 to 98 %", "forecast"]
+
+
+def test_what_stands_alone_is_seen(ax):
+    gaps = [1.0, np.nan, 2.0, np.nan, 3.0, 4.0]
+    ahead = pd.DataFrame({"forecast": [5.0], "q0.1": [4.0], "q0.9": [7.0]}, index=[6])
+    past, _ = plot_forecast(ahead, pd.Series(gaps), ax=ax).get_lines()
+    assert past.get_marker() == "." and list(past.get_markevery()) == [0, 2]
+    (bar,) = ax.collections[1].get_segments()  # an area of one point is not seen
+    assert bar.tolist() == [[6, 4], [6, 7]]
+    ax.clear()
+    past, _ = plot_forecast(ahead, pd.Series(range(6)), ax=ax).get_lines()
+    assert past.get_marker() == "None"
+
+
+def test_one_date_is_named_instead_of_the_years_around_it(result, ax):
+    first = result.frame["cutoff"].min()
+    for zone in (None, "Asia/Tokyo"):
+        one = result.frame[result.frame["cutoff"] == first]
+        plot_backtest(one.assign(cutoff=one["cutoff"].dt.tz_localize(zone)), ax=ax)
+        ax.figure.draw_without_rendering()
+        assert [text.get_text() for text in ax.get_xticklabels()] == [str(first.date())]
+        ax.clear()
+
+
+def test_what_is_no_backtest_is_refused_in_words(result, ax):
+    alone = result.frame[result.frame["model"] == "naive"]
+    with pytest.raises(DataError, match=r"nobody to compare with.*beside 'naive'"):
+        plot_backtest(alone, ax=ax)
+    for draw in (plot_backtest, skill_matrix, cumulative_gain):
+        for wrong in (None, [1], PRICES, result.frame.drop(columns="step")):
+            with pytest.raises(
+                DataError, match=r"expected one with model.*backtest\(models, panel"
+            ):
+                draw(wrong)
+    for wrong in (None, result, PRICES):
+        with pytest.raises(DataError, match=r"expected one with forecast.*model.predict\(\)"):
+            plot_forecast(wrong, ax=ax)
+    with pytest.raises(DataError, match=r"history cannot be drawn: expected a Series, found list"):
+        plot_forecast(Naive(**SAME).fit(PRICES).predict().loc[ONE], [1.0], ax=ax)
+    assert not ax.get_lines()

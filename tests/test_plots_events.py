@@ -9,6 +9,7 @@ import pytest
 
 from tsforecast._checks import DataError
 from tsforecast.backtesting.alarms import AlarmPolicy, recall_curve
+from tsforecast.backtesting.patients import EventBacktest
 from tsforecast.backtesting.reliability import reliability
 from tsforecast.backtesting.utility import net_benefit
 from tsforecast.data.early_warning import news2
@@ -188,6 +189,31 @@ def test_the_panels_of_a_patient_show_the_timeline():
     assert weight.get_ylabel() == "weight\n(kg)" and risk.get_xlabel() == "since admission (hours)"
 
 
+def test_alarms_go_through_all_panels_while_they_are_few():
+    policy = AlarmPolicy(0.2)
+    table = patient_timeline(PANEL, FRAME, "p2", model="sharp", policy=policy)
+    hours = {float(hour) for hour in np.flatnonzero(table["alarm"])}
+    pulse = plot_patient(table, ax=matplotlib.figure.Figure())[0]
+    upright = [line.get_xdata() for line in pulse.get_lines() if len(line.get_xdata()) == 2]
+    assert hours and {float(x[0]) for x in upright if x[0] == x[1]} == {*hours, 20.0}
+    often = table.assign(alarm=True)
+    pulse = plot_patient(often, ax=matplotlib.figure.Figure())[0]
+    assert sum(len(line.get_xdata()) == 2 for line in pulse.get_lines()) == 1  # the event
+
+
+def test_a_stay_is_counted_in_hours_of_the_day_and_its_legend_stands_below():
+    table = patient_timeline(PANEL, FRAME, "p2", model="sharp", policy=AlarmPolicy(0.2))
+    figure = matplotlib.figure.Figure(layout="constrained")
+    risk = plot_patient(table, ax=figure)[-1]
+    assert set(np.diff(risk.get_xticks())) == {2.0}  # 24 hours in at most 12 steps
+    assert risk.get_legend() is None
+    (below,) = figure.legends
+    figure.draw_without_rendering()
+    assert below.get_window_extent().y1 < risk.get_window_extent().y0
+    plain = plot_patient(table, ax=matplotlib.figure.Figure())[-1]
+    assert plain.get_legend() is not None
+
+
 def test_values_that_were_not_measured_leave_no_mark():
     panel = PANEL.copy()
     panel.loc[("p0", HOURS[3:9]), "heart_rate"] = np.nan
@@ -257,3 +283,18 @@ def test_wrong_words_are_refused(ax):
     table = patient_timeline(PANEL, FRAME, "p2", model="sharp")
     with pytest.raises(ValueError, match=r"'ax'.*4 Axes \(4 x 1\), a Figure, or None"):
         plot_patient(table, ax=ax)
+
+
+def test_a_backtest_of_events_draws_what_alarms_catch(ax):
+    result = EventBacktest(FRAME.assign(fold=0))
+    assert result.plot(ax) is ax
+    curve = recall_curve(FRAME, AlarmPolicy(), n_boot=200)
+    for model, line in labelled(ax).items():
+        np.testing.assert_array_equal(line.get_ydata(), curve.loc[model, "recall"].dropna())
+    ax.clear()
+    policy = AlarmPolicy(silence="24h")
+    result.plot(ax, policy=policy)
+    curve = recall_curve(FRAME, policy, n_boot=0)
+    dull = labelled(ax)["dull"]
+    np.testing.assert_array_equal(dull.get_ydata(), curve.loc["dull", "recall"].dropna())
+    assert dull.get_xdata().max() < 2.0  # a day of silence leaves one alarm a day

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from types import SimpleNamespace
 
 import matplotlib.figure
@@ -249,3 +250,17 @@ def test_another_table_is_refused_with_the_one_that_is_meant(draw, maker, ax):
     with pytest.raises(DataError, match=rf"cannot be drawn.*found close.*{maker}"):
         draw(pd.DataFrame({"close": [1.0]}), ax=ax)
     assert not ax.get_lines()
+
+
+def test_a_column_of_a_long_name_leaves_room_for_the_bars():
+    table = pd.DataFrame(
+        {"series": "a", "column": "x", "rows": 3, "level": 1.0, "recent": 2.0, "answer": 0.5,
+         "effect": [0.1, -0.2], "sentence": f"{'a long name ' * 12}over 3 h: 1 -> 2, +0.1 risk"}
+    )  # fmt: skip
+    figure = matplotlib.figure.Figure((8, 2), layout="constrained")
+    axes = plot_attribution(table, ax=figure)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns where nothing is left
+        figure.draw_without_rendering()
+    assert axes.get_window_extent().width > 0.3 * figure.bbox.width
+    assert axes.get_yticklabels()[0].get_text().endswith("over 3 h: 1 -> 2")

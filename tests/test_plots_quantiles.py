@@ -211,3 +211,20 @@ def test_a_model_without_quantiles_is_left_out():
     points = frame_of(5, model="points").assign(**{f"q{level:g}": np.nan for level in LEVELS})
     both = pd.concat([frame_of(5), points])
     assert set(pit_values(both)["model"]) == set(quantile_calibration(both)["model"]) == {"m"}
+
+
+def test_what_is_no_backtest_is_refused_in_words():
+    for make in (quantile_calibration, pit_values):
+        for wrong in (None, pd.DataFrame({"q0.1": [1.0]})):
+            with pytest.raises(
+                DataError, match=r"expected one with model.*backtest\(models, panel"
+            ):
+                make(wrong)
+
+
+def test_the_legend_of_calibration_is_not_cut_off():
+    frame = frame_of(60, model="a model with a name of its own")
+    figure = matplotlib.figure.Figure((6.2, 4.6), layout="constrained")
+    axes = plot_calibration(quantile_calibration(frame), ax=figure)
+    figure.draw_without_rendering()
+    assert axes.get_legend().get_window_extent().x1 <= figure.bbox.x1

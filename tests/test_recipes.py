@@ -14,7 +14,7 @@ import pytest
 from tsforecast.batch.building import build
 from tsforecast.batch.config import build_baseline, build_estimator, load_config
 from tsforecast.batch.exits import ExitCode
-from tsforecast.cli import _parser
+from tsforecast.cli.arguments import make_parser
 
 README = Path(__file__).parents[1] / "README.md"
 COMMAND = "/opt/tsforecast/bin/tsforecast"
@@ -30,7 +30,7 @@ def parsed(command):
     """What the command line makes of a command."""
     words = command.split()
     assert words[0] in ("tsforecast", COMMAND)
-    return _parser().parse_args(words[1:])
+    return make_parser().parse_args(words[1:])
 
 
 def test_the_job_of_the_readme_is_one_that_could_run(tmp_path):

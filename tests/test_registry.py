@@ -117,6 +117,61 @@ def test_who_was_rolled_back_is_used_for_no_date(registry):
     assert registry.champion_where(lambda known: True) == "0001"
 
 
+def test_pruning_keeps_the_newest_versions_and_all_that_are_needed(registry):
+    filled(registry, range(1, 9))
+    for version in ("0001", "0004", "0002"):  # the present champion is not the newest
+        registry.promote(version)
+    registry.challenge("0003", why="a fit")
+    assert registry.prune(2, needed=["0006"], why="keep = 2") == ["0001", "0005"]
+    assert registry.versions() == ["0002", "0003", "0004", "0006", "0007", "0008"]
+    aliases = registry.aliases()
+    assert aliases["champions"] == ["0004", "0002"] and aliases["challenger"] == "0003"
+    assert [(e["action"], e["version"], e["why"]) for e in aliases["history"][-2:]] == [
+        ("prune", "0001", "keep = 2"),
+        ("prune", "0005", "keep = 2"),
+    ]
+    assert registry.rollback() == "0004"
+    assert registry.add(model(), about(9)) == "0009"  # no number is given twice
+    assert {entry.name for entry in registry.folder.iterdir()} == {
+        "aliases.json",
+        *registry.versions(),
+    }
+
+
+def test_pruning_to_as_many_as_there_are_changes_nothing(registry):
+    filled(registry)
+    registry.promote("0001")
+    before = (registry.folder / "aliases.json").read_bytes()
+    assert registry.prune(3) == []
+    assert (registry.folder / "aliases.json").read_bytes() == before
+    with pytest.raises(ValueError, match="'keep': expected a whole number of at least 1"):
+        registry.prune(0)
+
+
+@pytest.mark.parametrize("step", ["rename", "rmtree"])
+def test_pruning_that_is_stopped_leaves_a_registry_that_can_be_used(registry, monkeypatch, step):
+    from tsforecast.batch import registry as module
+
+    filled(registry)
+    for version in registry.versions():
+        registry.promote(version)
+
+    class Stopped(BaseException):
+        pass
+
+    def stop(*args, **kwargs):
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os if step == "rename" else module.shutil, step, stop)
+        with pytest.raises(Stopped):
+            registry.prune(1)
+    assert registry.find("champion") == "0003" and registry.load("champion").horizon == 3
+    registry.sweep()
+    registry.prune(1)
+    assert registry.versions() == ["0002", "0003"]
+
+
 def test_the_list_names_roles_and_what_cannot_be_read(registry):
     filled(registry)
     registry.promote("0001")

@@ -32,7 +32,8 @@ from tsforecast.data.panel import as_panel
 from tsforecast.data.splits import RollingOrigin, SeriesSplit
 from tsforecast.data.transforms import Clip, Log
 from tsforecast.estimators.baselines import EWMA, Drift, Naive, RandomWalk
-from tsforecast.insight.report import report
+from tsforecast.insight._blocks import Part, Section, Table
+from tsforecast.insight.report import _page, report
 
 SCRIPT = "<script>window.hit = 1</script>"
 BROKEN_OUT = '"><img src=x onerror="window.hit = 2">'
@@ -289,6 +290,16 @@ def test_outer_quantiles_of_returns_have_a_section_of_their_own(tmp_path):
     assert "Lower tail" in page.said("h2") and "kupiec_p" in page.said("th")
 
 
+def test_of_many_splits_the_first_are_listed(tmp_path):
+    drift = Drift(target="close", levels=())
+    result = backtest({"drift": drift}, prices(1, 60), RollingOrigin(33), refit=False)
+    text = result.report(tmp_path / "a.html").read_text(encoding="utf-8")
+    table = text[text.index("<caption>Splits") :]
+    table = table[: table.index("</table>")]
+    assert table.count("<tr>") == 1 + 20
+    assert "13 more splits are left out: result.splits has them." in text
+
+
 # Events
 
 
@@ -310,6 +321,15 @@ def test_a_report_of_events_says_what_alarms_catch_and_names_nobody(events, tmp_
     assert any(caught in said for said in found)
     assert not {"s12", SCRIPT} & {said for _, said in page.texts}
     assert len(page.of("img")) == 3
+
+
+@pytest.mark.parametrize(("right", "caught"), [(True, "all"), (False, "none of")])
+def test_of_all_events_or_none_no_interval_is_said(events, tmp_path, right, caught):
+    frame = events.frame[events.frame["model"] == "a"].copy()
+    sure = np.where((frame["event"] == 1) == right, 0.9, 0.1)
+    frame["risk"] = sure + 0.01 * np.arange(len(frame)) / len(frame)
+    text = EventBacktest(frame).report(tmp_path / "a.html").read_text(encoding="utf-8")
+    assert re.search(rf"it catches {caught} \d+ events[,;]", text)
 
 
 def test_stays_are_listed_when_asked_for(events, tmp_path):
@@ -564,6 +584,13 @@ def test_numbers_that_are_text_stand_with_numbers():
     assert '<th scope="row">\u00a0\u00a0in</th>' in text
 
 
+def test_missing_values_are_empty_cells_of_whatever_kind():
+    frame = pd.DataFrame({"x": pd.array([1, None], dtype="Int64"), "y": [None, "a"]})
+    text = html_table(frame.assign(z=[np.nan, 1.0], at=[pd.NaT, pd.Timestamp("2024-01-02")]))
+    cells = re.findall("<td[^>]*>(.*?)</td>", text)
+    assert cells == ["1", "", "", "", "", "a", "1", "2024-01-02"]
+
+
 def test_tables_say_how_many_rows_are_left_out():
     text = html_table(pd.DataFrame({"x": range(30)}), rows=4)
     assert text.count("<tr>") == 5 and "and 26 more rows" in text
@@ -695,6 +722,21 @@ def test_it_prints_with_all_rows_and_without_what_is_clicked(browser, path):
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
     pdf = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {})["data"])
     assert io.BytesIO(pdf).read(5) == b"%PDF-"
+
+
+def test_a_wide_table_is_printed_within_its_page(browser, tmp_path):
+    heads = [f"mase of the model with number {number}" for number in range(9)]
+    table = Table(pd.DataFrame(1.2345, HOSTILE, heads), "Wide", sortable=True)
+    path = tmp_path / "wide.html"
+    path.write_text(_page([Part("Wide", "", (), (Section("Wide", (table,)),))], None))
+    browser.get(path.as_uri())
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    size = {"width": 717, "height": 1000, "deviceScaleFactor": 1, "mobile": False}  # A4
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    wide = browser.execute_script("return document.querySelector('table.long').offsetWidth")
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert wide <= 717
 
 
 def test_dark_and_light_have_contrast(browser, path):

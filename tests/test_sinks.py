@@ -17,7 +17,7 @@ from pandas.testing import assert_frame_equal
 
 from tsforecast.batch import databases, parquet
 from tsforecast.batch.config import SinkConfig
-from tsforecast.batch.exits import LockedError, SinkError
+from tsforecast.batch.exits import ConfigError, LockedError, SinkError
 from tsforecast.batch.ledger import unwritable
 from tsforecast.batch.sinks import RunKey, open_sink
 
@@ -193,11 +193,13 @@ def test_jobs_share_a_place_without_seeing_each_other(place):
 
 
 def test_a_date_and_a_model_are_chosen(place):
-    for day, model in ((1, "a"), (1, "b"), (2, "a")):
+    for day, model in ((1, "a"), (2, "b"), (3, "a")):
         write(place, [forecasts()], key=RunKey("prices", dt.date(2024, 1, day), model, "c"))
     assert len(seen(place)) == 12
-    assert len(seen(place, run_date=dt.date(2024, 1, 1))) == 8
-    assert len(seen(place, run_date=dt.date(2024, 1, 1), model="b")) == 4
+    assert len(seen(place, run_date=dt.date(2024, 1, 2))) == 4
+    assert len(seen(place, run_date=dt.date(2024, 1, 2), model="b")) == 4
+    assert len(seen(place, run_date=dt.date(2024, 1, 2), model="a")) == 0
+    assert len(seen(place, model="a")) == 8
     assert len(seen(place, model="c")) == 0
 
 
@@ -219,6 +221,8 @@ def test_an_empty_place_has_empty_tables_and_is_left_empty(place):
     with open_sink(place, "prices") as sink:
         assert sink.fail_open() == 0
     assert place.path is None or not place.path.exists()
+    file = str(place.database).removeprefix("sqlite:///")
+    assert place.path is not None or not Path(file).exists()
 
 
 # ------------------------------------------------------------------------------- what is seen
@@ -349,6 +353,167 @@ def test_the_three_places_say_the_same(tmp_path, postgres):
         assert first.equals(others[0]) and first.equals(others[1])
 
 
+# ---------------------------------------------------------------------- one run of a date is seen
+
+OTHERS = {
+    "configuration": RunKey("prices", DAY, "lstm/1", "decade"),
+    "model": RunKey("prices", DAY, "lstm/2", "c0ffee"),
+}
+
+
+def looked_at(place):
+    """Series and forecasts as others read them: by the view, or by the files of the folder."""
+    if place.path is not None:
+        files = place.path.glob("run_date=*/*/part-*.parquet")
+        frame = pd.concat([pd.read_parquet(file) for file in files])
+    else:
+        engine = databases.engine_for(place.database, None, SinkError)
+        with engine.connect() as connection:
+            found = connection.exec_driver_sql("SELECT * FROM forecasts")
+            frame = pd.DataFrame(found.fetchall(), columns=list(found.keys()))
+    return frame.sort_values(["series", "step"])[["series", "forecast"]].values.tolist()
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_a_run_of_another_configuration_or_model_takes_the_place_of_the_one_of_its_date(
+    place, what
+):
+    fit = RunKey("prices", DAY, "fit", "c0ffee")
+    with open_sink(place, "prices") as sink:
+        sink.finish(sink.begin(fit, data_digest="d0", parts=0), "ok")
+    yesterday = RunKey("prices", dt.date(2024, 1, 1), "lstm/1", "c0ffee")
+    write(place, [forecasts(["Y"])], key=yesterday)
+    write(place, [forecasts(["A"], 1.0), forecasts(["B"], 1.0)])
+    write(place, [forecasts(["A"], 2.0)], key=OTHERS[what])
+    assert looked_at(place) == [["A", 2.0], ["A", 2.125], ["Y", 1.0], ["Y", 1.125]]
+    assert len(seen(place, run_date=DAY)) == 2
+    assert ledger(place) == [
+        ("ok", True, 0, 0),
+        ("ok", True, 1, 2),
+        ("replaced", False, 2, 4),
+        ("ok", True, 1, 2),
+    ]
+    # and back: what was replaced is no run to go on with
+    again = write(place, [forecasts(["A"], 1.0), forecasts(["B"], 1.0)])
+    assert not (again.resumed or again.done)
+    assert seen(place, run_date=DAY)["series"].tolist() == ["A", "A", "B", "B"]
+    assert len(looked_at(place)) == 6
+    assert [line[:2] for line in ledger(place)][2:] == [
+        ("replaced", False), ("replaced", False), ("ok", True)
+    ]  # fmt: skip
+
+
+def test_a_run_of_another_configuration_that_fails_takes_nothing_away_and_can_go_on(place):
+    write(place, [forecasts(["A"])])
+    other = OTHERS["configuration"]
+    with open_sink(place, "prices") as sink:
+        attempt = sink.begin(other, data_digest="d0", parts=2)
+        sink.write_part(attempt, 0, forecasts(["B"]))
+        sink.finish(attempt, "failed")
+    assert [row[0] for row in looked_at(place)] == ["A", "A"]
+    write(place, [forecasts(["A"])], data="d1")
+    again = write(place, [forecasts(["B"]), forecasts(["C"])], key=other)
+    assert again.committed == {0}
+    assert [row[0] for row in looked_at(place)] == ["B", "B", "C", "C"]
+    assert [line[:2] for line in ledger(place)] == [
+        ("replaced", False), ("ok", True), ("replaced", False)
+    ]  # fmt: skip
+
+
+def as_an_older_release_left_it(place, tmp_path):
+    """Two runs of one date that are seen at once, and one of another date."""
+    later = RunKey("prices", dt.date(2024, 1, 5), "lstm/1", "decade")
+    write(place, [forecasts(["A"], 1.0)])
+    if place.path is None:
+        write(place, [forecasts(["A"], 2.0)], key=later)
+        write(place, [forecasts(["A"], 3.0)], key=RunKey("prices", dt.date(2024, 1, 6), "m", "c"))
+        engine = databases.engine_for(place.database, None, SinkError)
+        with engine.connect() as connection, connection.begin():
+            for statement in (
+                "DROP INDEX tsf_runs_seen",
+                "UPDATE tsf_schema SET version = 1",
+                "UPDATE tsf_runs SET run_date = '2024-01-02' WHERE run_id = 2",
+            ):
+                connection.exec_driver_sql(statement)
+        return
+    beside = SinkConfig(path=tmp_path / "beside")
+    write(beside, [forecasts()], status="failed")
+    write(beside, [forecasts(["A"], 2.0)], key=OTHERS["configuration"])
+    write(beside, [forecasts(["A"], 3.0)], key=RunKey("prices", dt.date(2024, 1, 6), "m", "c"))
+    for file in ("00000002.json", "00000003.json"):
+        shutil.copy(beside.path / "_runs/prices" / file, place.path / "_runs/prices" / file)
+    for folder in place.path.glob("run_date=*/*"):  # of a process that was killed in its last step
+        shutil.copytree(folder, place.path / "_attempts/prices" / f"before-{DAY}-{folder.name}")
+    for folder in beside.path.glob("run_date=*/*"):
+        shutil.copytree(folder, place.path / folder.relative_to(beside.path))
+
+
+def test_a_place_of_an_older_release_shows_one_run_of_a_date_once_it_is_prepared(place, tmp_path):
+    as_an_older_release_left_it(place, tmp_path)
+    newest = [["A", 2.0], ["A", 2.125], ["A", 3.0], ["A", 3.125]]
+    assert len(looked_at(place)) == 6
+    assert seen(place)["forecast"].tolist() == [value for _, value in newest]  # even before
+    for _ in range(2):  # the second time there is nothing to do
+        with open_sink(place, "prices") as sink:
+            sink.prepare()
+        assert sorted(looked_at(place)) == newest
+        assert seen(place)["forecast"].tolist() == [value for _, value in newest]
+        assert [line[:2] for line in ledger(place)] == [
+            ("replaced", False), ("ok", True), ("ok", True)
+        ]  # fmt: skip
+    if place.path is not None:
+        assert not list((place.path / "_attempts").rglob("*.parquet"))
+
+
+def test_a_run_on_a_place_of_an_older_release_prepares_it(place, tmp_path):
+    as_an_older_release_left_it(place, tmp_path)
+    write(place, [forecasts(["A"], 4.0)], key=OTHERS["model"])
+    assert seen(place, run_date=DAY)["forecast"].tolist() == [4.0, 4.125]
+    assert len(looked_at(place)) == 4
+
+
+def test_two_runs_of_a_date_are_refused_by_the_database_itself(tmp_path):
+    path = tmp_path / "forecasts.db"
+    place = SinkConfig(database=f"sqlite:///{path}")
+    write(place, [forecasts()])
+    write(place, [forecasts()], key=OTHERS["model"])
+    with (
+        contextlib.closing(sqlite3.connect(path)) as other,
+        pytest.raises(sqlite3.IntegrityError, match="UNIQUE"),
+    ):
+        other.execute("UPDATE tsf_runs SET visible = 1")
+
+
+def test_a_folder_whose_run_was_taken_away_by_hand_is_written_again(tmp_path):
+    place = SinkConfig(path=tmp_path / "out")
+    write(place, [forecasts()])
+    shutil.rmtree(place.path / f"run_date={DAY}")
+    assert not write(place, [forecasts()]).done
+    assert len(seen(place)) == 4
+
+
+def test_a_run_that_ends_before_it_begins_has_a_line_and_its_rejects_until_the_next(place):
+    why = {"error": "StaleError", "exit_code": 4, "message": "series are late"}
+    write(place, [forecasts()])
+    with open_sink(place, "prices") as sink:
+        sink.begin(OTHERS["model"], data_digest="d0", parts=1)  # and its process is killed
+    for name in ("X", "Y"):
+        with open_sink(place, "prices") as sink:
+            sink.add_failed(DAY, "c0ffee", why, rejects=rejects(name))
+        assert seen(place, what="rejects")["series"].tolist() == [name]
+    lines = seen(place, what="runs")
+    assert lines["status"].tolist() == ["ok", "failed", "failed", "failed"]
+    assert lines["model"].tolist() == ["lstm/1", "lstm/2", "-", "-"]
+    assert lines["visible"].tolist() == [True, False, False, False]
+    assert lines["summary"].tolist()[2:] == [why, why]
+    assert len(seen(place)) == 4
+    write(place, [forecasts()], data="d1")
+    assert len(seen(place, what="rejects")) == 0
+    assert seen(place, what="runs")["status"].tolist() == [
+        "replaced", "failed", "failed", "failed", "ok"
+    ]  # fmt: skip
+
+
 # ------------------------------------------------------------------- what others see of the place
 
 
@@ -412,8 +577,9 @@ class Killed(BaseException):
     """Stands for a process that ends here."""
 
 
+@pytest.mark.parametrize("key", [KEY, OTHERS["configuration"]], ids=["repeat", "other"])
 def test_a_folder_holds_the_old_run_or_the_new_one_wherever_its_writer_is_killed(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, key
 ):
     """Kill at every call that changes the folder, from the first to the last."""
     at = 0
@@ -437,7 +603,7 @@ def test_a_folder_holds_the_old_run_or_the_new_one_wherever_its_writer_is_killed
                 patch.setattr(os, name, dying(getattr(os, name)))
             patch.setattr(parquet.shutil, "rmtree", dying(shutil.rmtree))
             try:
-                write(place, [forecasts(["C"]), forecasts(["D"])], data="d1")
+                write(place, [forecasts(["C"]), forecasts(["D"])], data="d1", key=key)
                 killed = False
             except Killed:
                 killed = True
@@ -448,7 +614,7 @@ def test_a_folder_holds_the_old_run_or_the_new_one_wherever_its_writer_is_killed
             sink.fail_open()
             assert sink.forecasts()["series"].unique().tolist() == found
             assert "open" not in sink.runs()["status"].tolist()
-        write(place, [forecasts(["C"]), forecasts(["D"])], data="d1")
+        write(place, [forecasts(["C"]), forecasts(["D"])], data="d1", key=key)
         assert seen(place)["series"].unique().tolist() == ["C", "D"]
         assert ledger(place)[-1] == ("ok", True, 2, 4)
         assert not list(place.path.rglob(".*"))
@@ -635,9 +801,9 @@ def test_tables_of_another_version_are_refused(tmp_path):
     place = SinkConfig(database=f"sqlite:///{tmp_path}/f.db")
     write(place, [forecasts()])
     with contextlib.closing(sqlite3.connect(tmp_path / "f.db")) as other:
-        other.execute("UPDATE tsf_schema SET version = 2")
+        other.execute("UPDATE tsf_schema SET version = 3")
         other.commit()
-    with pytest.raises(SinkError, match="expected tables of version 1, found version 2"):
+    with pytest.raises(SinkError, match="expected tables of version 2, found version 3"):
         seen(place)
 
 
@@ -655,6 +821,14 @@ def test_a_place_that_cannot_be_reached_is_told_without_its_password(config, sai
     with pytest.raises(SinkError, match=said) as caught:
         seen(SinkConfig(**config))
     assert "hush" not in str(caught.value)
+
+
+def test_a_password_beside_sqlite_is_an_error_of_the_configuration(tmp_path):
+    file = tmp_path / "f.db"
+    with pytest.raises(ConfigError, match="sink. password: expected none beside SQLite") as caught:
+        seen(SinkConfig(database=f"sqlite:///{file}", password="hush"))
+    assert "Unset TSFORECAST_SINK__PASSWORD" in str(caught.value)
+    assert "hush" not in str(caught.value) and not file.exists()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"job": 1}', "\0"])

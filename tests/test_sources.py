@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 import gzip
 import os
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -394,6 +395,27 @@ def test_a_parameter_that_no_job_has_is_told(request, tmp_path, kind):
         assert read_source(source(database=url, query=query), AS_OF).rows == 6
 
 
+@pytest.mark.parametrize("mark", ["T", " "])
+def test_sqlite_compares_times_up_to_the_cut_however_they_are_spelt(tmp_path, mark):
+    stamps = [f"2024-01-02{mark}00:00:00", f"2024-01-02{mark}23:59:59.999999",
+              f"2024-01-03{mark}00:00:00", "2024-01-01", "2024-01-03"]  # fmt: skip
+    with contextlib.closing(sqlite3.connect(tmp_path / "p.db")) as connection:
+        connection.execute("CREATE TABLE prices (date TEXT, close REAL)")
+        rows = [(stamp, float(at)) for at, stamp in enumerate(stamps)]
+        connection.executemany("INSERT INTO prices VALUES (?, ?)", rows)
+        connection.commit()
+    for where in (
+        "date <= :as_of",
+        "date <= :as_of AND date >= datetime(:as_of, '-3 days')",
+        "date(date) <= :run_date",
+    ):
+        query = f"SELECT * FROM prices WHERE {where}"
+        place = SourceConfig(database=f"sqlite:///{tmp_path}/p.db", query=query, time="date")
+        extract = read_source(place, AsOf(dt.date(2024, 1, 2)))
+        assert extract.panel["close"].tolist() == [3.0, 0.0, 1.0]
+        assert extract.dropped["after_cut"] == 0
+
+
 def test_a_parameter_can_be_cast_as_postgres_writes_it(postgres):
     with postgres.schema() as url:
         engine = sa.create_engine(url)
@@ -606,6 +628,13 @@ def test_a_source_that_cannot_be_used_is_told(tmp_path, lines, options, said):
 def test_a_place_that_cannot_be_read_is_told_without_its_password(config, said):
     with pytest.raises(SourceError, match=said) as caught:
         read_source(source(**config), AS_OF)
+    assert "hush" not in str(caught.value)
+
+
+def test_a_password_beside_sqlite_is_an_error_of_the_configuration():
+    wrong = source(database="sqlite:///p.db", query="SELECT 1", password="hush")
+    with pytest.raises(ConfigError, match="Unset TSFORECAST_SOURCE__PASSWORD") as caught:
+        read_source(wrong, AS_OF)
     assert "hush" not in str(caught.value)
 
 

@@ -162,7 +162,7 @@ def test_accuracy_stands_beside_base_rate_and_shares():
     found = tsf.tearsheet(tsf.backtest_strategy(weights, panel), benchmark=False).table["weights"]
     # filled a session later: outcomes up, down, up, down
     assert found["accuracy"] == pytest.approx(1 / 3)
-    assert found["base_rate"] == 0.5
+    assert (found["base_rate"], found["calls"]) == (0.5, 3)
     assert (found["share_long"], found["share_flat"], found["share_short"]) == (0.5, 0.25, 0.25)
 
 
@@ -258,6 +258,20 @@ def test_no_evidence_is_called_so(sheet):
         f"Direction right in {100 * row['accuracy']:.0f} % of its calls, {100 * long:.0f} % of "
         f"them long; {100 * row['base_rate']:.0f} % of all outcomes are rises."
     ) in said
+
+
+def test_of_a_few_calls_no_share_is_said():
+    signs = np.zeros((60, 1))
+    signs[20:50] = 1.0  # held for long, but decided once
+    panel = prices_of(noise(60, 1))
+    days = panel.index.get_level_values("date").unique()
+    weights = pd.DataFrame({"s0": [1.0]}, index=days[[20]])
+    for found, words in (
+        (weights, "1 call of a direction is too few"),
+        (pd.DataFrame({"s0": np.tile([1.0, -1.0], 3)}, days[20:26]), "6 calls of a direction are"),
+    ):
+        said = tsf.tearsheet(tsf.backtest_strategy(found, panel)).verdicts()[0]
+        assert words in said and "rises" not in said and "% of its calls" not in said
 
 
 def test_a_loss_is_called_one():

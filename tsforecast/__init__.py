@@ -159,6 +159,7 @@ _HOME = {
     "SeasonalNaive": "tsforecast.estimators.baselines",
     "CalibratedEvents": "tsforecast.estimators.calibration",
     "recalibrate": "tsforecast.estimators.calibration",
+    "Combination": "tsforecast.estimators.combination",
     "ConformalForecaster": "tsforecast.estimators.conformal",
     "EventClassifier": "tsforecast.estimators.event",
     "BoostedBaseline": "tsforecast.estimators.event_baselines",
@@ -350,6 +351,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from tsforecast.estimators.baselines import SeasonalNaive as SeasonalNaive
     from tsforecast.estimators.calibration import CalibratedEvents as CalibratedEvents
     from tsforecast.estimators.calibration import recalibrate as recalibrate
+    from tsforecast.estimators.combination import Combination as Combination
     from tsforecast.estimators.conformal import ConformalForecaster as ConformalForecaster
     from tsforecast.estimators.event import EventClassifier as EventClassifier
     from tsforecast.estimators.event_baselines import NEWS2 as NEWS2

@@ -29,7 +29,9 @@ def shown(value: Any) -> str:
     >>> [shown(value) for value in (0.123456, 12345.6, 7, True, float("nan"), "a < b")]
     ['0.1235', '12,346', '7', 'yes', '', 'a < b']
     """
-    if value is None or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
+    if value is None or value is pd.NA or value is pd.NaT:
+        return ""
+    if isinstance(value, float) and math.isnan(value):
         return ""
     if hasattr(value, "item"):  # numpy's scalars
         value = value.item()

@@ -56,6 +56,7 @@ MEASURES = (
     ("hit_rate_positions", "hit rate of positions", "%"),
     ("accuracy", "accuracy of direction", "%"),
     ("base_rate", "  base rate, of rises", "%"),
+    ("calls", "  calls, but for flat ones", "n"),
     ("share_long", "  calls long", "%"),
     ("share_flat", "  calls flat", "%"),
     ("share_short", "  calls short", "%"),
@@ -136,6 +137,10 @@ def _calls(row: pd.Series) -> list[str]:
     if math.isnan(row["accuracy"]):
         return []
     long = row["share_long"] / (row["share_long"] + row["share_short"])
+    calls = int(row["calls"])
+    if calls < LEAST:
+        ones = "call of a direction is" if calls == 1 else "calls of a direction are"
+        return [f"{calls} {ones} too few to say how many are right."]
     return [
         f"Direction right in {percent(row['accuracy'])} of its calls, {percent(long)} of them "
         f"long; {percent(row['base_rate'])} of all outcomes are rises."

@@ -18,7 +18,7 @@ from tsforecast._checks import DataError, bad_parameter, callers_level, fail, fi
 from tsforecast._html import html_form, html_table
 from tsforecast._progress import progress_bar
 from tsforecast.backtesting._settings import settings_of
-from tsforecast.backtesting.alarms import AlarmPolicy, alarm_report
+from tsforecast.backtesting.alarms import AlarmPolicy, alarm_report, recall_curve
 from tsforecast.backtesting.eventframe import At, Bools, EventRows, event_rows
 from tsforecast.backtesting.events import compare_events, event_metrics
 from tsforecast.backtesting.nuisance import nuisance_risks, nuisance_table
@@ -30,6 +30,7 @@ __all__ = ["EventBacktest", "backtest_events", "event_frame"]
 
 _VERBS = ("fit", "predict_risk", "event_labels")
 _LABELS = ("event", "eligible", "at_risk", "hours_to_event")
+_DRAWS = 200  # of patients, for the bands of a picture
 _MOST_ROWS = 500_000  # that are scored only to be shown
 _TAKEN = frozenset({"model", "series", "time", "risk", "fold", "group", *_LABELS})
 
@@ -164,6 +165,16 @@ class EventBacktest:
             f"thresholds for {alarms_per_patient_day:g} alarms per patient-day, {words}",
         ]
         return table
+
+    def plot(self, ax: Any = None, *, policy: AlarmPolicy | None = None) -> Any:
+        """Draw the share of events caught by the burden of alarms; see `plot_recall`.
+
+        The policy, by default ``AlarmPolicy()``, is the one of `recall_curve`.
+        """
+        from tsforecast.insight.event_plots import plot_recall
+
+        policy = AlarmPolicy() if policy is None else policy
+        return plot_recall(recall_curve(self.frame, policy, n_boot=_DRAWS), ax=ax)
 
     def report(
         self, path: Any, *others: Any, title: str | None = None, names: bool | None = None

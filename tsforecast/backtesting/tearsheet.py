@@ -48,7 +48,7 @@ Floats = npt.NDArray[np.float64]
 
 _TAIL = 0.05
 _NAMES = [name for name, _, _ in MEASURES]
-_DIRECTIONS = ("accuracy", "base_rate", "share_long", "share_flat", "share_short")
+_DIRECTIONS = ("accuracy", "base_rate", "calls", "share_long", "share_flat", "share_short")
 _OF_TRIALS = ("dsr", "trials", "expected_maximum", "scored")
 
 
@@ -85,8 +85,8 @@ class TearSheet:
         - ``accuracy``: share of decisions, other than flat ones, whose direction was right over
           the session after their fill (which is not the one that was forecast where orders are
           filled later), beside ``base_rate``, the share of rises among all such outcomes (who
-          always says "up" is right that often; no change is no rise), and ``share_long,
-          share_flat, share_short``;
+          always says "up" is right that often; no change is no rise), ``calls``, how many were
+          judged so, and ``share_long, share_flat, share_short``;
         - ``gross_exposure, net_exposure, held`` (assets), ``turnover``: means over periods;
           ``annual_cost``, ``cost_bps`` per side, ``breakeven_bps``: the cost per side at which
           the net total is zero; ``n_periods``.
@@ -591,6 +591,7 @@ def _directions(decisions: pd.DataFrame) -> dict[str, float]:
     return {
         "accuracy": _share((signal[called] > 0) == (outcome[called] > 0)),
         "base_rate": _share(outcome > 0),
+        "calls": float(called.sum()),
         "share_long": _share(signal > 0),
         "share_flat": _share(signal == 0),
         "share_short": _share(signal < 0),

@@ -8,7 +8,8 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import unquote_plus
@@ -19,6 +20,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     StringConstraints,
     ValidationError,
@@ -301,6 +303,32 @@ class ModelConfig(_Table):
     name: Label = "model"
     estimator: Estimator = "RecurrentForecaster"
     parameters: dict[str, Any] = {}
+    _places: Callable[[str], str] = PrivateAttr(default=str)
+
+    @model_validator(mode="after")
+    def _remember_places(self, info: ValidationInfo) -> Self:
+        self._places = (info.context or {}).get("place_of", str)
+        return self
+
+    def place_of(self, key: str) -> str:
+        """Say where a key was given: ``"job.toml: model.parameters.horizon"``.
+
+        Parameters
+        ----------
+        key : str
+            Dotted, as ``"model.parameters.horizon"``.
+
+        Returns
+        -------
+        str
+            The key alone, if the model was not read by `load_config`.
+        """
+        return self._places(key)
+
+    def place_of_parameter(self, name: str) -> str:
+        """Say where a parameter was given, at whatever depth, if there is one of that name."""
+        found = list(_paths(self.parameters, name, "model.parameters"))
+        return self.place_of(found[0] if len(found) == 1 else "model.parameters")
 
     @property
     def kind(self) -> Literal["forecast", "event"]:
@@ -322,12 +350,17 @@ class FitConfig(_Table):
         ``"if_better"``: it becomes champion if it beats the champion in a backtest.
     alpha : float
         Level of the test behind ``"if_better"``.
+    keep : int or None
+        So many versions, the newest, stay after a fit; None for all. Champion, challenger, the
+        champion before and that of the run date stay as well. A run date for which the versions
+        that stay were not yet fitted has no model any more: it is no longer repeated, but fitted.
     """
 
     every: Every = "30D"
     window: Span | None = None
     promote: Literal["always", "by_hand", "if_better"] = "always"
     alpha: Annotated[Number, Field(gt=0, lt=1)] = 0.05
+    keep: Whole | None = None
 
 
 class BacktestConfig(_Table):
@@ -545,7 +578,8 @@ def load_config(
         sink = content.setdefault("sink", {})
         if isinstance(sink, dict) and not {"database", "path"} & set(sink):
             sink["database"] = "sqlite:///forecasts.db"
-        return JobConfig.model_validate(content, context={"root": root})
+        places = partial(_place_of, str(file), origin)
+        return JobConfig.model_validate(content, context={"root": root, "place_of": places})
     except ValidationError as error:
         found = error.errors(include_url=False)
     lines = [_sentence(str(file), detail, origin) for detail in found[:_MOST_ERRORS]]
@@ -653,11 +687,9 @@ def _put(content: dict[str, Any], keys: tuple[str, ...], value: Any, origin: str
 def _sentence(file: str, detail: ErrorDetails, origin: Mapping[tuple[str, ...], str]) -> str:
     """Say one error of pydantic as we say ours."""
     keys = tuple(str(part) for part in detail["loc"] if not _is_branch(part))
-    within = [name for given, name in origin.items() if given == keys[: len(given)]]
     around = [name for given, name in origin.items() if keys and given[: len(keys)] == keys]
     unknown = detail["type"] == "extra_forbidden"
-    place = (within or (around if unknown else []) or [file])[0]
-    where = f"{place}: {'.'.join(keys)}" if keys else place
+    where = _place_of(around[0] if unknown and around else file, origin, ".".join(keys))
     kind = detail["type"]
     if kind == "extra_forbidden":
         known = _known(keys[:-1])
@@ -684,6 +716,26 @@ def _sentence(file: str, detail: ErrorDetails, origin: Mapping[tuple[str, ...], 
         also = f" Did you mean {near[0]!r}?" if near else ""
         return f"{where}: expected one of {', '.join(options)}, found {found}.{also}"
     return f"{where}: expected {message[:1].lower()}{message[1:]}, found {found}."
+
+
+def _place_of(file: str, origin: Mapping[tuple[str, ...], str], key: str) -> str:
+    """Name a dotted key behind the file, variable or flag that it comes from."""
+    keys = tuple(re.split(r"[.\[]", key)) if key else ()
+    within = [name for given, name in origin.items() if given == keys[: len(given)]]
+    place = (within or [file])[0]
+    return f"{place}: {key}" if key else place
+
+
+def _paths(tree: Any, name: str, path: str) -> Iterator[str]:
+    """Dotted paths of the keys of a name in tables and lists of them."""
+    if isinstance(tree, Mapping):
+        for key, inner in tree.items():
+            if key == name:
+                yield f"{path}.{key}"
+            yield from _paths(inner, name, f"{path}.{key}")
+    elif isinstance(tree, list | tuple):
+        for number, inner in enumerate(tree):
+            yield from _paths(inner, name, f"{path}[{number}]")
 
 
 def _is_branch(part: str | int) -> bool:
@@ -730,7 +782,7 @@ def build_estimator(model: ModelConfig) -> Any:
     >>> build_estimator(ModelConfig(estimator="Drift", parameters={"horizon": 5}))
     Drift(horizon=5)
     """
-    return build(model.estimator, model.parameters, "model.parameters")
+    return build(model.estimator, model.parameters, "model.parameters", place_of=model.place_of)
 
 
 def build_baseline(name: str, model: ModelConfig) -> Any:
@@ -751,4 +803,5 @@ def build_baseline(name: str, model: ModelConfig) -> Any:
     >>> build_baseline("Drift", ModelConfig(parameters={"horizon": 5, "lookback": 20}))
     Drift(horizon=5)
     """
-    return build_beside(name, model.parameters, "backtest.baselines")
+    where = "backtest.baselines"
+    return build_beside(name, model.parameters, where, place_of=model.place_of)

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tsforecast.batch.exits import JobError
+from tsforecast.batch.exits import ConfigError, JobError, SourceError
 
 __all__ = ["PATIENCE", "engine_for", "told"]
 
@@ -34,9 +34,16 @@ def engine_for(database: str, password: str | None, error: type[JobError]) -> sa
         Put into the URL.
     error : type
         Raised if the URL or its driver cannot be used.
+
+    Raises
+    ------
+    ConfigError
+        If there is a password for SQLite.
     """
     try:
         url = sa.make_url(database)
+        if password is not None and url.get_backend_name() == "sqlite":
+            raise _no_user("SOURCE" if error is SourceError else "SINK")
         if url.drivername == "postgresql":
             url = url.set(drivername="postgresql+psycopg")
         if password is not None:
@@ -53,6 +60,15 @@ def engine_for(database: str, password: str | None, error: type[JobError]) -> sa
         sa.event.listen(engine, "connect", _open_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _no_user(place: str) -> ConfigError:
+    return ConfigError.of(
+        f"[{place.lower()}] password",
+        expected="none beside SQLite, which knows no users",
+        found="one",
+        advice=f"Unset TSFORECAST_{place}__PASSWORD, or name another database.",
+    )
 
 
 @contextlib.contextmanager

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import signal
+import threading
+from collections.abc import Iterator
 from enum import IntEnum
+from types import FrameType
 from typing import Any, ClassVar, Self
 
 __all__ = [
@@ -18,6 +23,7 @@ __all__ = [
     "SourceError",
     "StaleError",
     "exit_code",
+    "terminable",
 ]
 
 
@@ -168,3 +174,30 @@ def exit_code(error: BaseException) -> ExitCode:
     if isinstance(error, SystemExit) and error.code == ExitCode.TERMINATED:
         return ExitCode.TERMINATED
     return ExitCode.FAILED
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM raises SystemExit(143), once: what is to be undone then is not disturbed again.
+
+    So locks are freed, ledgers closed and workers ended. Outside the main thread, which alone hears
+    of signals, it does nothing.
+
+    Raises
+    ------
+    SystemExit
+        With ``TERMINATED``, at SIGTERM.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise SystemExit(int(ExitCode.TERMINATED))
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)

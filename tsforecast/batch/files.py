@@ -6,7 +6,6 @@ Locks and syncs themselves are those of `tsforecast.serving._disk`, for models a
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import re
@@ -16,13 +15,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tsforecast.batch.exits import ConfigError, JobError, LockedError, SinkError
+from tsforecast.batch.exits import DISK, ConfigError, JobError, LockedError, SinkError
 from tsforecast.serving._disk import HeldError, alone, beside, replace_file, sync_folder
 
 __all__ = [
     "TEMP",
     "job_lock",
     "make_folder",
+    "refused",
     "replace_file",
     "safe_name",
     "sweep_temp",
@@ -89,9 +89,9 @@ def make_folder(folder: Path) -> Path:
     Raises
     ------
     ConfigError
-        If it cannot be made or nothing can be written there.
+        If it cannot be one.
     SinkError
-        If the disk is full.
+        If the disk is full or read-only, or this user has no right to write there.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,9 @@ def make_folder(folder: Path) -> Path:
         trial.touch()
         trial.unlink(missing_ok=True)  # another process may have swept it away
     except OSError as error:
-        raise _refused(f"folder {folder}", "a folder that can be written to", error) from None
+        raise refused(
+            f"folder {folder}", error, expected="a folder that can be written to"
+        ) from None
     return folder
 
 
@@ -126,9 +128,9 @@ def job_lock(folder: Path, name: str) -> Iterator[Path]:
     LockedError
         If another process holds it; the message names it.
     ConfigError
-        If nothing can be written there, or the file system has no locks.
+        If it cannot be a folder, or the file system has no locks.
     SinkError
-        If the disk is full.
+        If the disk is full or read-only, or this user has no right to write there.
 
     Examples
     --------
@@ -164,22 +166,47 @@ def job_lock(folder: Path, name: str) -> Iterator[Path]:
                 advice="Put [job] folder on a local disk.",
             ) from None
         except OSError as error:
-            raise _refused(f"lock {lock}", "a file that can be opened", error) from None
+            raise refused(f"lock {lock}", error, expected="a file that can be opened") from None
         yield lock
 
 
-def _refused(what: str, expected: str, error: OSError) -> JobError:
-    """Build (not raise) the error: a disk that is full is no fault of the configuration."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    kind: type[JobError] = SinkError if full else ConfigError
-    return kind.of(
-        what,
-        expected="a disk with room" if full else expected,
-        found=error.strerror or type(error).__name__,
-        advice="Make room, and run again."
-        if full
-        else "Name another one, or give this user the right to write there.",
-    )
+def refused(what: str, error: OSError, *, expected: str = "one that can be written") -> JobError:
+    """Build (not raise) the error of a place that cannot be written to, with its exit code.
+
+    A disk that is full, broken or read-only, or closed to this user, is no fault of the
+    configuration, however early it is met: `SinkError`, exit code 3. A place that no right would
+    open, such as a folder below a file, is one that the configuration should not name:
+    `ConfigError`, exit code 2.
+
+    Parameters
+    ----------
+    what : str
+        The file or folder.
+    error : OSError
+    expected : str
+        What a place should be that can be one.
+
+    Returns
+    -------
+    JobError
+
+    Examples
+    --------
+    >>> import errno
+    >>> full = OSError(errno.ENOSPC, "No space left on device")
+    >>> below = NotADirectoryError(errno.ENOTDIR, "Not a directory")
+    >>> [int(refused("folder state", error).code) for error in (full, below)]
+    [3, 2]
+    """
+    found = (error.strerror or type(error).__name__).lower()
+    if error.errno in DISK:
+        return SinkError.of(
+            what,
+            expected="a disk with room, and the right to write there",
+            found=found,
+            advice="Make room or give this user the right, and run again: it goes on from here.",
+        )
+    return ConfigError.of(what, expected=expected, found=found, advice="Name another one.")
 
 
 def temp_place(folder: Path, name: str) -> Path:

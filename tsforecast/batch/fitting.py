@@ -54,7 +54,7 @@ def fit_model(work: Work, extract: Extract, *, together: bool = False) -> Summar
         sink.prepare()
         sink.fail_open(config.job.name)
         attempt = sink.begin(key, data_digest=extract.digest, parts=0, about=host(), resume=False)
-        with in_ledger(sink, attempt):
+        with in_ledger(work, sink, attempt):
             work.say("fitting", rows=len(panel))
             estimator = _fitted(work, extract, panel, together)
             with work.timed("save"):
@@ -72,7 +72,20 @@ def fit_model(work: Work, extract: Extract, *, together: bool = False) -> Summar
             }
             sink.finish(attempt, "ok", summary)
     work.say("fit", version=version, role=decided["role"], seconds=work.seconds)
+    _prune(work)
     return summary
+
+
+def _prune(work: Work) -> None:
+    """Remove old versions, if so configured, but not the champion of the date, which may be one."""
+    keep = work.config.fit.keep
+    if keep is None:
+        return
+    champion = work.champion()
+    needed = () if champion is None else (champion,)
+    gone = work.registry.prune(keep, needed=needed, why=f"keep = {keep}")
+    if gone:
+        work.say("pruned", versions=gone)
 
 
 def due(work: Work) -> str | None:

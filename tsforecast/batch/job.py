@@ -22,6 +22,7 @@ from tsforecast.batch.config import JobConfig
 from tsforecast.batch.files import job_lock, make_folder, replace_file
 from tsforecast.batch.fitting import contested, due, fit_model, within
 from tsforecast.batch.judging import judge, records
+from tsforecast.batch.ledger import how_it_ended
 from tsforecast.batch.monitor import require_sound
 from tsforecast.batch.scoring import score_series
 from tsforecast.batch.sinks import open_sink
@@ -290,7 +291,7 @@ def status(config: JobConfig, *, last: int = 10) -> Summary:
     dict
         ``champion``, ``challenger``, ``versions``, ``latest`` (run date of the newest visible
         run of the model), ``monitor`` (status and sentences of that run), and ``runs``, the last
-        attempts, the newest last.
+        attempts, the newest last: with which ``exit_code`` each has ended, and ``why``.
     """
     registry = registry_of(config)
     aliases = registry.aliases()
@@ -298,9 +299,14 @@ def status(config: JobConfig, *, last: int = 10) -> Summary:
         runs = sink.runs()
     shown = runs[runs["visible"].astype(bool) & (runs["model"] != FIT)]
     columns = ["run", "run_date", "model", "status", "visible", "parts", "parts_done"]
-    columns += ["rows", "rejects", "started", "finished", "monitor"]
+    columns += ["rows", "rejects", "started", "finished", "monitor", "exit_code", "why"]
     looked = [summary.get("monitor", {}) for summary in runs["summary"]]
-    runs = runs.assign(monitor=[each.get("status") for each in looked])
+    ended = [how_it_ended(*line) for line in zip(runs["status"], runs["summary"])]
+    runs = runs.assign(
+        monitor=[each.get("status") for each in looked],
+        exit_code=pd.Series([code for code, _ in ended], index=runs.index, dtype=object),
+        why=pd.Series([why for _, why in ended], index=runs.index, dtype=object),
+    )
     newest = shown.sort_values("run_date", kind="stable").tail(1)["summary"]
     return {
         "job": config.job.name,

@@ -6,6 +6,8 @@ Whatever the place, these rules hold:
   written part by part, and nobody sees any of it until it is finished.
 - Finishing makes an attempt visible and takes the one before it away, in one step.  A run that
   fails, or is killed, leaves what was visible as it was.
+- Of a run date one run is seen, the last that was finished, whatever model and configuration it
+  had: a forecast of a series, target and step stands there once.
 - The same key with the same data goes on where an attempt has ended: parts that are marked as
   written are not written again.  With other data a new attempt begins.
 - The ledger keeps a line of every attempt: ``open`` while it is written, ``ok`` once it is visible,
@@ -31,8 +33,10 @@ from tsforecast._checks import first
 from tsforecast.batch.exits import SinkError
 
 __all__ = [
+    "FIT",
     "FORECAST",
     "LEDGER",
+    "NO_MODEL",
     "REJECTS",
     "RISK",
     "Attempt",
@@ -43,10 +47,16 @@ __all__ = [
     "as_rejects",
     "as_rows",
     "from_json",
+    "how_it_ended",
     "no_rows",
     "to_json",
     "unwritable",
 ]
+
+FIT = "fit"
+"""In the ledger, in place of a model that is yet to come: the line of a fit, which has no rows."""
+NO_MODEL = "-"
+"""In the ledger, in place of a model: the line of a run that has ended before it had one."""
 
 FORECAST = ("series", "target", "time", "cutoff", "step", "source", "forecast")
 """Columns of every row of a forecast; numbers such as ``q0.1`` follow."""
@@ -133,6 +143,8 @@ class Rows:
 
 class Sink(abc.ABC):
     """A place for forecasts, opened for one job; a context manager."""
+
+    job: str
 
     def __enter__(self) -> Self:
         return self
@@ -245,6 +257,47 @@ class Sink(abc.ABC):
             For ``"ok"`` if parts are missing; if the place refuses.
         """
 
+    def add_failed(
+        self,
+        run_date: dt.date,
+        config_digest: str,
+        summary: Mapping[str, Any],
+        *,
+        rejects: pd.DataFrame | None = None,
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add a line of a run that has ended before an attempt at it could begin.
+
+        To be called under the lock of the job.
+
+        Parameters
+        ----------
+        run_date : date
+        config_digest : str
+        summary : mapping
+            Why, as of `finish`.
+        rejects : DataFrame, optional
+            Of the source; seen until another run of the date begins.
+        about : mapping, optional
+            As of `begin`.
+
+        Raises
+        ------
+        SinkError
+            If the place cannot be written to.
+        LockedError
+            If another host is at work on the job.
+        """
+        self.prepare()
+        self.fail_open()
+        key = RunKey(self.job, run_date, NO_MODEL, config_digest)
+        refused = as_rejects(rejects)
+        parts = min(len(refused), 1)
+        attempt = self.begin(key, data_digest="", parts=parts, about=about, resume=False)
+        if parts:
+            self.write_part(attempt, 0, pd.DataFrame(), refused)
+        self.finish(attempt, "failed", summary)
+
     @abc.abstractmethod
     def fail_open(self, job: str | None = None) -> int:
         """Mark attempts as failed that a killed process has left open, and count them.
@@ -298,11 +351,45 @@ class Sink(abc.ABC):
     def rejects(self, run_date: dt.date | None = None, model: str | None = None) -> pd.DataFrame:
         """Give the rejects of the newest attempt of each run, visible or not.
 
+        Those of a run that had no model yet, until another one of its date begins.
+
         Returns
         -------
         DataFrame
             Columns ``run, run_date, model, part, series, stage, error, message``.
         """
+
+
+def how_it_ended(status: str, summary: Mapping[str, Any]) -> tuple[int | None, str | None]:
+    """Read off a line of the ledger with which exit code a run has ended, and why.
+
+    Parameters
+    ----------
+    status : str
+    summary : mapping
+        Of the line.
+
+    Returns
+    -------
+    exit_code : int or None
+        None of a run that is open, or whose process was killed.
+    why : str or None
+        What the run said last; None of one that has ended well.
+
+    Examples
+    --------
+    >>> how_it_ended("failed", {"error": "StaleError", "exit_code": 4, "message": "too late"})
+    (4, 'too late')
+    >>> how_it_ended("ok", {"rows": 8})
+    (0, None)
+    """
+    monitor = summary.get("monitor") or {}
+    if status in ("ok", "replaced"):
+        failures = monitor.get("failures") or []
+        why = "; ".join(map(str, failures)) or monitor.get("error")
+        return int(monitor.get("exit_code", 0)), why
+    code = summary.get("exit_code")
+    return (None if code is None else int(code)), summary.get("message") or summary.get("error")
 
 
 def unwritable(rows: pd.DataFrame) -> list[str]:

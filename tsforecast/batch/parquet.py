@@ -19,9 +19,9 @@ Whoever reads ``out/run_date=*/*/part-*.parquet``, or the folder as pandas and p
 complete runs alone: an attempt is shown by moving its folder, and names that begin with ``_`` are
 passed over.  Rows have the columns ``model, series, target, time, cutoff, step, source, forecast,
 q0.1, ...`` or ``model, series, time, source, risk, risk_1, ...``; the run date stands in the path.
-Times are those of the source, with its zone; numbers that are missing are null.  Where a run
-replaces another one there is a moment between two renames in which neither is there; `ParquetSink`
-finds the old one even then.
+Times are those of the source, with its zone; numbers that are missing are null.  Of a job there is
+one run in the folder of a date.  Where a run replaces another one there is a moment between two
+renames in which neither is there; `ParquetSink` finds the old one even then.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,8 +44,10 @@ import pyarrow.parquet as pq
 from tsforecast.batch.exits import SinkError
 from tsforecast.batch.files import replace_file, safe_name, sync_folder
 from tsforecast.batch.ledger import (
+    FIT,
     FORECAST,
     LEDGER,
+    NO_MODEL,
     REJECTS,
     RISK,
     Attempt,
@@ -161,6 +163,18 @@ class ParquetSink(Sink):
     def _aside(self, key: RunKey) -> Path:
         return self._attempts / f"before-{key.run_date.isoformat()}-{self._shown(key).name}"
 
+    def _seen(self, keys: Iterable[RunKey]) -> tuple[Path, dict[str, Any]] | None:
+        """Folder and manifest of the one of these runs that is seen, also between two renames.
+
+        Folders of an older release may show several of a run date: the last one to end counts.
+        """
+        for place in (self._shown, self._aside):
+            manifests = ((folder, _manifest(folder)) for folder in map(place, keys))
+            found = [(folder, about) for folder, about in manifests if about is not None]
+            if found:
+                return max(found, key=lambda each: (each[1]["finished"], each[1]["run"]))
+        return None
+
     # ----------------------------------------------------------------------------------- writing
 
     def prepare(self) -> None:
@@ -168,6 +182,9 @@ class ParquetSink(Sink):
         with self._told("cannot be written to"):
             self._ledger.mkdir(parents=True, exist_ok=True)
             replace_file(self._ledger / "_job.json", json.dumps({"job": self.job}).encode())
+            for keys in _shelves(self._lines()).values():
+                if sum(self._shown(key).is_dir() for key in keys) > 1:  # of an older release
+                    self._settle(keys[0])
 
     def begin(
         self,
@@ -188,7 +205,12 @@ class ParquetSink(Sink):
             wanted |= {"parts": parts, "part_size": part_size}
             own = {run: line for run, line in lines.items() if _key(line) == key}
             last = max(own, default=None)
-            if resume and last and all(own[last][name] == wanted[name] for name in wanted):
+            if (
+                resume
+                and last
+                and all(own[last][name] == wanted[name] for name in wanted)
+                and self._goes_on(key, own[last]["status"])
+            ):
                 return self._resumed(key, last, own[last])
             for run, line in own.items():
                 if line["status"] == "open":
@@ -211,6 +233,10 @@ class ParquetSink(Sink):
                 },
             )
             return Attempt(run, key)
+
+    def _goes_on(self, key: RunKey, status: str) -> bool:
+        """Whether there is something to go on with: not if it was replaced, or taken away."""
+        return status in ("open", "failed") or (status == "ok" and self._shown(key).is_dir())
 
     def _resumed(self, key: RunKey, run: str, line: Mapping[str, Any]) -> Attempt:
         done = line["status"] == "ok"
@@ -283,35 +309,48 @@ class ParquetSink(Sink):
                     found=f"{len(marks)} written",
                     advice="Write all parts before the run is finished as ok.",
                 )
-            shown, aside = self._shown(attempt.key), self._aside(attempt.key)
+            shown = self._shown(attempt.key)
             about = {"run": attempt.id, **ended}
             replace_file(hidden / _MANIFEST, json.dumps(about, indent=1).encode())
             sync_folder(hidden)
             shown.parent.mkdir(parents=True, exist_ok=True)
-            if shown.exists():
-                os.rename(shown, aside)
+            for key in self._beside(attempt.key, self._lines()):
+                if self._shown(key).exists():
+                    os.rename(self._shown(key), self._aside(key))
             os.rename(hidden, shown)  # from here on it is seen; _settle does what is left
             sync_folder(shown.parent)
             self._settle(attempt.key)
 
+    def _beside(self, key: RunKey, lines: Mapping[str, Mapping[str, Any]]) -> list[RunKey]:
+        """Runs of which one is seen, this one among them."""
+        return list(dict.fromkeys([key, *_shelves(lines).get(_shelf(key), ())]))
+
     def _settle(self, key: RunKey) -> None:
         """Bring the ledger in line with what is visible, as a killed process may have left it."""
-        shown, aside = self._shown(key), self._aside(key)
-        if aside.is_dir() and not shown.exists():
-            os.rename(aside, shown)
         lines = self._lines()
-        about = _manifest(shown)
-        if about is not None:
-            run = str(about.pop("run"))
+        keys = self._beside(key, lines)
+        seen = self._seen(keys)
+        if seen is not None:
+            folder, about = seen
+            run, own = str(about.pop("run")), _key(about)
+            if folder == self._aside(own):
+                os.rename(folder, self._shown(own))
             if run in lines and lines[run]["status"] != "ok":
                 self._note(run, about)
             for other, line in lines.items():
-                if other != run and all(line[k] == v for k, v in _key_values(key).items()):
-                    if line["status"] == "ok":
-                        self._note(other, {**line, "status": "replaced"})
-                    if int(other) < int(run):
-                        shutil.rmtree(self._hidden(other), ignore_errors=True)
-        shutil.rmtree(aside, ignore_errors=True)
+                if other == run or _key(line) not in keys:
+                    continue
+                if line["status"] == "ok":
+                    self._note(other, {**line, "status": "replaced"})
+                before = _key(line) == own and int(other) < int(run)
+                if before or line["model_id"] == NO_MODEL:
+                    shutil.rmtree(self._hidden(other), ignore_errors=True)
+            for each in keys:
+                if each != own and self._shown(each).is_dir():
+                    shutil.rmtree(self._aside(each), ignore_errors=True)
+                    os.rename(self._shown(each), self._aside(each))
+        for each in keys:
+            shutil.rmtree(self._aside(each), ignore_errors=True)
 
     def fail_open(self, job: str | None = None) -> int:
         """Mark attempts as failed that are open; see `Sink`."""
@@ -341,12 +380,14 @@ class ParquetSink(Sink):
         """Give the ledger of the job; see `Sink`."""
         with self._told("cannot be read"):
             lines = []
-            for run, line in self._lines().items():
+            ledger = self._lines()
+            seen = (self._seen(keys) for keys in _shelves(ledger).values())
+            shown = {each[1]["run"]: each[1] for each in seen if each is not None}
+            for run, line in ledger.items():
                 key = _key(line)
-                about = self._manifest(key)
-                visible = about is not None and about["run"] == run
-                if visible and about is not None:
-                    line = {name: value for name, value in about.items() if name != "run"}
+                visible = run in shown
+                if visible:
+                    line = {name: value for name, value in shown[run].items() if name != "run"}
                 elif line["status"] == "ok":  # shown no more: a process was killed after that
                     line = {**line, "status": "replaced"}
                 if line["status"] == "open":
@@ -363,10 +404,6 @@ class ParquetSink(Sink):
                     }
                 )
         return pd.DataFrame(lines, columns=list(LEDGER))
-
-    def _manifest(self, key: RunKey) -> dict[str, Any] | None:
-        """Give the manifest of the visible run, also between two renames."""
-        return _manifest(self._shown(key)) or _manifest(self._aside(key))
 
     def forecasts(
         self,
@@ -388,14 +425,6 @@ class ParquetSink(Sink):
         """Give the risks of visible runs; see `Sink`."""
         return self._visible("risk", run_date, model, series)
 
-    def _keys(self, run_date: dt.date | None, model: str | None) -> list[RunKey]:
-        keys = dict.fromkeys(_key(line) for line in self._lines().values())
-        return [
-            key
-            for key in keys
-            if run_date in (None, key.run_date) and model in (None, key.model_id)
-        ]
-
     def _visible(
         self,
         kind: Kind,
@@ -405,8 +434,13 @@ class ParquetSink(Sink):
     ) -> pd.DataFrame:
         frames = []
         with self._told("cannot be read"):
-            for key in self._keys(run_date, model):
-                folder = self._shown(key) if self._shown(key).is_dir() else self._aside(key)
+            for keys in _shelves(self._lines()).values():
+                if run_date not in (None, keys[0].run_date):
+                    continue
+                seen = self._seen(keys)
+                if seen is None or model not in (None, seen[1]["model_id"]):
+                    continue
+                folder, key = seen[0], _key(seen[1])
                 for part, mark in _marks(folder).items():
                     if mark["kind"] == kind:
                         file = folder / f"part-{part:05d}.parquet"
@@ -427,8 +461,15 @@ class ParquetSink(Sink):
         rows = []
         with self._told("cannot be read"):
             lines = self._lines()
-            for key in self._keys(run_date, model):
-                run = max(run for run, line in lines.items() if _key(line) == key)
+            newest = {_key(line): run for run, line in lines.items()}  # they are in order
+            last = {
+                _key(line).run_date: run for run, line in lines.items() if line["model_id"] != FIT
+            }
+            for key, run in newest.items():
+                if key.model_id == NO_MODEL and run != last[key.run_date]:
+                    continue
+                if run_date not in (None, key.run_date) or model not in (None, key.model_id):
+                    continue
                 folder = self._hidden(run)
                 if not folder.is_dir():
                     folder = self._shown(key) if self._shown(key).is_dir() else self._aside(key)
@@ -492,6 +533,19 @@ def _counts(marks: Mapping[int, Mapping[str, Any]]) -> dict[str, int]:
 def _key(line: Mapping[str, Any]) -> RunKey:
     day = dt.date.fromisoformat(line["run_date"])
     return RunKey(line["job"], day, line["model_id"], line["config_digest"])
+
+
+def _shelf(key: RunKey) -> RunKey | dt.date:
+    """What is the same for runs of which one is seen: the date, but for fits, which show no row."""
+    return key if key.model_id == FIT else key.run_date
+
+
+def _shelves(lines: Mapping[str, Mapping[str, Any]]) -> dict[RunKey | dt.date, list[RunKey]]:
+    """Keys of a ledger, those together of which one is seen."""
+    shelves: dict[RunKey | dt.date, list[RunKey]] = {}
+    for key in dict.fromkeys(map(_key, lines.values())):
+        shelves.setdefault(_shelf(key), []).append(key)
+    return shelves
 
 
 def _key_values(key: RunKey) -> dict[str, Any]:

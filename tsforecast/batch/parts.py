@@ -19,6 +19,7 @@ import pandas as pd
 
 from tsforecast._checks import DataError, fail
 from tsforecast.batch.exits import ModelError
+from tsforecast.batch.ledger import unwritable
 from tsforecast.data.panel import as_cutoffs, layout_of, time_to_ints
 from tsforecast.serving.persist import load
 
@@ -172,17 +173,12 @@ class Score:
                 if some is not None:
                     self._score(model, some, forecast, source, rows, rejects)
             return
-        finite, bad = _finite(frame)
-        for name, count in bad.items():
-            rejects.append(
-                (
-                    self._label(name),
-                    "output",
-                    "NotFinite",
-                    f"expected finite numbers and a time, found {count} rows without",
-                )
-            )
-        rows.append(finite.assign(source=source))
+        bad = unwritable(frame)
+        if bad:
+            text = "expected finite numbers and a time in every row, found rows without"
+            rejects.extend((self._label(name), "output", "NotFinite", text) for name in bad)
+            frame = frame[~frame["series"].astype(str).isin(bad)]
+        rows.append(frame.assign(source=source))
 
     def _label(self, name: Any) -> str:
         return hashed(name) if self.hash_ids else str(name)
@@ -377,20 +373,3 @@ def _flat(frame: pd.DataFrame) -> pd.DataFrame:
     if "series" not in flat:
         flat.insert(0, "series", UNNAMED)
     return flat
-
-
-def _finite(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[Any, int]]:
-    """Rows of the series that can be written, and the number of rows that cannot of the others.
-
-    Forecast, risk and time are required; an unknown quantile is written as missing.
-    """
-    bad = frame["time"].isna().to_numpy()
-    for name in ("forecast", "risk"):
-        if name in frame:
-            bad = bad | ~np.isfinite(frame[name].to_numpy(dtype=np.float64))
-    if not bad.any():
-        return frame, {}
-    counts = frame.loc[bad, "series"].value_counts(sort=False)
-    return frame[~frame["series"].isin(counts.index)], {
-        name: int(count) for name, count in counts.items()
-    }

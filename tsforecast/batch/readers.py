@@ -400,11 +400,12 @@ def _query(
     text = (source.query or "").strip().rstrip(";")
     text = _CAST.sub(r"(\1)", text)  # SQLAlchemy takes :as_of::date for no parameter
     server = dialect.name == "postgresql"
-    given: dict[str, Any] = {
+    given: dict[str, Any] = {"as_of": as_of.last, "run_date": as_of.run_date}
+    if server:
         # a clock without its zone would not say which hour, where one comes twice before midnight
-        "as_of": as_of.moment - dt.timedelta(microseconds=1) if server else as_of.last,
-        "run_date": as_of.run_date,
-    }
+        given["as_of"] = as_of.moment - dt.timedelta(microseconds=1)
+    elif dialect.name == "sqlite":  # has times as text: a T stands behind the blank of others, so
+        given = {name: moment.isoformat() for name, moment in given.items()}  # both are up to it
     names = _PARAMETER.findall(text)
     if strange := sorted({f":{name}" for name in names} - {f":{name}" for name in given}):
         raise SourceError.of(

@@ -1,4 +1,4 @@
-"""Models of a job, each version in a folder of its own for good, and who among them is champion."""
+"""Models of a job, each version in a folder of its own, and who among them is champion."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from tsforecast._checks import DataError, first
+from tsforecast._checks import DataError, first, positive_int
 from tsforecast.batch.exits import ModelError
 from tsforecast.batch.files import (
     make_folder,
@@ -370,6 +370,54 @@ class Registry:
         self._write(champions[:-1], aliases["challenger"], history, "rollback", champions[-1], why)
         return str(champions[-2])
 
+    def prune(self, keep: int, *, needed: Sequence[str] = (), why: str = "by hand") -> Versions:
+        """Remove all versions but the newest ones and those that are needed.
+
+        Champion, challenger and the champion before the present one, to whom `rollback` goes back,
+        are needed in any case. Earlier champions that are removed are champion of no date any more.
+
+        Parameters
+        ----------
+        keep : int
+            How many of the newest versions stay, at least 1.
+        needed : sequence of str
+            Further versions that stay.
+        why : str
+            For the history.
+
+        Returns
+        -------
+        list of str
+            The versions that were removed.
+
+        Raises
+        ------
+        ValueError
+            If `keep` is none.
+        ModelError
+            If the aliases cannot be read.
+        """
+        positive_int("keep", keep)
+        aliases, versions = self.aliases(), self.versions()
+        champions = aliases["champions"]
+        stay = {*versions[-keep:], *needed, *champions[-2:], aliases["challenger"]}
+        gone = [version for version in versions if version not in stay]
+        if not gone:
+            return []
+        champions = [version for version in champions if version in stay]
+        history = [
+            *aliases["history"],
+            *({"at": _now(), "action": "prune", "version": v, "why": why} for v in gone),
+        ]
+        # the aliases first: they name nothing that is not there, whenever a process is killed
+        self._write_aliases(champions, aliases["challenger"], history)
+        for version in gone:
+            room = temp_place(self.folder, "pruned")
+            os.rename(self.folder / version, room)  # at once: no half of a version is seen
+            shutil.rmtree(room, ignore_errors=True)
+        sync_folder(self.folder)
+        return gone
+
     def sweep(self) -> int:
         """Remove what killed processes have left half-written; give how many there were."""
         return sweep_temp(self.folder)
@@ -394,7 +442,12 @@ class Registry:
         why: str,
     ) -> None:
         event = {"at": _now(), "action": action, "version": version, "why": why}
-        tree = {"champions": champions, "challenger": challenger, "history": [*history, event]}
+        self._write_aliases(champions, challenger, [*history, event])
+
+    def _write_aliases(
+        self, champions: Versions, challenger: str | None, history: Sequence[Mapping[str, Any]]
+    ) -> None:
+        tree = {"champions": champions, "challenger": challenger, "history": history}
         replace_file(self.folder / _ALIASES, _bytes(tree, indent=1))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from tsforecast.batch.config import JobConfig
+from tsforecast.batch.exits import exit_code
 from tsforecast.batch.ledger import Attempt, RunKey, Sink
 from tsforecast.batch.monitor import monitor
 from tsforecast.batch.parts import (
@@ -20,7 +21,6 @@ from tsforecast.batch.parts import (
     cut,
     hashed,
     series_names,
-    without_names,
 )
 from tsforecast.batch.sinks import open_sink
 from tsforecast.batch.sources import Extract
@@ -37,6 +37,7 @@ from tsforecast.batch.work import (
     no_model,
     require,
     require_few_rejects,
+    source_rejects,
     told_of,
 )
 
@@ -84,7 +85,7 @@ def score_series(work: Work, extract: Extract) -> Summary:
         attempt = sink.begin(
             key, data_digest=extract.digest, parts=n_parts, part_size=size, about=host()
         )
-        with in_ledger(sink, attempt):
+        with in_ledger(work, sink, attempt):
             if not attempt.done:
                 _write(work, sink, attempt, function, extract, treatment)
             rejects = sink.rejects(work.as_of.run_date, about["model_id"])
@@ -104,13 +105,18 @@ def score_series(work: Work, extract: Extract) -> Summary:
                 summary["monitor"] = monitor(work, extract, model, about, sink)
             except Exception as error:  # what is written is to be seen all the same
                 broken = error
-                summary["monitor"] = {"status": "broken", "error": type(error).__name__}
+                summary["monitor"] = {
+                    "status": "broken",
+                    "error": type(error).__name__,
+                    "exit_code": int(exit_code(error)),
+                }
             if not attempt.done:
                 sink.finish(attempt, "ok", summary)
     if broken is not None:
         raise broken
     work.say(
-        "scored", **{name: summary[name] for name in ("version", "rows", "rejects", "seconds")}
+        "nothing new" if attempt.done else "scored",
+        **{name: summary[name] for name in ("version", "rows", "rejects", "seconds")},
     )
     return summary
 
@@ -169,13 +175,7 @@ def _spread(
 
 def _with_source(rejects: pd.DataFrame, extract: Extract, config: JobConfig) -> pd.DataFrame:
     """Rejects of the first part, and those of the source, which belong to none."""
-    own = extract.rejects
-    if config.job.hash_ids and len(own):
-        texts = zip(own["message"], own["series"])
-        own = own.assign(
-            message=[without_names(str(text), [name]) for text, name in texts],
-            series=[hashed(name) for name in own["series"]],
-        )
+    own = source_rejects(config, extract)
     return pd.concat([rejects, own], ignore_index=True) if len(own) else rejects
 
 

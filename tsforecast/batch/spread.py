@@ -23,13 +23,14 @@ _HOW = ("serial", "processes", "dask")
 _AHEAD = 2  # parts a worker has, the one it works on included: what waits takes memory
 _LIVES = 3  # workers that may be lost over one set of parts before it is the parts' fault
 # Dask has its workers give memory back to the system at once, and look at themselves a hundred
-# times a second: together that takes a third of their time, as small parts come in a row
+# times a second: together that takes a third of their time, as small parts come in a row. What is
+# set before they start stays in the environment of this process, which may yet import torch: so
+# only that which comes too late in theirs.
 _WORKERS = {
-    "distributed.nanny.pre-spawn-environ": {
-        "OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1
-    },
+    "distributed.nanny.pre-spawn-environ": {"OPENBLAS_NUM_THREADS": 1},
+    "distributed.nanny.environ": {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1},
     "distributed.worker.profile.enabled": False,
-}  # fmt: skip
+}
 
 
 def spread(

@@ -8,7 +8,7 @@ table or view       what a row is
 ``risks``           view: a risk of a visible run: ``job, run_date, model, series, time, source,
                     risk``, and ``risk_1, risk_2, ...``
 ``tsf_runs``        an attempt at a run; ``status`` is ``open``, ``ok``, ``failed`` or ``replaced``,
-                    and ``visible`` is true of one attempt of a key at most
+                    and ``visible`` is true of one attempt of a run date at most (and of fits)
 ``tsf_parts``       a part that is written: how many rows and rejects, and when
 ``tsf_rows``        a forecast of any attempt, by ``run_id, series, target, step``
 ``tsf_risks``       a risk of any attempt, by ``run_id, series, time``
@@ -21,7 +21,9 @@ table or view       what a row is
 ``summary`` (JSON) stand in ``tsf_runs``.  A number that is missing is NULL; a point in the name of
 a column becomes ``_``.  Columns are added when a model first gives them.
 
-Read the views; the tables hold attempts that are not finished, or have failed.
+Read the views; the tables hold attempts that are not finished, or have failed.  Of a job and a run
+date the views show one run, so that a row is known by ``job, run_date, series, target, step`` (or
+``time``), and of risks by ``job, run_date, series, time``.
 """
 
 from __future__ import annotations
@@ -44,8 +46,10 @@ import sqlalchemy as sa
 from tsforecast.batch.databases import PATIENCE, engine_for, told
 from tsforecast.batch.exits import LockedError, SinkError
 from tsforecast.batch.ledger import (
+    FIT,
     FORECAST,
     LEDGER,
+    NO_MODEL,
     REJECTS,
     RISK,
     Attempt,
@@ -62,7 +66,8 @@ from tsforecast.batch.ledger import (
 
 __all__ = ["SqlSink"]
 
-SCHEMA = 1
+SCHEMA = 2
+_OLDER = (1,)  # versions that `SqlSink.prepare` brings up to this one
 _PLACES: dict[Kind, tuple[str, str, tuple[str, ...], tuple[str, ...]]] = {
     # the table, its view, the columns of every row, and those that a row is known by
     "forecast": ("tsf_rows", "forecasts", FORECAST, ("run_id", "series", "target", "step")),
@@ -109,6 +114,10 @@ def _tables() -> tuple[sa.MetaData, dict[str, sa.Table]]:
     shown = runs.c.visible.is_(True)
     sa.Index(  # that two attempts of a key are never seen at once is not left to our code
         "tsf_runs_visible", *of_run, unique=True, sqlite_where=shown, postgresql_where=shown
+    )
+    scored = shown & (runs.c.model_id != FIT)
+    sa.Index(  # nor two runs of a date
+        "tsf_runs_seen", *of_run[:2], unique=True, sqlite_where=scored, postgresql_where=scored
     )
 
     def run_id(**options: Any) -> sa.Column[int]:
@@ -184,23 +193,42 @@ class SqlSink(Sink):
         self._owned = self._prepared = False
         self._file: tuple[int, int] | None = None  # that of SQLite, once it is written to
         self._columns: dict[Kind, list[str]] = {}
-        file = self._engine.url.database
-        if self._dialect == "sqlite" and file and not Path(file).parent.is_dir():
+        file = self._file_name()
+        if file is not None and not file.parent.is_dir():
             raise SinkError.of(
                 f"sink {self._place}",
-                expected=f"a folder {Path(file).parent}",
+                expected=f"a folder {file.parent}",
                 found="none",
                 advice="Make it, or name another place.",
             )
-        with self._told("cannot be opened"):
-            self._connection = self._engine.connect()
-            with self._reading() as connection:
+        self._open: sa.Connection | None = None
+        if not self._missing():
+            with self._told("cannot be opened"), self._reading() as connection:
                 connection.execute(sa.select(1))
+
+    @property
+    def _connection(self) -> sa.Connection:
+        """The one connection; SQLite makes a file where there is none, so that it comes late."""
+        if self._open is None:
+            self._open = self._engine.connect()
+        return self._open
+
+    def _file_name(self) -> Path | None:
+        """The file of SQLite, as far as there is one."""
+        name = self._engine.url.database
+        named = self._dialect == "sqlite" and name and not name.startswith((":memory:", "file:"))
+        return Path(str(name)) if named else None
+
+    def _missing(self) -> bool:
+        """Whether nothing was written yet, not even the file of SQLite."""
+        file = self._file_name()
+        return self._open is None and file is not None and not file.exists()
 
     def close(self) -> None:
         """Close the connection; attempts that are open stay so."""
-        with contextlib.suppress(Exception):  # it may be gone, and nothing hangs on it any more
-            self._connection.close()
+        if self._open is not None:
+            with contextlib.suppress(Exception):  # it may be gone, and nothing hangs on it any more
+                self._open.close()
         self._engine.dispose()
 
     # ------------------------------------------------------------------------------- transactions
@@ -264,6 +292,8 @@ class SqlSink(Sink):
                 connection.execute(_TABLES["tsf_schema"].insert().values(version=SCHEMA))
                 for kind in _PLACES:
                     self._show(connection, kind, ())
+            elif found in _OLDER:
+                self._upgrade(connection)
             else:  # a write, so that a place that can only be read is found now
                 connection.execute(_TABLES["tsf_schema"].update().values(version=SCHEMA))
         self._prepared = True
@@ -271,27 +301,48 @@ class SqlSink(Sink):
 
     def _file_there(self) -> tuple[int, int] | None:
         """Which file has the name of the database now."""
-        name = self._engine.url.database
-        if self._dialect != "sqlite" or not name:
+        name = self._file_name()
+        if name is None:
             return None
         with contextlib.suppress(OSError):
-            about = Path(name).stat()
+            about = name.stat()
             return about.st_dev, about.st_ino
         return None
+
+    def _upgrade(self, connection: sa.Connection) -> None:
+        """Bring tables of an older version up to this one.
+
+        Version 1 showed a run of each model and configuration of a run date, side by side.
+        """
+        seen = sa.select(_RUNS.c.run_id).where(*_SCORED, _RUNS.c.run_id.not_in(_seen()))
+        self._take_away(connection, list(connection.execute(seen).scalars()))
+        index = next(each for each in _RUNS.indexes if each.name == "tsf_runs_seen")
+        index.create(connection)
+        connection.execute(_TABLES["tsf_schema"].update().values(version=SCHEMA))
+
+    def _take_away(self, connection: sa.Connection, runs: Sequence[int]) -> None:
+        """Show these no more: they are replaced, and their rows go."""
+        connection.execute(
+            _RUNS.update()
+            .where(_RUNS.c.run_id.in_(runs), _RUNS.c.status == "ok")
+            .values(visible=False, status="replaced")
+        )
+        for table in (_PARTS, *(_TABLES[name] for name in _FILLED)):
+            connection.execute(table.delete().where(table.c.run_id.in_(runs)))
 
     def _version(self, connection: sa.Connection) -> int | None:
         """Give the version of the tables, None where there are none; another one is refused."""
         if not sa.inspect(connection).has_table("tsf_schema"):
             return None
         found = connection.execute(sa.select(_TABLES["tsf_schema"].c.version)).scalar()
-        if found != SCHEMA:
+        if found not in (SCHEMA, *_OLDER):
             raise SinkError.of(
                 f"sink {self._place}",
                 expected=f"tables of version {SCHEMA}",
                 found=f"version {found}",
                 advice="Use the release that made them, or a database of its own.",
             )
-        return SCHEMA
+        return int(found)
 
     def _refuse_others(self, connection: sa.Connection) -> None:
         """Refuse a database where something else has the name of one of our views."""
@@ -365,7 +416,12 @@ class SqlSink(Sink):
                 sa.select(_RUNS).where(*_is(key)).order_by(_RUNS.c.run_id.desc()).limit(1)
             ).one_or_none()
             wanted = (data_digest, parts, part_size)
-            if resume and last and (last.data_digest, last.parts, last.part_size) == wanted:
+            if (
+                resume
+                and last
+                and last.status != "replaced"
+                and (last.data_digest, last.parts, last.part_size) == wanted
+            ):
                 return self._resumed(connection, key, last)
             connection.execute(
                 _RUNS.update()
@@ -558,23 +614,14 @@ class SqlSink(Sink):
                     found=f"{run.parts_done} written",
                     advice="Write all parts before the run is finished as ok.",
                 )
-            before = [
-                row.run_id
-                for row in connection.execute(
-                    sa.select(_RUNS.c.run_id).where(*_is(attempt.key), _RUNS.c.run_id != run_id)
-                )
-            ]
-            connection.execute(
-                _RUNS.update()
-                .where(_RUNS.c.run_id.in_(before), _RUNS.c.status == "ok")
-                .values(visible=False, status="replaced")
-            )
-            for table in (_PARTS, *(_TABLES[name] for name in _FILLED)):
-                connection.execute(table.delete().where(table.c.run_id.in_(before)))
+            before = sa.select(_RUNS.c.run_id).where(*_before(attempt.key), ~this)
+            self._take_away(connection, list(connection.execute(before).scalars()))
             connection.execute(_RUNS.update().where(this).values(visible=True, **ended))
 
     def fail_open(self, job: str | None = None) -> int:
         """Mark attempts as failed that are open; see `Sink`."""
+        if self._missing():
+            return 0
         with self._told("cannot be read"), self._reading() as connection:
             if self._version(connection) is None:
                 return 0
@@ -596,6 +643,8 @@ class SqlSink(Sink):
 
     def runs(self) -> pd.DataFrame:
         """Give the ledger of the job; see `Sink`."""
+        if self._missing():
+            return pd.DataFrame(columns=list(LEDGER))
         with self._told("cannot be read"), self._reading() as connection:
             if self._version(connection) is None:
                 return pd.DataFrame(columns=list(LEDGER))
@@ -645,6 +694,8 @@ class SqlSink(Sink):
         series: Sequence[str] | None,
     ) -> pd.DataFrame:
         name, _, names, key = _PLACES[kind]
+        if self._missing():
+            return no_rows(kind)
         with self._told("cannot be read"), self._reading() as connection:
             if self._version(connection) is None:
                 return no_rows(kind)
@@ -658,7 +709,7 @@ class SqlSink(Sink):
                     *(sa.column(column, _NUMBER) for column in numbers),
                 )
                 .select_from(table.join(_RUNS, table.c.run_id == _RUNS.c.run_id))
-                .where(_RUNS.c.job == self.job, _RUNS.c.visible.is_(True))
+                .where(_RUNS.c.job == self.job, _RUNS.c.run_id.in_(_seen()))
                 .where(*_chosen(run_date, model))
                 .where(sa.true() if series is None else table.c.series.in_(list(series)))
                 .order_by(_RUNS.c.run_date, _RUNS.c.model_id, *(table.c[each] for each in key[1:]))
@@ -671,6 +722,8 @@ class SqlSink(Sink):
         """Give the rejects of the newest attempt of each run; see `Sink`."""
         table = _TABLES["tsf_rejects"]
         columns = ["run", "run_date", "model", "part", *REJECTS]
+        if self._missing():
+            return pd.DataFrame(columns=columns)
         with self._told("cannot be read"), self._reading() as connection:
             if self._version(connection) is None:
                 return pd.DataFrame(columns=columns)
@@ -678,6 +731,11 @@ class SqlSink(Sink):
                 sa.select(sa.func.max(_RUNS.c.run_id))
                 .where(_RUNS.c.job == self.job)
                 .group_by(*_RUNS.c["run_date", "model_id", "config_digest"])
+            )
+            last = (
+                sa.select(sa.func.max(_RUNS.c.run_id))
+                .where(_RUNS.c.job == self.job, _RUNS.c.model_id != FIT)
+                .group_by(_RUNS.c.run_date)
             )
             found = connection.execute(
                 sa.select(
@@ -688,6 +746,7 @@ class SqlSink(Sink):
                 )
                 .select_from(table.join(_RUNS, table.c.run_id == _RUNS.c.run_id))
                 .where(_RUNS.c.run_id.in_(newest), *_chosen(run_date, model))
+                .where((_RUNS.c.model_id != NO_MODEL) | _RUNS.c.run_id.in_(last))
                 .order_by(_RUNS.c.run_id, table.c.part, table.c.series)
             ).fetchall()
         return pd.DataFrame([(str(row[0]), *row[1:]) for row in found], columns=columns)
@@ -713,6 +772,31 @@ def _given_back(frame: pd.DataFrame, numbers: Sequence[str]) -> pd.DataFrame:
 
 def _is(key: RunKey) -> list[sa.ColumnElement[bool]]:
     return [_RUNS.c[name] == value for name, value in _key_values(key).items()]
+
+
+_SCORED = (_RUNS.c.visible.is_(True), _RUNS.c.model_id != FIT)
+
+
+def _seen() -> sa.Select[Any]:
+    """Numbers of the runs that are seen: of each job and run date the last one that was finished.
+
+    It is the only visible one, but in tables of version 1.
+    """
+    order = sa.func.row_number().over(
+        partition_by=[_RUNS.c.job, _RUNS.c.run_date],
+        order_by=[_RUNS.c.finished.desc(), _RUNS.c.run_id.desc()],
+    )
+    ranked = sa.select(_RUNS.c.run_id, order.label("place")).where(*_SCORED).subquery()
+    return sa.select(ranked.c.run_id).where(ranked.c.place == 1)
+
+
+def _before(key: RunKey) -> list[sa.ColumnElement[bool]]:
+    """What a run takes the place of: attempts of its key, and what else is seen of its date."""
+    if key.model_id == FIT:
+        return _is(key)
+    of_date = [_RUNS.c.job == key.job, _RUNS.c.run_date == key.run_date]
+    early = _RUNS.c.model_id == NO_MODEL
+    return [*of_date, sa.and_(*_is(key)) | sa.and_(*_SCORED) | early]
 
 
 def _key_values(key: RunKey) -> dict[str, Any]:

@@ -91,6 +91,8 @@ def read_table(path: str | os.PathLike[str], *, rows: int | None = None) -> pd.D
             table = _with_names(table, file, rows)
     except OSError as error:
         raise _unreadable(file, (error.strerror or type(error).__name__).lower()) from None
+    except pd.errors.EmptyDataError:
+        raise _unreadable(file, "an empty file") from None
     except Exception as error:  # parsers raise what they like; the file is somebody else's
         raise _unreadable(file, type(error).__name__) from None
     if not len(table):
@@ -230,7 +232,7 @@ def _guess_time(table: pd.DataFrame, taken: set[str | None]) -> str:
     for name in ordered:
         if as_times(sample[name]).notna().mean() >= _ENOUGH:
             return name
-    raise _no_column(table, "a column of dates, written as 2024-01-31")
+    raise _no_column(table, "a column of dates, written as 2024-01-31", also="Write dates so. ")
 
 
 def _guess_series(
@@ -280,7 +282,7 @@ def _is_number(column: pd.Series[Any]) -> bool:
     )
 
 
-def _no_column(table: pd.DataFrame, expected: str) -> SourceError:
+def _no_column(table: pd.DataFrame, expected: str, *, also: str = "") -> SourceError:
     from tsforecast._checks import first
 
     names = first((repr(name[:40]) for name in table.columns), shown=12)
@@ -288,7 +290,7 @@ def _no_column(table: pd.DataFrame, expected: str) -> SourceError:
         "the columns",
         expected=expected,
         found=names,
-        advice="Name the columns with --series, --time and --target.",
+        advice=f"{also}Name the columns with --series, --time and --target.",
     )
 
 
@@ -369,6 +371,9 @@ name = {name}
 path = {path}   # a CSV or Parquet file, a folder, or a pattern: "prices/*.parquet"
 # database = "postgresql+psycopg://user@host/name"   # password: TSFORECAST_SOURCE__PASSWORD
 # query = "select ticker, date, close from prices where date <= :as_of"
+#                             # :as_of is the end of the run date; a job reads no later row even
+#                             # without it. SQLite compares it as text, with 2024-01-31 16:00:00 or
+#                             # 2024-01-31T16:00:00; do without it there if times have an offset
 {series}
 time = {time}
 columns = {columns}
@@ -400,6 +405,8 @@ random_state = 0
 # window = "10y"              # trained on; all rows without it
 # promote = "always"          # always | by_hand | if_better: beats the champion in a backtest
 # alpha = 0.05                # level of the test behind "if_better"
+# keep = 10                   # versions that stay, the newest; all without it. Run dates before
+#                             # the oldest have no model any more, and are not to be repeated
 
 [backtest]
 # n_splits = 4

@@ -6,9 +6,8 @@ import contextlib
 import hashlib
 import json
 import logging
-import signal
+import re
 import socket
-import threading
 import time
 import warnings
 from collections import Counter
@@ -18,7 +17,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -30,17 +28,17 @@ from tsforecast.batch.config import JobConfig, as_offset, build_baseline, build_
 from tsforecast.batch.exits import (
     DISK,
     ConfigError,
-    ExitCode,
     JobError,
+    LockedError,
     ModelError,
     RejectsError,
-    SinkError,
     SourceError,
     StaleError,
     exit_code,
+    terminable,
 )
-from tsforecast.batch.files import job_lock, sweep_temp
-from tsforecast.batch.ledger import Attempt, Sink
+from tsforecast.batch.files import job_lock, refused, sweep_temp
+from tsforecast.batch.ledger import FIT, Attempt, Sink
 from tsforecast.batch.parts import (
     SKIP_LATE,
     SKIP_MISSING,
@@ -52,6 +50,7 @@ from tsforecast.batch.parts import (
     without_values,
 )
 from tsforecast.batch.registry import Registry
+from tsforecast.batch.sinks import open_sink
 from tsforecast.batch.sources import Extract, read_source
 from tsforecast.data.panel import layout_of
 
@@ -75,13 +74,12 @@ __all__ = [
     "require_columns",
     "require_few_rejects",
     "since",
+    "source_rejects",
     "told_of",
 ]
 
 _LOG = logging.getLogger("tsforecast")
 _SHOWN = 60  # characters of a name
-FIT = "fit"
-"""In the ledger, in place of a model that is yet to come."""
 SKIPPED = (SKIP_LATE, SKIP_MISSING)
 """Stages of rejects that are as configured: they are not among those that fail."""
 Summary = dict[str, Any]
@@ -95,6 +93,8 @@ class Work:
     as_of: AsOf
     dry_run: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
+    in_ledger: bool = False  # whether there is a line of what is being done
+    rejects: pd.DataFrame | None = None  # of the source, once it is read
 
     def say(self, event: str, *, level: int = logging.INFO, **fields: Any) -> None:
         """Write a line of JSON to the log."""
@@ -114,6 +114,7 @@ class Work:
         """Read what is known at the cut."""
         with self.timed("read"):
             extract = read_source(self.config.source, self.as_of)
+        self.rejects = source_rejects(self.config, extract)
         self.say("read", **told_of(extract))
         return extract
 
@@ -198,10 +199,13 @@ def registry_of(config: JobConfig) -> Registry:
 def at_work(
     config: JobConfig, as_of: AsOf, *, dry_run: bool = False, alone: bool = True
 ) -> Iterator[Work]:
-    """Turn SIGTERM into an exit, hold the lock and sweep if `alone`, and log how it ends."""
+    """Turn SIGTERM into an exit, hold the lock and sweep if `alone`, and say how it ends.
+
+    In the log, and where it ends before the ledger has a line of it also there, if `alone`.
+    """
     work = Work(config, as_of, dry_run)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_terminable())
+        stack.enter_context(terminable())
         if alone:
             stack.enter_context(job_lock(config.job.folder, config.job.name))
             swept = sweep_temp(config.job.folder) + work.registry.sweep()
@@ -211,12 +215,35 @@ def at_work(
             with _written_or_said(config.job.folder):
                 yield work
         except BaseException as error:
-            fields: dict[str, Any] = {"error": type(error).__name__}
-            fields["exit_code"] = int(exit_code(error))
-            if isinstance(error, JobError):  # others may hold values of the data
-                fields["message"] = str(error)
-            work.say("failed", **fields)
+            work.say("failed", **_why(error))
+            if alone and not dry_run and not work.in_ledger:
+                _add_to_ledger(work, error)
             raise
+
+
+def _why(error: BaseException) -> Summary:
+    """What log and ledger say of an error: no text but of ours, others may hold values."""
+    about: Summary = {"error": type(error).__name__, "exit_code": int(exit_code(error))}
+    return about | ({"message": str(error)} if isinstance(error, JobError) else {})
+
+
+def _add_to_ledger(work: Work, error: BaseException) -> None:
+    """Add a line of a run that has ended before it began to write; if that fails, it is said."""
+    if isinstance(error, LockedError):  # another host is at work: it has the ledger
+        return
+    config = work.config
+    with _said_if_lost(work), open_sink(config.sink, config.job.name) as sink:
+        date, digest = work.as_of.run_date, config.digest()
+        sink.add_failed(date, digest, _why(error), rejects=work.rejects, about=host())
+
+
+@contextlib.contextmanager
+def _said_if_lost(work: Work) -> Iterator[None]:
+    """Say of an error that it has kept a line from the ledger; what is raised is another one."""
+    try:
+        yield
+    except Exception as error:
+        work.say("not in the ledger", level=logging.WARNING, **_why(error))
 
 
 @contextlib.contextmanager
@@ -238,44 +265,22 @@ def _written_or_said(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in DISK:
             raise
-        raise SinkError.of(
-            f"file {error.filename}" if error.filename else f"a file, likely below {folder}",
-            expected="a disk with room, and the right to write there",
-            found=(error.strerror or type(error).__name__).lower(),
-            advice="Make room or give this user the right, and run again: it goes on from here.",
-        ) from error
+        what = f"file {error.filename}" if error.filename else f"a file, likely below {folder}"
+        raise refused(what, error) from error
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM raises SystemExit(143), once; what is to be undone then is not disturbed again."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise SystemExit(int(ExitCode.TERMINATED))
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
-
-
-@contextlib.contextmanager
-def in_ledger(sink: Sink, attempt: Attempt) -> Iterator[None]:
+def in_ledger(work: Work, sink: Sink, attempt: Attempt) -> Iterator[None]:
     """Mark an attempt as failed, if it does; a sink that is gone has no say in what is raised."""
+    work.in_ledger = True
     try:
         yield
     except BaseException as error:
-        about = {"error": type(error).__name__, "exit_code": int(exit_code(error))}
-        if isinstance(error, JobError):
-            about["message"] = str(error)
-        with contextlib.suppress(Exception):
-            sink.finish(attempt, "failed", about)
+        if not attempt.done:
+            with _said_if_lost(work):
+                sink.finish(attempt, "failed", _why(error))
         raise
+    work.in_ledger = attempt.key.model_id != FIT  # what follows a fit has no line yet
 
 
 @contextlib.contextmanager
@@ -290,9 +295,13 @@ def blamed(work: Work, panel: pd.DataFrame) -> Iterator[None]:
     except DataError as error:
         raise SourceError(_told(work, panel, error)) from error
     except ValueError as error:
-        if not str(error).startswith("parameter "):
+        named = re.match(r"parameter '(\w+)'", str(error))
+        if named is None:
             raise
-        raise ConfigError(f"[model] {_told(work, panel, error)}") from error
+        place, text = work.config.model.place_of_parameter(named[1]), _told(work, panel, error)
+        if place.endswith(f".{named[1]}"):
+            text = text.removeprefix(f"{named[0]}: ")
+        raise ConfigError(f"{place}: {text}") from error
 
 
 def _told(work: Work, panel: pd.DataFrame, error: Exception | str) -> str:
@@ -387,6 +396,18 @@ def require_few_rejects(work: Work, failed: int, series: int) -> None:
             advice="Look at the rejects: stage, class and message say why. Mend the source, or "
             "allow more with [job] max_reject_fraction.",
         )
+
+
+def source_rejects(config: JobConfig, extract: Extract) -> pd.DataFrame:
+    """Series that the source has rejected, with names as they may be said."""
+    rejects = extract.rejects
+    if not (config.job.hash_ids and len(rejects)):
+        return rejects
+    texts = zip(rejects["message"], rejects["series"])
+    return rejects.assign(
+        message=[without_names(str(text), [name]) for text, name in texts],
+        series=[hashed(name) for name in rejects["series"]],
+    )
 
 
 def n_series(extract: Extract) -> int:

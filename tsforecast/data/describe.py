@@ -24,7 +24,6 @@ from tsforecast.data.panel import (
 
 __all__ = ["PanelDescription", "describe_panel"]
 
-_SHOWN = 5  # series by name: they may be patients
 _JUMP = 1.8  # at least by this factor: a lost decimal point, a share split, a wrong unit
 _UNUSUAL = 20  # and so many times the usual change of the series
 _SAME = 0.999  # correlation of changes
@@ -68,11 +67,7 @@ class PanelDescription:
         parts = [f"<p><strong>{escape(self.summary)}</strong></p>"]
         if self.warnings:
             parts += ["<ul>", *(f"<li>{escape(line)}</li>" for line in self.warnings), "</ul>"]
-        parts.append(_html(self.columns))
-        parts.append(_html(self.series.head(_SHOWN)))
-        more = len(self.series) - _SHOWN
-        if more > 0:
-            parts.append(f"<p>and {more:,} more series</p>")
+        parts.append(_html(self.columns))  # series may be patients: `series` has them
         return "<div>\n" + "\n".join(parts) + "\n</div>"
 
 
@@ -87,8 +82,8 @@ def describe_panel(panel: pd.DataFrame) -> PanelDescription:
     Returns
     -------
     PanelDescription
-        With the frames `series` and `columns` and the list `warnings`. Text and HTML show the
-        names of at most five series.
+        With the frames `series` and `columns` and the list `warnings`. Text and HTML name no
+        series, which may be patients; the frame `series` does.
 
     Raises
     ------

@@ -50,6 +50,9 @@ class Scores:
         The last scores of the others together, by time.
     sizes : ndarray of int64, shape (at most W,)
         How many rows of `pool` belong to each time.
+    tracked : bool
+        Whether the threshold moves by itself (quantile tracking), whatever the scores were; alpha
+        then stands still.
     """
 
     level: float
@@ -61,6 +64,7 @@ class Scores:
     each: Floats
     pool: Floats
     sizes: Ints
+    tracked: bool = False
 
     @property
     def n_own(self) -> int:
@@ -161,6 +165,8 @@ def start(
     rate: float | None,
     window: int | None,
     by_series: bool,
+    tracked: bool = False,
+    horizon: int = 1,
 ) -> Scores:
     """Calibrate: what is known after the last row.
 
@@ -178,6 +184,11 @@ def start(
         Default: all times of the calibration part.
     by_series : bool
         Whether series with enough scores stand alone.
+    tracked : bool
+        See `Scores`: the thresholds begin at 0, which is what the estimator itself says, and go
+        through the calibration part.
+    horizon : int
+        H.
     """
     rows, sizes = _by_time(layout, late)
     if window is None:
@@ -204,7 +215,18 @@ def start(
         ordered = np.sort(each.transpose(0, 2, 1), axis=2)
         count = np.isfinite(each).sum(axis=1)
         threshold[:-1] = _of_each(ordered, count, alpha[:-1], np.full_like(alpha[:-1], np.nan))
-    return Scores(level, rate, window, group, alpha, threshold, each, pool, sizes)
+    made = Scores(level, rate, window, group, alpha, threshold, each, pool, sizes)
+    if not tracked:
+        return made
+    begun = replace(
+        made,
+        threshold=np.zeros_like(threshold),
+        each=np.full_like(each, np.nan),
+        pool=pool[:0],
+        sizes=sizes[:0],
+        tracked=True,
+    )
+    return follow(begun, group, scores, layout, late, horizon)[1]
 
 
 def follow(
@@ -221,7 +243,8 @@ def follow(
     .. math:: \alpha_{t+1} = \alpha_t + \gamma (\alpha - \mathrm{err}_t)
 
     (Gibbs and Candes 2021), where err is 1 for an outcome outside of the interval that was given
-    at its origin; of pooled series, the share of them.
+    at its origin; of pooled series, the share of them. With `tracked` scores it is a step of the
+    threshold itself, by gamma (err - alpha) (Angelopoulos, Candes and Tibshirani 2023).
 
     Parameters
     ----------
@@ -281,6 +304,10 @@ def _follow_pool(
         at, known = rows[new.start - len(before.pool) : new.stop - len(before.pool)], finite[new]
         then = threshold[np.maximum(at[:, None] - lag, 0), channel]
         missed = ((values[new] > then) & known).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        if before.tracked:
+            now[-1] = _tracked(before, now[-1], missed, known.any(axis=0))
+            threshold[at] = now[-1]
+            continue
         alpha[-1] = _moved(before, alpha[-1], missed, known.any(axis=0))
         since = edges[max(0, tick + 1 - before.window)]
         n = so_far[new.stop] - so_far[since]
@@ -321,6 +348,10 @@ def _follow_each(
             fresh = known[:, :, window + step]
             then = given[np.maximum(at[:, step, None] - lag, 0), channel]
             missed = fresh & (values[:, :, window + step] > then)
+            if before.tracked:
+                now[group] = _tracked(before, now[group], missed, fresh)
+                given[at[:, step]] = now[group]
+                continue
             alpha[group] = _moved(before, alpha[group], missed, fresh)
             count = count + fresh - known[:, :, step]
             ordered = np.sort(values[:, :, step + 1 : step + 1 + window], axis=2)
@@ -351,6 +382,12 @@ def _moved(scores: Scores, alpha: Floats, missed: Floats, known: Bools) -> Float
     rate = scores.rate or 0.0
     moved = np.clip(alpha + rate * (1 - scores.level - missed), -rate, 1 + rate)
     return np.where(known, moved, alpha)
+
+
+def _tracked(scores: Scores, threshold: Floats, missed: Floats, known: Bools) -> Floats:
+    """Take a step of the threshold where an outcome is known."""
+    step = (scores.rate or 0.0) * (missed - (1 - scores.level))
+    return np.where(known, threshold + step, threshold)
 
 
 def _rank(n: Ints, alpha: Floats) -> Ints:

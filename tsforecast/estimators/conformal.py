@@ -89,12 +89,17 @@ class ConformalForecaster(PanelForecaster):
         Any of this package; cloned and fitted on the rows before the calibration part. It says
         what is forecast (`target`, `horizon`). As ``FrozenEstimator(model)`` it is taken as it is
         fitted, and the calibration part is all after its ``cutoff_``.
-    method : {"adaptive", "split"}
+    method : {"adaptive", "split", "tracking"}
         - ``"split"``: what was calibrated stays.
         - ``"adaptive"``: adaptive conformal inference (Gibbs & Candes 2021). The share of outcomes
           outside that is aimed at moves with every outcome, by
           :math:`\alpha_{t+1} = \alpha_t + \text{rate} \, (1 - \text{level} - \text{err}_t)`, and
           the quantile is that of the last `window` scores.
+        - ``"tracking"``: quantile tracking (Angelopoulos, Candes & Tibshirani 2023). A bound begins
+          at the quantile that the estimator itself forecasts and moves with every outcome: out by
+          rate times level after one outside, in by rate times (1 - level) after one inside (with
+          ``sides="each"`` the level is that of a side). No quantile of scores has to be
+          estimated, so that it is the better one far out in the tails, where few scores tell.
     level : float
         Share of outcomes that the intervals are to hold, in (0, 1).
     by : {"all", "series"}
@@ -107,7 +112,9 @@ class ConformalForecaster(PanelForecaster):
         Share of the rows in the calibration part, in (0, 1).
     rate : float
         Step of alpha in the adaptive method, at least 0; large steps follow faster, and the width
-        swings more. With 0 alpha stands still, and the window of scores alone moves on.
+        swings more. With 0 alpha stands still, and the window of scores alone moves on. In
+        ``"tracking"`` the step of a bound, above 0, in units of the distance between the two
+        quantiles.
     window : int, optional
         Times (with ``by="series"``: rows of the series) whose scores count in the adaptive method.
         Default: as many as the calibration part has.
@@ -129,6 +136,10 @@ class ConformalForecaster(PanelForecaster):
           lie outside lies on each: either bound is a calibrated quantile by itself, as a value at
           risk must be (Romano et al. 2019, theorem 2). Intervals are a little wider. Where the
           bounds would cross they meet in the middle.
+    refit : bool
+        Whether the estimator is fitted again after calibration, on all rows. Scores are then those
+        of a fit on fewer rows, which is a little worse: intervals of ``"split"`` come out a little
+        too wide, the other methods correct themselves.
 
     Attributes
     ----------
@@ -173,7 +184,9 @@ class ConformalForecaster(PanelForecaster):
     one. Here they are those of the largest and the smallest score of the window. Alpha is kept
     within ``[-rate, 1 + rate]``, where it stays in the theory, too. The bound of the theory on the
     coverage over long times thereby holds as long as no outcome lies beyond the largest score
-    while alpha is below 0.
+    while alpha is below 0. Tracked bounds have no such end: where scores stay below b in size, the
+    share of T outcomes outside is within (b + rate) / (rate T) of the one aimed at, whatever
+    they are.
 
     The forecast itself is left as it is. It may lie outside of an interval that was made from
     quantiles.
@@ -187,6 +200,8 @@ class ConformalForecaster(PanelForecaster):
     Gibbs & Candes, Adaptive conformal inference under distribution shift, NeurIPS 2021.
     Romano, Patterson & Candes, Conformalized quantile regression, NeurIPS 2019.
     Sesia & Candes, A comparison of some conformal quantile regression methods, Stat 9 (2020).
+    Angelopoulos, Candes & Tibshirani, Conformal PID control for time series prediction, NeurIPS
+    2023, section 2.1.
 
     Examples
     --------
@@ -201,7 +216,7 @@ class ConformalForecaster(PanelForecaster):
         self,
         estimator: Any,
         *,
-        method: Literal["adaptive", "split"] = "adaptive",
+        method: Literal["adaptive", "split", "tracking"] = "adaptive",
         level: float = 0.8,
         by: Literal["all", "series"] = "all",
         size: float = 0.25,
@@ -209,6 +224,7 @@ class ConformalForecaster(PanelForecaster):
         window: int | None = None,
         scores: Literal["auto", "quantile", "absolute"] = "auto",
         sides: Literal["both", "each"] = "both",
+        refit: bool = False,
     ) -> None:
         self.estimator = estimator
         self.method = method
@@ -219,6 +235,7 @@ class ConformalForecaster(PanelForecaster):
         self.window = window
         self.scores = scores
         self.sides = sides
+        self.refit = refit
 
     estimator_: Any
     n_scores_: Ints
@@ -397,7 +414,7 @@ class ConformalForecaster(PanelForecaster):
     # ------------------------------------------------------------------------------- parameters
 
     def _check_parameters(self) -> None:
-        choice("method", self.method, ("adaptive", "split"))
+        choice("method", self.method, ("adaptive", "split", "tracking"))
         choice("by", self.by, ("all", "series"))
         choice("scores", self.scores, ("auto", "quantile", "absolute"))
         choice("sides", self.sides, ("both", "each"))
@@ -408,6 +425,10 @@ class ConformalForecaster(PanelForecaster):
         rate = self.rate
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
             raise bad_parameter("rate", expected="a number in [0, 1)", found=rate)
+        if self.method == "tracking" and rate == 0:
+            raise bad_parameter(
+                "rate", expected="a number above 0, with method='tracking'", found=rate
+            )
         if self.window is not None:
             least = fewest_scores(self._held) if self.by == "series" else 1
             positive_int("window", self.window, least=least)
@@ -429,6 +450,10 @@ class ConformalForecaster(PanelForecaster):
             )
         if self._frozen:
             check_is_fitted(within)
+            if self.refit:
+                raise bad_parameter(
+                    "refit", expected="False, as a frozen estimator is not fitted", found=self.refit
+                )
 
     @property
     def _frozen(self) -> bool:
@@ -493,6 +518,14 @@ class ConformalForecaster(PanelForecaster):
         first = layout.starts + np.maximum(early - 1, 0)  # the last rows before are origins, too
         # units as they come, but for those that are too small beside the others
         self._least = np.zeros((layout.n_series + 1, len(self.targets_), int(self.horizon)))
+        if self.method == "tracking" and not self._takes_quantiles:
+            raise bad_parameter(
+                "method",
+                expected="'adaptive' or 'split', where scores are not of quantiles on both sides "
+                "of the median",
+                found=self.method,
+                advice="Quantile tracking begins at them, and measures its steps by them.",
+            )
         if self._takes_quantiles:
             self._least = least_units(self._bounds_from(rows, layout, first)[2], layout)
         scores = self._score_rows(rows, known, layout, first)
@@ -505,11 +538,14 @@ class ConformalForecaster(PanelForecaster):
             layout,
             late,
             level=self._held,
-            rate=float(self.rate) if self.method == "adaptive" else None,
+            rate=None if self.method == "split" else float(self.rate),
             window=self.window if self.method == "adaptive" else None,
             by_series=self.by == "series",
+            tracked=self.method == "tracking",
+            horizon=int(self.horizon),
         )
-        if (np.isfinite(self._scores.pool).sum(axis=0) < fewest_scores(self._held)).any():
+        few = np.isfinite(self._scores.pool).sum(axis=0) < fewest_scores(self._held)
+        if self.method != "tracking" and few.any():
             raise bad_parameter(
                 "window",
                 expected=f"times with at least {fewest_scores(self._held)} scores, for "
@@ -518,6 +554,9 @@ class ConformalForecaster(PanelForecaster):
             )
         self._rows = None if can_advance(self.estimator_) else known.copy()
         self._newest, self._now = None, self._scores
+        if self.refit:
+            self.estimator_ = clone(self.estimator).fit(panel)
+            rows = self.estimator_._prepare(known, layout)
         groups = self._scores.groups(np.arange(layout.n_series))
         return ConformalRows(rows, self._scores.threshold[groups[layout.codes()]])
 
@@ -541,7 +580,7 @@ class ConformalForecaster(PanelForecaster):
         return late
 
     def _check_enough(self) -> None:
-        least = fewest_scores(self._held)
+        least = 1 if self.method == "tracking" else fewest_scores(self._held)
         if (self.n_scores_ < least).any():
             k, h = np.argwhere(self.n_scores_ < least)[0]
             raise fail(

@@ -27,7 +27,7 @@ __all__ = [
 _DPI = 120
 _STYLE: Any = {
     "font.size": 10,
-    "text.parse_math": False,  # names may hold a dollar
+    "text.parse_math": True,  # by which an escaped dollar is one
     "text.usetex": False,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,20 +11,25 @@ import numpy.typing as npt
 import pandas as pd
 
 from tsforecast._checks import bad_parameter, fail, first
+from tsforecast._html import shown
 
 __all__ = [
     "BAND",
     "GREY",
     "axes_of",
+    "backtest_rows",
     "coordinates",
     "dates",
     "legend",
+    "lone",
     "marked",
     "model_styles",
+    "named",
     "one_of",
     "one_per_time",
     "panels",
     "percent_axis",
+    "plain",
     "rows_of_target",
     "styles",
     "table_of",
@@ -43,6 +49,7 @@ _GREYS: tuple[tuple[str, Any], ...] = (("0.35", (0, (3, 1.5))), ("0.55", (0, (1,
 _FEW = 60  # points up to which each is marked
 _SHORT = pd.Timedelta(days=6)
 _SIZE = (8.0, 4.0)
+_WIDE, _MOST_LINES = 28, 3  # characters of a line of a name, and lines
 _SLOW = 20_000  # points among which matplotlib's search for a free corner takes long
 
 
@@ -149,12 +156,40 @@ def model_styles(names: Iterable[Any]) -> dict[Any, dict[str, Any]]:
     return {name: by_name[name] for name in names}
 
 
-def marked(style: dict[str, Any], n_points: int, *, few: int = _FEW) -> dict[str, Any]:
-    """Give the options of a line of so many points: markers where they are few."""
+def marked(
+    style: dict[str, Any], n_points: int, *, few: int = _FEW, values: Any = ()
+) -> dict[str, Any]:
+    """Give the options of a line of so many points: markers where they are few, or stand alone."""
     options = {key: value for key, value in style.items() if key != "marker"}
-    if n_points > few:
-        return options
-    return {**options, "marker": style.get("marker", "o"), "markersize": 4.0 if n_points > 1 else 6}
+    marks = {"marker": style.get("marker", "o"), "markersize": 4.0 if n_points > 1 else 6}
+    if n_points <= few:
+        return {**options, **marks}
+    alone = lone(values)
+    return {**options, **marks, "markevery": alone} if alone else options
+
+
+def lone(values: Any) -> list[int]:
+    """Find the known values between two missing ones (or ends), through which no line is seen."""
+    known = np.isfinite(np.asarray(values, dtype=float))
+    beside = np.append(known[1:], False) | np.append(False, known[:-1])
+    return [int(place) for place in np.flatnonzero(known & ~beside)]
+
+
+def named(name: Any, *, lines: int = _MOST_LINES, wide: int = _WIDE) -> str:
+    """Write a name for a legend: broken into lines, and a very long one without its middle.
+
+    One that begins with an underscore, which matplotlib would leave out, gets a space in front.
+    """
+    text, most = str(name), wide * lines
+    if len(text) > most:
+        text = f"{text[: most // 2]} ... {text[5 - most // 2 :]}"
+    text = plain(textwrap.fill(text, wide) if lines > 1 else text)
+    return text if text and not text.startswith("_") else f" {text}"
+
+
+def plain(text: Any) -> str:
+    """Write a text whose dollars are dollars, and begin no mathematics."""
+    return str(text).replace("$", r"\$")
 
 
 def tidy(axes: Any, *, grid: str = "y") -> None:
@@ -225,7 +260,7 @@ def time_axis(axes: Any, time: pd.Index, *, name: str = "") -> None:
     elif pd.api.types.is_integer_dtype(time.dtype):
         _whole_if(axes.xaxis, whole=True)
     if name:
-        axes.set_xlabel(name)
+        axes.set_xlabel(plain(name))
 
 
 def dates(axis: Any, time: pd.DatetimeIndex) -> None:
@@ -238,6 +273,10 @@ def dates(axis: Any, time: pd.DatetimeIndex) -> None:
         and bool((time == time.normalize()).all())
     )
     of: Any = written  # its classes have no types
+    if len(time) > 0 and time.min() == time.max():  # the years around it say nothing
+        (only,) = coordinates(time[:1])
+        axis.set_ticks([of.date2num(only)], [shown(only)])
+        return
     locator = of.AutoDateLocator(minticks=1 if few_days else 3, maxticks=8)
     axis.set_major_locator(locator)
     axis.set_major_formatter(of.ConciseDateFormatter(locator))
@@ -252,6 +291,13 @@ def _whole_if(axis: Any, *, whole: bool) -> None:
 
 
 # Rows
+
+
+def backtest_rows(frame: Any, target: Any) -> pd.DataFrame:
+    """Give the rows of a target of a Backtest, or of its frame."""
+    needed = ["model", "series", "time", "cutoff", "step", "target", "forecast", "actual"]
+    frame = table_of(getattr(frame, "frame", frame), needed, "backtest(models, panel)")
+    return rows_of_target(frame, target)
 
 
 def rows_of_target(frame: pd.DataFrame, target: Any) -> pd.DataFrame:

@@ -173,11 +173,17 @@ def _at_budget(
     table = result.alarms(policy, alarms_per_patient_day=_BUDGET, n_boot=n_boot)
     for name, row in table.iterrows():
         lead = row["lead_median"]
+        n_events = int(row["n_events"])
+        caught = (
+            f"{percent(row['recall'])} of {n_events:,} events "
+            f"({percent(row['recall_low'])} to {percent(row['recall_high'])})"
+        )
+        if row["recall"] in (0, 1):  # draws of the same patients are all alike: no interval
+            caught = f"{'all' if row['recall'] == 1 else 'none of'} {n_events:,} events"
         early = "" if np.isnan(lead) else f", half of them {lead:.3g} h or more before"
         verdicts.append(
             f"{name}: with {row['alarms_per_day']:.2f} alarms per patient-day it catches "
-            f"{percent(row['recall'])} of {int(row['n_events']):,} events "
-            f"({percent(row['recall_low'])} to {percent(row['recall_high'])}){early}; "
+            f"{caught}{early}; "
             f"{percent(row['precision'])} of its alarms are right."
         )
     banded = ["recall", "precision", "false_per_day"]

@@ -41,6 +41,7 @@ __all__ = ["forecast_part"]
 
 NAIVE = "naive"
 _MOST_SERIES = 2000  # in the table of series
+_MOST_SPLITS = 20
 _MOST_TARGETS = 4  # that are drawn
 _MOST_TESTED = 20  # series of which the tails are tested one by one
 _TAIL = (0.01, 0.025, 0.05)
@@ -114,7 +115,10 @@ def _about(result: Backtest, frame: pd.DataFrame) -> list[Block]:
     blocks: list[Block] = [Facts(facts)]
     if result.splits is not None:
         note = "Each split was forecast by models fitted on rows up to fit_until alone."
-        blocks.append(Table(result.splits, "Splits", note))
+        rest = len(result.splits) - _MOST_SPLITS
+        if rest > 0:
+            note += f" {rest:,} more splits are left out: result.splits has them."
+        blocks.append(Table(result.splits.head(_MOST_SPLITS), "Splits", note))
     return blocks
 
 

@@ -21,6 +21,7 @@ from tsforecast.insight._drawing import (
     legend,
     marked,
     model_styles,
+    named,
     panels,
     percent_axis,
     table_of,
@@ -38,6 +39,8 @@ __all__ = [
 
 _MOST_VITALS = 6
 _MOST_BANDS = 3  # more lie on each other
+_MOST_ALARMS = 20  # whose lines leave the vital signs to be seen
+_HOURS, _MOST_TICKS = (1, 2, 3, 4, 6, 12, 24, 48, 72, 168), 12  # between ticks
 _FREE = ("treat all", "treat none")
 _NEWS2_URGENT, _NEWS2_EMERGENCY = 5, 7  # RCP 2017, chart 2
 _RISK, _ALARM, _EVENT = "#0072B2", "#D55E00", "#000000"
@@ -96,7 +99,7 @@ def plot_reliability(
     for model, style in model_styles(table["model"].unique()).items():
         part = table[table["model"] == model]
         line = marked(style, len(part))
-        axes.plot(part["risk"], part["observed"], label=str(model), linewidth=1.2, **line)
+        axes.plot(part["risk"], part["observed"], label=named(model), linewidth=1.2, **line)
         axes.vlines(
             part["risk"], part["low"], part["high"], color=style["color"], linewidth=1.0, alpha=0.6
         )
@@ -170,7 +173,7 @@ def plot_decision_curve(table: pd.DataFrame, *, ax: Any = None) -> Any:
     for name, style in model_styles([*models, *_FREE]).items():
         line = marked(style, len(table), few=12 if name in models else 0)
         width = 1.4 if name in models else 1.0
-        axes.plot(table.index, table[name], label=str(name), linewidth=width, **line)
+        axes.plot(table.index, table[name], label=named(name), linewidth=width, **line)
     highest = float(table.to_numpy(dtype=float).max())
     highest = highest if highest > 0 else 0.01
     axes.set_ylim(-0.25 * highest, 1.06 * highest)
@@ -246,7 +249,7 @@ def plot_recall(
         if len(part) == 0:
             continue
         line = marked(style, len(part))
-        axes.plot(part["budget"], part[value], label=str(model), linewidth=1.4, **line)
+        axes.plot(part["budget"], part[value], label=named(model), linewidth=1.4, **line)
         if len(models) <= _MOST_BANDS and part[bounds].notna().to_numpy().any():
             low, high = (part[name].to_numpy(dtype=float) for name in bounds)
             axes.fill_between(
@@ -476,10 +479,11 @@ def plot_patient(timeline: pd.DataFrame, *, ax: Any = None) -> Any:
 
     Notes
     -----
-    Values that were measured are marked, and joined where nothing lies between them. A line from
-    top to bottom is an event, triangles are alarms; the risk is grey where the patient was not at
-    risk (in or after an event). Dotted lines in the panel of NEWS2 are 5 (urgent review) and 7
-    (emergency), of the chart of 2017.
+    Values that were measured are marked, and joined where nothing lies between them. A dashed
+    line from top to bottom is an event; a triangle is an alarm, with a thin line through all
+    panels where there are no more than 20. The risk is grey where the patient was not at risk (in
+    or after an event). Dotted lines in the panel of NEWS2 are 5 (urgent review) and 7 (emergency),
+    of the chart of 2017.
 
     Examples
     --------
@@ -516,7 +520,10 @@ def plot_patient(timeline: pd.DataFrame, *, ax: Any = None) -> Any:
         _draw_news2(drawn[len(vitals)], at, timeline["NEWS2"].to_numpy(dtype=float))
     _draw_risk(drawn[-1], at, timeline)
     events = at[timeline["event"].to_numpy(dtype=bool)]
+    alarms = at[timeline["alarm"].to_numpy(dtype=bool)]
     for axes in drawn:
+        for alarm in alarms if len(alarms) <= _MOST_ALARMS else ():
+            axes.axvline(alarm, color=_ALARM, linewidth=0.9, zorder=0)
         for number, event in enumerate(events):
             label = "event" if number == 0 and axes is drawn[-1] else None
             axes.axvline(event, color=_EVENT, linewidth=1.3, linestyle=(0, (6, 2)), label=label)
@@ -524,8 +531,36 @@ def plot_patient(timeline: pd.DataFrame, *, ax: Any = None) -> Any:
             axes.tick_params(labelbottom=False)
     since = isinstance(timeline.index, pd.TimedeltaIndex)
     time_axis(drawn[-1], timeline.index, name="since admission" if since else "")
-    legend(drawn[-1])
+    if since:
+        _whole_hours(drawn[-1], at)
+    _legend_below(drawn[-1])
     return drawn
+
+
+def _whole_hours(axes: Any, at: Any) -> None:
+    """Count hours as a ward does, in parts of a day or in days; of less than two as they come."""
+    from matplotlib.ticker import MultipleLocator
+
+    span = float(at[-1] - at[0])
+    steps = [step for step in _HOURS if span / step <= _MOST_TICKS]
+    if span >= 2 and steps:
+        axes.xaxis.set_major_locator(MultipleLocator(steps[0]))
+
+
+def _legend_below(axes: Any) -> None:
+    """Name the lines below: beside one panel, a legend would take width from all of them."""
+    figure = axes.figure
+    if figure.get_layout_engine() is None:  # nobody would make room for it
+        legend(axes)
+        return
+    figure.legend(
+        *axes.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=5,
+        frameon=False,
+        fontsize="small",
+        handlelength=2.6,
+    )
 
 
 def _draw_news2(axes: Any, at: Any, score: Any) -> None:
@@ -574,10 +609,10 @@ def _draw_risk(axes: Any, at: Any, timeline: pd.DataFrame) -> None:
 def _few_ticks() -> Any:
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(nbins=3)
+    return MaxNLocator(nbins=3, steps=[1, 2, 5, 10])
 
 
 def _vital_label(name: Hashable) -> str:
     known = vital_of(name)
-    words = str(name).replace("_", " ")
+    words = named(str(name).replace("_", " ").strip())
     return f"{words}\n({known.unit})" if known is not None and known.unit else words

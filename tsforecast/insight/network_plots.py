@@ -15,9 +15,11 @@ from tsforecast.insight._drawing import (
     dates,
     legend,
     marked,
+    named,
     one_of,
     panels,
     percent_axis,
+    plain,
     styles,
     table_of,
     tidy,
@@ -332,14 +334,14 @@ def plot_memory_profile(
     >>> axes.get_legend_handles_labels()[1]
     ['occlusion', 'gradient']
     """
-    named = dict(profile) if isinstance(profile, Mapping) else {"": profile}
+    profiles = dict(profile) if isinstance(profile, Mapping) else {"": profile}
     if isinstance(measures, str) or not len(measures):
         raise bad_parameter("measures", expected=f"some of {list(_MEASURES)}", found=measures)
     for measure in measures:
         choice("measures", measure, _MEASURES)
     columns = [f"{measure}_share" if share else measure for measure in measures]
     lines: dict[str, pd.Series] = {}
-    for name, table in named.items():
+    for name, table in profiles.items():
         table = table_of(table, ["back", *columns], "memory_profile(model, panel)")
         for measure, column in zip(measures, columns):
             several = [name] if len(measures) == 1 and name else [name, measure]
@@ -357,7 +359,7 @@ def plot_memory_profile(
     for label, style in styles(lines).items():
         values = lines[label]
         line = marked(style, longest)
-        axes.plot(values.index, values, label=label, linewidth=1.3, **line)
+        axes.plot(values.index, values, label=named(label), linewidth=1.3, **line)
     axes.set_ylim(bottom=0.0)
     time_axis(axes, pd.Index(np.arange(longest)), name="rows back from the newest")
     if longest > _LONG:
@@ -449,9 +451,9 @@ def plot_attribution(table: pd.DataFrame, *, series: Any = None, n: int = 8, ax:
     axes.bar_label(bars, [f"{value:+.3g}" for value in effect], padding=3, fontsize="small")
     axes.margins(x=0.16)
     axes.axvline(0.0, color="0.2", linewidth=0.9)
-    axes.set_yticks(place, [words[0] for words in told], fontsize="small")
+    axes.set_yticks(place, [named(words[0], lines=2, wide=48) for words in told], fontsize="small")
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     answer = float(rows["answer"].iloc[0])
-    axes.set_xlabel(f"effect on {what or 'the answer'}, which is {answer:.4g}")
+    axes.set_xlabel(f"effect on {plain(what) or 'the answer'}, which is {answer:.4g}")
     return axes

@@ -17,10 +17,13 @@ from tsforecast.backtesting.skill import Loss, diebold_mariano, holm, loss_table
 from tsforecast.insight._drawing import (
     GREY,
     axes_of,
+    backtest_rows,
     coordinates,
     legend,
+    lone,
     marked,
     model_styles,
+    named,
     one_of,
     one_per_time,
     rows_of_target,
@@ -47,6 +50,7 @@ __all__ = [
 ]
 
 _ALPHA = 0.05
+_FEW_INTERVALS = 6  # each of which the legend names
 _WRITTEN = 12  # models up to which the cells of a matrix are written out
 # ratios of losses that have the deepest colour: what differs most, between these
 _LEAST_RATIO, _MOST_RATIO = 1.02, 2.0
@@ -90,7 +94,8 @@ def plot_forecast(
     Raises
     ------
     DataError
-        If a time is repeated, or `history` has several columns.
+        If `forecast` has no column `forecast` or no rows, a time is repeated, or `history` has
+        several columns.
     ValueError
         If `last` or `ax` cannot be used.
 
@@ -108,16 +113,18 @@ def plot_forecast(
     >>> axes.get_ylabel(), len(axes.collections)        # 9 quantiles make 4 shades
     ('close', 4)
     """
+    forecast = table_of(forecast, ["forecast"], "model.predict().loc[series]")
     time = forecast["time"] if "time" in forecast else forecast.index.get_level_values(-1)
     time = pd.Index(time)
     one_per_time("forecast", time)
     if history is not None:
-        if history.ndim > 1:
+        if not isinstance(history, pd.Series):
+            table = isinstance(history, pd.DataFrame)
             raise fail(
-                "history has several columns",
+                "history has several columns" if table else "history cannot be drawn",
                 expected="a Series",
-                found=f"columns {list(history.columns)}",
-                advice="Choose one of them, e.g. history['close'].",
+                found=f"columns {list(history.columns)}" if table else type(history).__name__,
+                advice="Choose a column of a panel, e.g. panel.loc[series, 'close'].",
             )
         one_per_time("history", history.index.get_level_values(-1))
     if last is not None:
@@ -127,7 +134,7 @@ def plot_forecast(
     axes = axes_of(ax)
     tidy(axes)
     times = [time]
-    if history is not None:
+    if history is not None and len(history) > 0:
         history = history.iloc[-last:]
         passed = history.index.get_level_values(-1)
         times.insert(0, passed)
@@ -136,29 +143,24 @@ def plot_forecast(
             history,
             label="history",
             linewidth=1.0,
-            **marked({"color": "0.25", "marker": "."}, len(passed), few=3),
+            **marked({"color": "0.25", "marker": "."}, len(passed), few=3, values=history),
         )
     at = coordinates(time)
     ((_, style),) = styles([label]).items()
     _fan(axes, at, forecast, style["color"])
     width = 1.6 if len(at) <= 300 else 0.8
-    axes.plot(
-        at, forecast["forecast"], label=label, linewidth=width, **marked(style, len(at), few=12)
-    )
+    middle = forecast["forecast"]
+    line = marked(style, len(at), few=12, values=middle)
+    axes.plot(at, middle, label=named(label), linewidth=width, **line)
     if "actual" in forecast and forecast["actual"].notna().any():
-        few = {"linestyle": "none", "marker": "x", "markersize": 5}
-        axes.plot(
-            at,
-            forecast["actual"],
-            color="0.0",
-            linewidth=0.6 * width,
-            label="what happened",
-            **(few if len(at) <= 40 else {}),
-        )
+        actual = forecast["actual"]
+        line = marked({"color": "0.0", "marker": "x"}, len(at), few=40, values=actual)
+        line |= {"linestyle": "none"} if len(at) <= 40 else {}
+        axes.plot(at, actual, linewidth=0.6 * width, label="what happened", **line)
     time_axis(axes, times[0].append(times[1:]))
     targets = list(forecast["target"].unique()) if "target" in forecast else []
     if len(targets) == 1 and not axes.get_ylabel():
-        axes.set_ylabel(str(targets[0]))
+        axes.set_ylabel(named(targets[0]))
     legend(axes)
     return axes
 
@@ -172,21 +174,27 @@ def _fan(axes: Any, at: Any, forecast: pd.DataFrame, colour: str) -> None:
         for high in levels
         if low < 0.5 and abs(low + high - 1.0) < 1e-9
     ]
-    shares = [f"{100 * (high - low):.0f}" for low, high in pairs]
-    for (low, high), share in zip(pairs, shares):
+    shade = 0.2 if len(pairs) == 1 else min(0.14, 1 - 0.4 ** (1 / max(len(pairs), 1)))
+    for number, (low, high) in enumerate(pairs):
         # one entry for the whole fan: the widest says what the rest are
-        words = f"{share} % interval"
-        if len(pairs) > 1:
-            words = f"{', '.join(shares[:0:-1])} and\n{share} % intervals"
-        axes.fill_between(
-            at,
-            forecast[quantile_column(low)].to_numpy(dtype=float),
-            forecast[quantile_column(high)].to_numpy(dtype=float),
-            color=colour,
-            alpha=0.2 if len(pairs) == 1 else 0.14,
-            linewidth=0,
-            label=words if share == shares[0] else None,
-        )
+        words = _intervals([100 * (high - low) for low, high in pairs])
+        below, above = (forecast[quantile_column(q)].to_numpy(dtype=float) for q in (low, high))
+        look = {"color": colour, "alpha": shade, "label": words if number == 0 else None}
+        axes.fill_between(at, below, above, linewidth=0, **look)
+        if alone := lone(above - below):  # an area of one point is not seen
+            axes.vlines(
+                at[alone], below[alone], above[alone], linewidth=6, **look | {"label": None}
+            )
+
+
+def _intervals(shares: list[float]) -> str:
+    """Name the intervals of a fan, the widest of which comes first."""
+    widest, *others = (f"{share:.5g}" for share in shares)
+    if not others:
+        return f"{widest} % interval"
+    if len(shares) > _FEW_INTERVALS:
+        return f"{len(shares)} intervals,\n{others[-1]} to {widest} %"
+    return f"{', '.join(others[::-1])} and\n{widest} % intervals"
 
 
 # Backtests
@@ -216,6 +224,8 @@ def cumulative_gain(
 
     Raises
     ------
+    DataError
+        If this is no backtest.
     ValueError
         If `against` is no model, or `target` none of the targets or lacking where there are
         several.
@@ -229,7 +239,7 @@ def cumulative_gain(
     >>> cumulative_gain(frame)["a"].tolist()
     [1.0, 1.0]
     """
-    frame = rows_of_target(sample_rows(getattr(frame, "frame", frame)), target)
+    frame = sample_rows(backtest_rows(frame, target))
     models = list(frame["model"].unique())
     if against not in models:
         raise bad_parameter("against", expected=f"one of the models {models}", found=against)
@@ -271,6 +281,8 @@ def plot_backtest(
 
     Raises
     ------
+    DataError
+        If there is no other model.
     ValueError
         As for `cumulative_gain`.
 
@@ -283,16 +295,24 @@ def plot_backtest(
     'cutoff'
     """
     gain = cumulative_gain(frame, against=against, target=target)
+    if gain.empty:
+        raise fail(
+            "nobody to compare with",
+            expected=f"models beside {against!r}, with outcomes and forecasts of the same rows",
+            found=f"{len(gain.columns)} others, {len(gain)} cutoffs",
+            advice="Backtest them together: backtest({...}, panel).",
+        )
     axes = axes_of(ax)
     tidy(axes)
     at = coordinates(gain.index)
     look = model_styles([*gain.columns, against])
     for model in gain.columns:
         line = marked(look[model], len(gain), few=12)
-        axes.plot(at, gain[model], label=str(model), linewidth=1.3, **line)
+        axes.plot(at, gain[model], label=named(model), linewidth=1.3, **line)
     axes.axhline(0.0, color=GREY, linewidth=0.8)
     time_axis(axes, gain.index, name="cutoff")
-    axes.set_ylabel(f"{gain.attrs['loss']} loss saved against {against},\nadded up over cutoffs")
+    saved = f"{gain.attrs['loss']} loss saved against {named(against).strip()},"
+    axes.set_ylabel(f"{saved}\nadded up over cutoffs")
     legend(axes)
     return axes
 
@@ -364,12 +384,13 @@ def plot_error_by_step(
     tidy(axes)
     for model in wide.columns:
         line = marked(look[model], len(wide))
-        axes.plot(wide.index, wide[model], label=str(model), linewidth=1.3, **line)
+        axes.plot(wide.index, wide[model], label=named(model), linewidth=1.3, **line)
     if relative_to is not None:
         axes.axhline(1.0, color=GREY, linewidth=0.8)
     time_axis(axes, wide.index, name="step ahead (rows)")
     unit = ", in the target's unit" if metric in ("mae", "rmse", "crps", "width") else ""
-    axes.set_ylabel(f"{metric} over that of {relative_to}" if relative_to else f"{metric}{unit}")
+    over = f"{metric} over that of {named(relative_to).strip()}"
+    axes.set_ylabel(over if relative_to is not None else f"{metric}{unit}")
     legend(axes)
     return axes
 
@@ -405,7 +426,7 @@ def skill_matrix(
     Raises
     ------
     DataError
-        If there is one model only, or the losses cannot be compared.
+        If this is no backtest, or one of one model, or the losses cannot be compared.
     ValueError
         If a parameter cannot be used.
 
@@ -425,7 +446,7 @@ def skill_matrix(
     0  ewma   naive   1.00
     1  ewma   drift   0.94
     """
-    rows = scored_rows(rows_of_target(getattr(frame, "frame", frame), target))
+    rows = scored_rows(backtest_rows(frame, target))
     if step is not None:
         rows = one_of(rows, "step", step)
     losses = loss_table(rows, loss=loss)
@@ -526,8 +547,10 @@ def plot_skill_matrix(table: pd.DataFrame, *, alpha: float = _ALPHA, ax: Any = N
             fontsize="small",
             color="white" if saved[row, column] > 0.3 * deep else "black",
         )
-    axes.set_xticks(range(len(models)), models, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(models)), models)
+    names = [named(model, lines=1) for model in models]
+    turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(len(models)), names, **turned)
+    axes.set_yticks(range(len(models)), names)
     axes.set_xlabel("against")
     axes.set_ylabel(f"{table.attrs.get('loss', '')} loss of".strip().capitalize())
     axes.spines[:].set_visible(False)

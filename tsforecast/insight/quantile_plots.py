@@ -14,10 +14,12 @@ from tsforecast.insight._drawing import (
     BAND,
     GREY,
     axes_of,
+    backtest_rows,
     coordinates,
     legend,
     marked,
     model_styles,
+    named,
     one_of,
     one_per_time,
     panels,
@@ -65,7 +67,7 @@ def quantile_calibration(
     Raises
     ------
     DataError
-        If no outcome has a quantile.
+        If this is no backtest, or no outcome in it has a quantile.
     ValueError
         If there is no such step or target.
 
@@ -150,10 +152,10 @@ def plot_calibration(table: pd.DataFrame, *, ax: Any = None) -> Any:
     for model, style in model_styles(models).items():
         part = table[table["model"] == model]
         line = marked(style, len(part))
-        axes.plot(part["level"], part["observed"], label=str(model), linewidth=1.3, **line)
+        axes.plot(part["level"], part["observed"], label=named(model), linewidth=1.3, **line)
     for axis in (axes.xaxis, axes.yaxis):
         percent_axis(axis)
-    axes.set(xlim=(0, 1), ylim=(-0.02, 1.02), aspect="equal")
+    axes.set(xlim=(0, 1), ylim=(-0.02, 1.02))
     axes.set_xlabel("level of the quantile")
     axes.set_ylabel("outcomes at or below it")
     legend(axes)
@@ -184,7 +186,7 @@ def pit_values(frame: Any, *, step: int | None = None, target: str | None = None
     Raises
     ------
     DataError
-        If no outcome has a quantile.
+        If this is no backtest, or no outcome in it has a quantile.
     ValueError
         If there is no such step or target.
 
@@ -322,7 +324,7 @@ def plot_pit(table: pd.DataFrame, *, bins: int | None = None, ax: Any = None) ->
             axes.stairs(bound, edges, baseline=None, color="0.1", linewidth=0.9, linestyle="--")
         axes.axhline(1.0, color="0.2", linewidth=0.9)
         if len(models) > 1:
-            axes.set_title(str(model), fontsize="medium")
+            axes.set_title(named(model), fontsize="medium")
         percent_axis(axes.xaxis)
         axes.set_xlim(0, 1)
         if number >= len(models) - n_columns:
@@ -422,7 +424,7 @@ def plot_coverage(
         one_per_time("table", pd.Index(part["time"]))
         at = coordinates(pd.Index(part["time"]))
         line = marked(style, len(part), few=12)
-        above.plot(at, part["coverage"], label=str(model), linewidth=1.3, **line)
+        above.plot(at, part["coverage"], label=named(model), linewidth=1.3, **line)
         below.plot(at, part["width"], linewidth=1.3, **line)
     percent_axis(above.yaxis, decimals=0)
     above.set_ylabel("coverage")
@@ -439,7 +441,7 @@ def plot_coverage(
 
 def _judged(frame: Any, step: int | None, target: str | None) -> pd.DataFrame:
     """The rows with an outcome and a quantile, of a step and target."""
-    rows = scored_rows(rows_of_target(getattr(frame, "frame", frame), target))
+    rows = scored_rows(backtest_rows(frame, target))
     rows = rows if step is None else one_of(rows, "step", step)
     names = [quantile_column(level) for level in quantile_levels(rows.columns)]
     some = rows[rows[names].notna().any(axis=1)] if names else rows.iloc[:0]

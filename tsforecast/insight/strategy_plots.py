@@ -18,6 +18,7 @@ from tsforecast.insight._drawing import (
     legend,
     marked,
     model_styles,
+    named,
     percent_axis,
     table_of,
     tidy,
@@ -129,7 +130,7 @@ def plot_equity(table: pd.DataFrame, *, ax: Any = None) -> Any:
     for name, style in model_styles(names).items():
         net, gross = table[name, "net"], table[name, "gross"]
         line = marked(style, len(table), few=12)
-        axes.plot(at, net, label=str(name), linewidth=1.5, **line)
+        axes.plot(at, net, label=named(name), linewidth=1.5, **line)
         if name != BUY_AND_HOLD and not np.allclose(net, gross, equal_nan=True):
             (thin,) = axes.plot(at, gross, alpha=0.6, linewidth=0.7, **marked(style, 1, few=0))
     if thin is not None:
@@ -179,7 +180,7 @@ def plot_drawdown(table: pd.DataFrame, *, ax: Any = None) -> Any:
     for name, style in model_styles(names).items():
         values = table[name, "drawdown"]
         line = marked(style, len(table), few=12)
-        axes.plot(at, values, label=str(name), linewidth=1.2, **line)
+        axes.plot(at, values, label=named(name), linewidth=1.2, **line)
         if name == names[0]:
             axes.fill_between(at, values, 0.0, color=style["color"], alpha=0.15, linewidth=0)
     axes.set_ylim(top=0.0)
@@ -236,7 +237,7 @@ def plot_cost_curve(
     for name, style in model_styles(names).items():
         part = table[table["strategy"] == name].sort_values("cost_bps")
         line = marked(style, len(part))
-        axes.plot(part["cost_bps"], part[value], label=str(name), linewidth=1.4, **line)
+        axes.plot(part["cost_bps"], part[value], label=named(name), linewidth=1.4, **line)
     axes.axhline(0.0, color="0.2", linewidth=0.9)
     measures = getattr(sheet, "table", None)
     if measures is not None:

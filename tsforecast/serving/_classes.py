@@ -37,6 +37,7 @@ _HOMES = {
     "GARCH": "tsforecast.estimators.garch",
     "FilteredHistorical": "tsforecast.estimators.filtered",
     "LagRegressor": "tsforecast.estimators.regression",
+    "Combination": "tsforecast.estimators.combination",
     "ConformalForecaster": "tsforecast.estimators.conformal",
     "Ridge": "sklearn.linear_model",
     "LinearRegression": "sklearn.linear_model",
@@ -90,6 +91,7 @@ _HOMES = {
     "Rows": "tsforecast.data.windows",
     "KnownRows": "tsforecast.estimators.baselines",
     "_Beside": "tsforecast.estimators.baselines",
+    "CombinedRows": "tsforecast.estimators.combination",
     "ConformalRows": "tsforecast.estimators.conformal",
     "Known": "tsforecast.nn.inference",
 }

@@ -47,6 +47,7 @@ __all__ = [
     "restore_arrays",
     "restore_calibrated",
     "restore_classifier",
+    "restore_combination",
     "restore_conformal",
     "restore_filtered",
     "restore_forecaster",
@@ -474,6 +475,24 @@ def restore_calibrated(model: Any, parts: Fields) -> None:
     if not model._frozen and type(fitted) is not type(model.estimator):
         raise ValueError("another estimator than the parameter")
     model.estimator_ = fitted
+
+
+def restore_combination(model: Any, parts: Fields) -> None:
+    if not hasattr(model, "_time_step"):
+        return
+    model._check_parameters()
+    n_series = 1 if model._series is None else len(model._series)
+    for fitted in model.estimators_.values():
+        check_is_fitted(fitted)
+        tail = fitted._tail
+        if (
+            fitted.targets_ != model.targets_
+            or fitted.horizon != model.horizon
+            or fitted._levels != model._levels
+            or (tail is not None and tail.layout.n_series != n_series)
+        ):
+            raise ValueError("members that do not fit the parameters")
+    model._keep_tails()
 
 
 def of_conformal(model: Any, tail: bool) -> Fields:

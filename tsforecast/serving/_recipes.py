@@ -301,6 +301,7 @@ _RECIPES: dict[str, _Recipe] = {
     "_Beside": _Recipe(restore=_sound.check_beside),
     "Known": _Recipe(restore=_sound.check_known),
     "Scores": _Recipe(restore=_sound.check_scores),
+    "CombinedRows": _Recipe(restore=_sound.check_combined_rows),
     "ConformalRows": _Recipe(restore=_sound.check_conformal_rows),
     "BoostedTrees": _Recipe(),
     "TargetTransform": _Recipe(parts=_parts.of_chain, make=_parts.make_chain),
@@ -389,6 +390,19 @@ _RECIPES: dict[str, _Recipe] = {
     ),
     "EventClassifier": _Recipe(
         _CLASSIFIER, parts=_parts.of_classifier, restore=_parts.restore_classifier
+    ),
+    "Combination": _Recipe(
+        {
+            **_PANEL,
+            "estimators_": lambda value, model: (
+                isinstance(value, dict)
+                and list(value) == list(model.estimators)
+                and list(map(class_name, value.values()))
+                == list(map(class_name, model.estimators.values()))
+            ),
+            **_LAST,
+        },
+        restore=_parts.restore_combination,
     ),
     "ConformalForecaster": _Recipe(
         _CONFORMAL,

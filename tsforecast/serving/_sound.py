@@ -24,6 +24,7 @@ __all__ = [
     "array",
     "check_alarm_state",
     "check_beside",
+    "check_combined_rows",
     "check_conformal_rows",
     "check_keys",
     "check_known",
@@ -210,6 +211,7 @@ def check_scores(scores: Any, parts: Fields) -> None:
     rate = 0.0 if scores.rate is None else scores.rate
     numbers = NUMBER(scores.level, None) and NUMBER(rate, None) and WHOLE(scores.window, 0)
     require(numbers and 0 < scores.level < 1 and 0 <= rate < 1, "scores")
+    require(isinstance(scores.tracked, bool) and not (scores.tracked and not rate), "scores")
     each, group, sizes = scores.each, scores.group, scores.sizes
     require(array(None, scores.window, None, finite=False)(each, None), "scores")
     n_own, _, n_channels = each.shape
@@ -221,6 +223,15 @@ def check_scores(scores: Any, parts: Fields) -> None:
     require(bool((sizes > 0).all()), "scores")
     require(array(int(sizes.sum()), n_channels, finite=False)(scores.pool, None), "scores")
     require(not any(np.isinf(part).any() for part in (each, scores.pool)), "scores")
+
+
+def check_combined_rows(rows: Any, parts: Fields) -> None:
+    several = isinstance(rows.parts, tuple) and len(rows.parts) > 0 and rows.at is None
+    require(class_name(rows.layout) == "Layout" and several, "rows")
+    for part in rows.parts:
+        layout: Any = getattr(part, "layout", None)
+        known = class_name(part) is not None and class_name(layout) == "Layout"
+        require(known and np.array_equal(layout.offsets, rows.layout.offsets), "rows")
 
 
 def check_conformal_rows(rows: Any, parts: Fields) -> None:
