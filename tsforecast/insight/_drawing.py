@@ -48,6 +48,7 @@ BAND = {"color": "0.5", "alpha": 0.18, "linewidth": 0}
 _GREYS: tuple[tuple[str, Any], ...] = (("0.35", (0, (3, 1.5))), ("0.55", (0, (1, 1))))
 _FEW = 60  # points up to which each is marked
 _SHORT = pd.Timedelta(days=6)
+_HOURS, _MOST_TICKS = (1, 2, 3, 4, 6, 12, 24, 48, 72, 168), 12  # between ticks
 _SIZE = (8.0, 4.0)
 _WIDE, _MOST_LINES = 28, 3  # characters of a line of a name, and lines
 _SLOW = 20_000  # points among which matplotlib's search for a free corner takes long
@@ -230,11 +231,11 @@ def legend(axes: Any, *, title: str | None = None, columns: int = 1) -> None:
     axes.legend(handles, labels, loc=where, framealpha=0.7, edgecolor="none", **options)
 
 
-def percent_axis(axis: Any, *, decimals: int | None = None) -> None:
-    """Write fractions as percent."""
-    from matplotlib.ticker import PercentFormatter
+def percent_axis(axis: Any) -> None:
+    """Write fractions as percent, with no more digits than they have."""
+    from matplotlib.ticker import FuncFormatter
 
-    axis.set_major_formatter(PercentFormatter(1.0, decimals=decimals, symbol=" %"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.6g} %"))
 
 
 # Times
@@ -256,9 +257,9 @@ def time_axis(axes: Any, time: pd.Index, *, name: str = "") -> None:
         name = f"{name or 'time'} ({time.tz})" if time.tz is not None else name
     elif isinstance(time, pd.TimedeltaIndex):
         name = f"{name} (hours)" if name else "hours"
-        _whole_if(axes.xaxis, whole=False)
+        hours(axes.xaxis, coordinates(time))
     elif pd.api.types.is_integer_dtype(time.dtype):
-        _whole_if(axes.xaxis, whole=True)
+        _whole(axes.xaxis)
     if name:
         axes.set_xlabel(plain(name))
 
@@ -282,12 +283,20 @@ def dates(axis: Any, time: pd.DatetimeIndex) -> None:
     axis.set_major_formatter(of.ConciseDateFormatter(locator))
 
 
-def _whole_if(axis: Any, *, whole: bool) -> None:
+def hours(axis: Any, at: Any) -> None:
+    """Count hours as a ward does, in parts of a day or in days; of less than two as they come."""
+    from matplotlib.ticker import MultipleLocator
+
+    span = float(max(at) - min(at)) if len(at) else 0.0
+    steps = [step for step in _HOURS if span / step <= _MOST_TICKS]
+    if span >= 2 and steps:
+        axis.set_major_locator(MultipleLocator(steps[0]))
+
+
+def _whole(axis: Any) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    # hours are counted in halves and quarters of days
-    steps = [1, 2, 5, 10] if whole else [1, 1.2, 2, 2.4, 3, 4, 4.8, 6, 10]
-    axis.set_major_locator(MaxNLocator(nbins=8, integer=whole, steps=steps))
+    axis.set_major_locator(MaxNLocator(nbins=8, integer=True, steps=[1, 2, 5, 10]))
 
 
 # Rows

@@ -40,7 +40,6 @@ __all__ = [
 _MOST_VITALS = 6
 _MOST_BANDS = 3  # more lie on each other
 _MOST_ALARMS = 20  # whose lines leave the vital signs to be seen
-_HOURS, _MOST_TICKS = (1, 2, 3, 4, 6, 12, 24, 48, 72, 168), 12  # between ticks
 _FREE = ("treat all", "treat none")
 _NEWS2_URGENT, _NEWS2_EMERGENCY = 5, 7  # RCP 2017, chart 2
 _RISK, _ALARM, _EVENT = "#0072B2", "#D55E00", "#000000"
@@ -256,7 +255,7 @@ def plot_recall(
                 part["budget"], low, high, color=style["color"], alpha=0.13, linewidth=0
             )
     _burdens(axes, np.unique(flat["budget"].to_numpy(dtype=float)))
-    percent_axis(axes.yaxis, decimals=0)
+    percent_axis(axes.yaxis)
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("alarms per patient-day")
     axes.set_ylabel("events caught" if value == "recall" else "alarms that are true")
@@ -531,20 +530,8 @@ def plot_patient(timeline: pd.DataFrame, *, ax: Any = None) -> Any:
             axes.tick_params(labelbottom=False)
     since = isinstance(timeline.index, pd.TimedeltaIndex)
     time_axis(drawn[-1], timeline.index, name="since admission" if since else "")
-    if since:
-        _whole_hours(drawn[-1], at)
     _legend_below(drawn[-1])
     return drawn
-
-
-def _whole_hours(axes: Any, at: Any) -> None:
-    """Count hours as a ward does, in parts of a day or in days; of less than two as they come."""
-    from matplotlib.ticker import MultipleLocator
-
-    span = float(at[-1] - at[0])
-    steps = [step for step in _HOURS if span / step <= _MOST_TICKS]
-    if span >= 2 and steps:
-        axes.xaxis.set_major_locator(MultipleLocator(steps[0]))
 
 
 def _legend_below(axes: Any) -> None:
