@@ -104,6 +104,7 @@ def test_the_blocks_of_the_readme_run_in_their_order(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = run(text)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "fan.html",
         "model",
         "prices",
         "report.html",

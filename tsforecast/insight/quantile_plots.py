@@ -426,7 +426,7 @@ def plot_coverage(
         line = marked(style, len(part), few=12)
         above.plot(at, part["coverage"], label=named(model), linewidth=1.3, **line)
         below.plot(at, part["width"], linewidth=1.3, **line)
-    percent_axis(above.yaxis, decimals=0)
+    percent_axis(above.yaxis)
     above.set_ylabel("coverage")
     below.set_ylabel("mean width")
     below.set_ylim(bottom=0.0)
