@@ -252,12 +252,28 @@ def test_no_series_is_made_of_a_column_that_differs_in_every_row():
         ("a,b\n1,2\n", "expected a column of dates"),
         ("date,b\n2024-01-01,x\n", "expected a column of numbers to forecast"),
         ("date,b\n2024-01-01,1\n2024-01-01,2\n", "tells series apart, as times stand twice"),
+        ("id,date,b\nA,2024-01-01,1\nA,2024-01-01,2\n", "each 'id' and 'date', found 1 more"),
     ],
 )
 def test_what_cannot_be_guessed_names_the_flags(text, message):
     with pytest.raises(JobError, match=message) as caught:
         guessed(text)
     assert "--series, --time and --target" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        (("1", "two"), "found 'two'"),
+        (("one", "two"), "found 'one' and 1 more that are none"),
+        (("True", "False"), "found dtype bool"),
+        (("", ""), "found no value"),
+    ],
+)
+def test_a_target_with_words_in_it_is_said_and_no_other_column_taken(values, found):
+    rows = "".join(f"2024-01-0{day},{day},{value}\n" for day, value in enumerate(values, start=1))
+    with pytest.raises(JobError, match=f"numbers in the column 'close', {found}. Mend"):
+        guessed("date,volume,close\n" + rows)
 
 
 def test_dates_in_another_spelling_and_empty_files_are_said(here):
@@ -385,6 +401,12 @@ def test_export_writes_files_and_other_tables(job, capsys):
     code, out, _ = run(capsys, "export", "--what", "runs")
     assert code == 0 and "summary" not in out.splitlines()[0]
     assert run(capsys, "export", "--run-date", "2001-01-01")[1].count("\n") == 1
+    for chosen, lines in (
+        ("--run-date=2001-01-01", 0),
+        (f"--run-date={DATE}", 2),
+        ("--model=fit", 1),
+    ):
+        assert run(capsys, "export", "--what", "runs", chosen)[1].count("\n") == 1 + lines
     code, _, err = run(capsys, "export", "--format", "parquet")
     assert code == 2 and "Name it with -o" in err
     code, _, err = run(capsys, "export", "-o", "no/such/file.csv")
@@ -646,11 +668,12 @@ def test_interrupts_have_the_codes_of_a_shell(job, capsys, monkeypatch):
 
 
 def test_talk_is_one_line_each_quiet_or_json(job, capsys):
+    for last in ("scored", "nothing new"):
+        err = run(capsys, "run", "--run-date", DATE, "--log", "json")[2]
+        lines = [json.loads(line) for line in err.splitlines()]
+        assert [line["event"] for line in lines][:: len(lines) - 1] == ["read", last]
+        assert all({"at", "level", "job", "run_date"} <= set(line) for line in lines)
     assert run(capsys, "run", "--run-date", DATE, "-q")[2] == ""
-    err = run(capsys, "run", "--run-date", DATE, "--log", "json")[2]
-    lines = [json.loads(line) for line in err.splitlines()]
-    assert {line["event"] for line in lines} >= {"read", "scored"}
-    assert all({"at", "level", "job", "run_date"} <= set(line) for line in lines)
     wrong = run(capsys, "run", "-c", "none.toml", "--log", "json")[2]
     assert json.loads(wrong.splitlines()[-1])["exit_code"] == 2
 

@@ -816,7 +816,7 @@ def test_a_transform_that_cannot_be_undone_is_refused_before_training(panel, tra
         ("n_members", 0, "a whole number of at least 1, found 0"),
         ("cell", "transformer", "one of .*'lstm'.*found 'transformer'"),
         ("missing", "drop", "one of .*'mask'.*found 'drop'"),
-        ("past", "x", "a list of columns, found 'x'"),
+        ("past", "x", r"a list of columns, found 'x'. Write \['x'\]"),
         ("context", "all", r"one of \['window', 'history'\], found 'all'"),
         ("min_history", 0, "a whole number of at least 1, found 0"),
         ("future", "x", "a list of columns, found 'x'"),

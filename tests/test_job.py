@@ -328,6 +328,21 @@ def test_sigterm_in_a_fit_is_143_and_the_handler_comes_back(path, monkeypatch):
     assert (last["status"], last["summary"]["exit_code"]) == ("failed", 143)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_sigterm_is_143_though_its_exception_is_lost_in_a_destructor():
+    from tsforecast.batch.exits import terminable
+
+    class Ending:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            threading.Event().wait(0.01)
+
+    went_on = []
+    with pytest.raises(SystemExit) as caught, terminable():
+        went_on.append(Ending().__class__)
+    assert caught.value.code == 143 and went_on
+
+
 # ------------------------------------------------------------------------- late and missing series
 
 

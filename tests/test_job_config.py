@@ -260,6 +260,7 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path):
             load_config(file, environ={})
     for text in ("[job", "a = 1\na = 2", "\x00", "x = " + "[" * 3000):
         assert "expected a text of TOML" in refusal(tmp_path, text)
+    assert "job.toml, line 2: expected a text of TOML" in refusal(tmp_path, "[job]\na = 5 rows\n")
     (tmp_path / "job.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="expected a text of TOML in UTF-8"):
         load_config(tmp_path / "job.toml", environ={})
@@ -399,6 +400,12 @@ def test_a_parameter_is_found_at_whatever_depth_if_it_is_there_once(tmp_path):
     assert ModelConfig(parameters={"horizon": 0}).place_of_parameter("horizon") == (
         "model.parameters.horizon"
     )
+
+
+def test_a_configuration_that_is_read_twice_is_equal_to_itself(tmp_path):
+    first, second = (read(tmp_path, BASE + "[model]\nestimator = 'Naive'\n") for _ in range(2))
+    assert first == second
+    assert first != read(tmp_path, BASE + "[model]\nestimator = 'Drift'\n")
 
 
 def test_a_class_without_what_it_needs_is_refused():

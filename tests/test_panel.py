@@ -425,13 +425,14 @@ def test_numbers_of_every_type_become_float64_with_nan_for_missing(values):
     "values, found, advice",
     [
         (["1", "2", "3", "4"], "dtype str", "pd.to_numeric"),
+        (["1,200", "2", "3", "4,000,000"], "dtype str", "thousands=','"),
         (np.array([1, 2, "x", None], dtype=object), "dtype object", "pd.to_numeric"),
         (np.array([1, 2, 3, 4], dtype=object), "dtype object", "pd.to_numeric"),
         (np.array([1j, 2, 3, 4]), "dtype complex128", "pd.to_numeric"),
         (DAYS, "dtype datetime64", "pass time='y'"),
         (DAYS - DAYS[0], "dtype timedelta64", "pass time='y'"),
     ],
-    ids=["text", "mixed", "objects", "complex", "datetimes", "timedeltas"],
+    ids=["text", "commas", "mixed", "objects", "complex", "datetimes", "timedeltas"],
 )
 def test_columns_that_are_not_numbers_are_refused_with_advice(values, found, advice):
     with pytest.raises(DataError) as caught:
@@ -506,6 +507,11 @@ def test_what_is_no_frame_is_a_type_error(data):
 def test_a_series_of_polars_is_no_table():
     with pytest.raises(TypeError, match="found Series. Convert it first"):
         as_panel(pl.Series("y", [1, 2]))
+
+
+def test_the_name_of_a_file_is_no_table():
+    with pytest.raises(TypeError, match="found str. Read the file first, e.g. with pd.read_csv"):
+        as_panel("prices.csv")
 
 
 def test_duplicated_time_is_refused_with_series_and_rows():

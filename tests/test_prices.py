@@ -298,6 +298,8 @@ def test_other_columns_are_not_looked_at_and_some_price_is_needed():
     assert check_prices(bars().assign(sentiment=-1.0)).empty
     with pytest.raises(DataError, match="prices not found.*'close'.*found.*'price'.*rename"):
         check_prices(pd.DataFrame({"price": [1.0, 2.0]}))
+    with pytest.raises(DataError, match=r"found \['Close'\]. Write them small: .*str.lower"):
+        check_prices(pd.DataFrame({"Close": [1.0, 2.0]}))
 
 
 def test_findings_of_a_series_do_not_depend_on_the_others_names():

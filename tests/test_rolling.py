@@ -21,6 +21,7 @@ from tsforecast.backtesting.rolling import Backtest, backtest
 from tsforecast.data.datasets import make_prices
 from tsforecast.data.panel import as_panel, layout_of
 from tsforecast.data.splits import RollingOrigin
+from tsforecast.estimators.event_baselines import NEWS2
 
 H = 3
 
@@ -304,6 +305,7 @@ def test_a_naive_in_a_list_is_the_naive():
         ("lstm", "found 'lstm'. It has no fit"),
         (StandardScaler(), r"found StandardScaler\(\). It has no predict, target, horizon"),
         (Origins, "Origins'>. It has no target, horizon"),
+        (NEWS2(event="y", horizon=1), "no target. Risks of events are judged by backtest_events"),
         (type("Fixed", (Mean,), {"target": "y", "horizon": 1}), "Fixed'>. Make an instance"),
     ],
 )

@@ -2,17 +2,21 @@
 
 import contextlib
 import datetime as dt
+import errno
 import os
 import resource
 import shutil
 import signal
 import sqlite3
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 from pandas.testing import assert_frame_equal
 
 from tsforecast.batch import databases, parquet
@@ -472,16 +476,14 @@ def test_a_run_on_a_place_of_an_older_release_prepares_it(place, tmp_path):
     assert len(looked_at(place)) == 4
 
 
-def test_two_runs_of_a_date_are_refused_by_the_database_itself(tmp_path):
-    path = tmp_path / "forecasts.db"
-    place = SinkConfig(database=f"sqlite:///{path}")
+@pytest.mark.parametrize("place", PLACES[1:], indirect=True)
+def test_two_runs_of_a_date_are_refused_by_the_database_itself(place):
     write(place, [forecasts()])
     write(place, [forecasts()], key=OTHERS["model"])
-    with (
-        contextlib.closing(sqlite3.connect(path)) as other,
-        pytest.raises(sqlite3.IntegrityError, match="UNIQUE"),
-    ):
-        other.execute("UPDATE tsf_runs SET visible = 1")
+    engine = databases.engine_for(place.database, None, SinkError)
+    of_date = r"tsf_runs_seen|UNIQUE .*tsf_runs\.run_date\n"  # not that of a key
+    with engine.connect() as other, pytest.raises(sa.exc.IntegrityError, match=of_date):
+        other.exec_driver_sql("UPDATE tsf_runs SET visible = true")
 
 
 def test_a_folder_whose_run_was_taken_away_by_hand_is_written_again(tmp_path):
@@ -512,6 +514,21 @@ def test_a_run_that_ends_before_it_begins_has_a_line_and_its_rejects_until_the_n
     assert seen(place, what="runs")["status"].tolist() == [
         "replaced", "failed", "failed", "failed", "ok"
     ]  # fmt: skip
+
+
+def test_rejects_of_a_run_without_a_model_go_as_another_run_of_its_date_begins(place):
+    why = {"error": "SourceError", "exit_code": 3, "message": "no file"}
+    tomorrow = RunKey("prices", dt.date(2024, 1, 3), "lstm/1", "c0ffee")
+    fit = RunKey("prices", DAY, "fit", "c0ffee")
+    write(place, [forecasts()])
+    with open_sink(place, "prices") as sink:
+        sink.add_failed(DAY, "decade", why, rejects=rejects("X"))
+        for key, left in ((tomorrow, ["X"]), (fit, ["X"]), (OTHERS["model"], [])):
+            sink.begin(key, data_digest="d0", parts=1)
+            assert sink.rejects()["series"].tolist() == left
+        sink.add_failed(DAY, "decade", why, rejects=rejects("Y"))
+    assert write(place, [forecasts()]).done  # nothing is written, and yet it is another run
+    assert len(seen(place, what="rejects")) == 0
 
 
 # ------------------------------------------------------------------- what others see of the place
@@ -577,6 +594,31 @@ class Killed(BaseException):
     """Stands for a process that ends here."""
 
 
+def is_killed_at(at, call, monkeypatch):
+    """Kill a writer at its call of that number that changes a folder; False: it makes fewer."""
+    left = at
+
+    def dying(change):
+        def instead(*args, **options):
+            nonlocal left
+            if left == 0:
+                raise Killed
+            left -= 1
+            return change(*args, **options)
+
+        return instead
+
+    with monkeypatch.context() as patch:
+        for name in ("rename", "replace"):
+            patch.setattr(os, name, dying(getattr(os, name)))
+        patch.setattr(parquet.shutil, "rmtree", dying(shutil.rmtree))
+        try:
+            call()
+        except Killed:
+            return True
+    return False
+
+
 @pytest.mark.parametrize("key", [KEY, OTHERS["configuration"]], ids=["repeat", "other"])
 def test_a_folder_holds_the_old_run_or_the_new_one_wherever_its_writer_is_killed(
     tmp_path, monkeypatch, key
@@ -586,27 +628,8 @@ def test_a_folder_holds_the_old_run_or_the_new_one_wherever_its_writer_is_killed
     while True:
         place = SinkConfig(path=tmp_path / str(at))
         write(place, [forecasts(["A"]), forecasts(["B"])])
-        left = at
-
-        def dying(call):
-            def instead(*args, **options):
-                nonlocal left
-                if left == 0:
-                    raise Killed
-                left -= 1
-                return call(*args, **options)
-
-            return instead
-
-        with monkeypatch.context() as patch:
-            for name in ("rename", "replace"):
-                patch.setattr(os, name, dying(getattr(os, name)))
-            patch.setattr(parquet.shutil, "rmtree", dying(shutil.rmtree))
-            try:
-                write(place, [forecasts(["C"]), forecasts(["D"])], data="d1", key=key)
-                killed = False
-            except Killed:
-                killed = True
+        new = partial(write, place, [forecasts(["C"]), forecasts(["D"])], data="d1", key=key)
+        killed = is_killed_at(at, new, monkeypatch)
         with open_sink(place, "prices") as sink:
             found = sink.forecasts()["series"].unique().tolist()
             assert found in (["A", "B"], ["C", "D"])
@@ -623,6 +646,117 @@ def test_a_folder_holds_the_old_run_or_the_new_one_wherever_its_writer_is_killed
             break
         at += 1
     assert at > 10
+
+
+def test_a_folder_of_an_older_release_shows_the_same_wherever_its_upgrade_is_killed(
+    tmp_path, monkeypatch
+):
+    at, newest = 0, [["A", 2.0], ["A", 2.125], ["A", 3.0], ["A", 3.125]]
+
+    def upgrade(place):
+        with open_sink(place, "prices") as sink:
+            sink.prepare()
+
+    while True:
+        folder = tmp_path / str(at)
+        place = SinkConfig(path=folder / "out")
+        as_an_older_release_left_it(place, folder)
+        killed = is_killed_at(at, partial(upgrade, place), monkeypatch)
+        assert seen(place)["forecast"].tolist() == [value for _, value in newest]
+        upgrade(place)
+        assert sorted(looked_at(place)) == newest
+        assert seen(place)["forecast"].tolist() == [value for _, value in newest]
+        assert sum(line[1] for line in ledger(place)) == 2
+        if not killed:
+            break
+        at += 1
+    assert at > 4
+
+
+@pytest.mark.parametrize("key", [KEY, OTHERS["model"]], ids=["repeat", "other"])
+@pytest.mark.parametrize("at", range(1, 9))
+def test_a_folder_that_is_read_while_a_run_is_replaced_gives_one_of_both(
+    tmp_path, monkeypatch, key, at
+):
+    """Replace it before each look at a manifest, each list of parts and each part that is read."""
+    place = SinkConfig(path=tmp_path / "out")
+    write(place, [forecasts(["A"], 1.0), forecasts(["B"], 1.0)])
+    calls = 0
+
+    def late(call):
+        def instead(*args):
+            nonlocal calls
+            calls += 1
+            if calls == at:
+                write(place, [forecasts(["A"], 2.0), forecasts(["B"], 2.0)], data="d1", key=key)
+            return call(*args)
+
+        return instead
+
+    with open_sink(place, "prices") as sink:
+        for where, name in ((parquet, "_manifest"), (parquet, "_marks"), (pq, "ParquetFile")):
+            monkeypatch.setattr(where, name, late(getattr(where, name)))
+        found = sink.forecasts()
+        monkeypatch.undo()
+    assert found["series"].tolist() == ["A", "A", "B", "B"]
+    assert found["forecast"].tolist() in ([1.0, 1.125] * 2, [2.0, 2.125] * 2)
+    assert seen(place)["forecast"].tolist() == ([1.0, 1.125] if calls < at else [2.0, 2.125]) * 2
+
+
+def test_a_folder_that_is_read_between_two_renames_gives_what_is_there_after_the_second(
+    tmp_path, monkeypatch
+):
+    place = SinkConfig(path=tmp_path / "out")
+    write(place, [forecasts(["A"], 1.0)])
+    new = partial(write, place, [forecasts(["A"], 2.0)], data="d1")
+    looks, look, rename = [], parquet._manifest, os.rename
+
+    def killed(old, target):
+        if target.parent.name.startswith("run_date="):
+            raise Killed
+        rename(old, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", killed)
+        with pytest.raises(Killed):
+            new()
+    assert not list(place.path.glob("run_date=*/*"))
+
+    def finished(folder):
+        looks.append(folder)
+        if len(looks) == 2:  # the new run was not there yet, the old one is there no more
+            new()
+        return look(folder)
+
+    with open_sink(place, "prices") as sink, monkeypatch.context() as patch:
+        patch.setattr(parquet, "_manifest", finished)
+        assert sink.forecasts()["forecast"].tolist() == [2.0, 2.125]
+
+
+def test_a_folder_is_seen_though_its_ledger_could_not_be_brought_in_line(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    place = SinkConfig(path=tmp_path / "out")
+    with open_sink(place, "prices") as sink:
+        attempt = sink.begin(KEY, data_digest="d0", parts=1)
+        sink.write_part(attempt, 0, forecasts())
+        with monkeypatch.context() as patch:
+            patch.setattr(parquet.ParquetSink, "_settle", full)
+            with pytest.raises(SinkError, match="No space left"):
+                sink.finish(attempt, "ok")
+        sink.finish(attempt, "failed")
+        assert len(sink.forecasts()) == 4
+        assert sink.runs()["status"].tolist() == ["ok"]
+    assert write(place, [forecasts()]).done
+
+
+def test_a_part_that_is_missing_is_told(tmp_path):
+    place = SinkConfig(path=tmp_path / "out")
+    write(place, [forecasts()])
+    next(place.path.glob("run_date=*/*/part-*.parquet")).unlink()
+    with pytest.raises(SinkError, match="files as they were left, found .*No such file"):
+        seen(place)
 
 
 def place_in(folder, kind):

@@ -434,11 +434,14 @@ def _check_models(models: Any) -> None:
             raise bad_parameter("models", expected="names that are str", found=list(models))
         absent = [verb for verb in _VERBS if not hasattr(model, verb)]
         if absent or isinstance(model, type):
+            advice = f"It has no {first(absent)}." if absent else "Make an instance of it."
+            if hasattr(model, "forecast_origins"):
+                advice += " Forecasts of numbers are judged by backtest."
             raise bad_parameter(
                 "models",
                 expected="an estimator instance with fit, predict_risk and event_labels",
                 found=model,
-                advice=f"It has no {first(absent)}." if absent else "Make an instance of it.",
+                advice=advice,
             )
         if isinstance(model, FrozenEstimator):
             raise bad_parameter(

@@ -452,11 +452,14 @@ def _require_verbs(models: Iterable[Any]) -> None:
     for model in models:
         absent = [name for name in _VERBS if not hasattr(model, name)]
         if absent or isinstance(model, type):
+            advice = f"It has no {first(absent)}." if absent else "Make an instance of it."
+            if hasattr(model, "predict_risk"):
+                advice += " Risks of events are judged by backtest_events."
             raise bad_parameter(
                 "models",
                 expected="an estimator instance with fit, predict, target and horizon",
                 found=model,
-                advice=f"It has no {first(absent)}." if absent else "Make an instance of it.",
+                advice=advice,
             )
 
 

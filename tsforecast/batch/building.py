@@ -8,7 +8,7 @@ from typing import Any
 
 from tsforecast.batch.exits import ConfigError
 
-__all__ = ["CLASSIFIERS", "FORECASTERS", "PARTS", "build", "build_beside", "short"]
+__all__ = ["CLASSIFIERS", "FORECASTERS", "PARTS", "PlaceOf", "build", "build_beside", "short"]
 
 FORECASTERS = (
     "Combination",

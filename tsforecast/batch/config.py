@@ -8,8 +8,8 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import unquote_plus
@@ -32,6 +32,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from tsforecast.batch.building import (
     CLASSIFIERS,
     FORECASTERS,
+    PlaceOf,
     build,
     build_beside,
     short,
@@ -303,7 +304,7 @@ class ModelConfig(_Table):
     name: Label = "model"
     estimator: Estimator = "RecurrentForecaster"
     parameters: dict[str, Any] = {}
-    _places: Callable[[str], str] = PrivateAttr(default=str)
+    _places: PlaceOf = PrivateAttr(default=str)
 
     @model_validator(mode="after")
     def _remember_places(self, info: ValidationInfo) -> Self:
@@ -352,8 +353,9 @@ class FitConfig(_Table):
         Level of the test behind ``"if_better"``.
     keep : int or None
         So many versions, the newest, stay after a fit; None for all. Champion, challenger, the
-        champion before and that of the run date stay as well. A run date for which the versions
-        that stay were not yet fitted has no model any more: it is no longer repeated, but fitted.
+        champion before and that of the run date stay as well. A run date whose version is gone
+        is not to be repeated: its rows would be those of an earlier date's version, if one has
+        stayed, or of a new fit.
     """
 
     every: Every = "30D"
@@ -578,7 +580,7 @@ def load_config(
         sink = content.setdefault("sink", {})
         if isinstance(sink, dict) and not {"database", "path"} & set(sink):
             sink["database"] = "sqlite:///forecasts.db"
-        places = partial(_place_of, str(file), origin)
+        places = _Places(str(file), origin)
         return JobConfig.model_validate(content, context={"root": root, "place_of": places})
     except ValidationError as error:
         found = error.errors(include_url=False)
@@ -611,8 +613,9 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         content = tomllib.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError
+        line = re.search(r"line \d+", str(error))
         raise ConfigError.of(
-            str(file),
+            f"{file}, {line[0]}" if line else str(file),
             expected="a text of TOML in UTF-8",
             found=short(error) if isinstance(error, ValueError) else "tables too deep",
             advice="Correct the line, or begin anew with `tsforecast init`.",
@@ -689,7 +692,7 @@ def _sentence(file: str, detail: ErrorDetails, origin: Mapping[tuple[str, ...], 
     keys = tuple(str(part) for part in detail["loc"] if not _is_branch(part))
     around = [name for given, name in origin.items() if keys and given[: len(keys)] == keys]
     unknown = detail["type"] == "extra_forbidden"
-    where = _place_of(around[0] if unknown and around else file, origin, ".".join(keys))
+    where = _Places(around[0] if unknown and around else file, origin)(".".join(keys))
     kind = detail["type"]
     if kind == "extra_forbidden":
         known = _known(keys[:-1])
@@ -718,12 +721,21 @@ def _sentence(file: str, detail: ErrorDetails, origin: Mapping[tuple[str, ...], 
     return f"{where}: expected {message[:1].lower()}{message[1:]}, found {found}."
 
 
-def _place_of(file: str, origin: Mapping[tuple[str, ...], str], key: str) -> str:
-    """Name a dotted key behind the file, variable or flag that it comes from."""
-    keys = tuple(re.split(r"[.\[]", key)) if key else ()
-    within = [name for given, name in origin.items() if given == keys[: len(given)]]
-    place = (within or [file])[0]
-    return f"{place}: {key}" if key else place
+@dataclass(frozen=True)
+class _Places:
+    """Names a dotted key behind the file, variable or flag that it comes from.
+
+    Equal where these are, so that a configuration that is read twice is equal to itself.
+    """
+
+    file: str
+    origin: Mapping[tuple[str, ...], str]
+
+    def __call__(self, key: str) -> str:
+        keys = tuple(re.split(r"[.\[]", key)) if key else ()
+        within = [name for given, name in self.origin.items() if given == keys[: len(given)]]
+        place = (within or [self.file])[0]
+        return f"{place}: {key}" if key else place
 
 
 def _paths(tree: Any, name: str, path: str) -> Iterator[str]:

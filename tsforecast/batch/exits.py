@@ -192,12 +192,18 @@ def terminable() -> Iterator[None]:
         yield
         return
 
+    stopped = False
+
     def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = True
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise SystemExit(int(ExitCode.TERMINATED))
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
+        if stopped:  # it was lost on its way: in a destructor, or an import that is only tried
+            raise SystemExit(int(ExitCode.TERMINATED))
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)

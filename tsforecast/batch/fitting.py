@@ -12,12 +12,11 @@ import pandas as pd
 from tsforecast.batch.config import as_offset
 from tsforecast.batch.exits import ConfigError, ModelError, SourceError
 from tsforecast.batch.judging import contest
-from tsforecast.batch.ledger import RunKey
+from tsforecast.batch.ledger import FIT, RunKey
 from tsforecast.batch.profile import training_profile
 from tsforecast.batch.sinks import open_sink
 from tsforecast.batch.sources import Extract
 from tsforecast.batch.work import (
-    FIT,
     Summary,
     Work,
     blamed,
@@ -52,7 +51,7 @@ def fit_model(work: Work, extract: Extract, *, together: bool = False) -> Summar
     key = RunKey(config.job.name, work.as_of.run_date, FIT, config.digest())
     with open_sink(config.sink, config.job.name) as sink:
         sink.prepare()
-        sink.fail_open(config.job.name)
+        sink.fail_open()
         attempt = sink.begin(key, data_digest=extract.digest, parts=0, about=host(), resume=False)
         with in_ledger(work, sink, attempt):
             work.say("fitting", rows=len(panel))

@@ -22,12 +22,11 @@ from tsforecast.batch.config import JobConfig
 from tsforecast.batch.files import job_lock, make_folder, replace_file
 from tsforecast.batch.fitting import contested, due, fit_model, within
 from tsforecast.batch.judging import judge, records
-from tsforecast.batch.ledger import how_it_ended
+from tsforecast.batch.ledger import FIT, how_it_ended
 from tsforecast.batch.monitor import require_sound
 from tsforecast.batch.scoring import score_series
 from tsforecast.batch.sinks import open_sink
 from tsforecast.batch.work import (
-    FIT,
     Summary,
     Work,
     at_work,

@@ -299,8 +299,8 @@ class Sink(abc.ABC):
         self.finish(attempt, "failed", summary)
 
     @abc.abstractmethod
-    def fail_open(self, job: str | None = None) -> int:
-        """Mark attempts as failed that a killed process has left open, and count them.
+    def fail_open(self) -> int:
+        """Mark attempts of the job as failed that a killed process has left open, and count them.
 
         To be called under the lock of the job.
         """

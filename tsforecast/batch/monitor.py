@@ -57,7 +57,7 @@ from tsforecast.batch.asof import AsOf
 from tsforecast.batch.config import MonitorConfig, as_offset
 from tsforecast.batch.drift import CHANCE, added_rows, drift_of
 from tsforecast.batch.exits import ExitCode, JobError, ModelError, SourceError, StaleError
-from tsforecast.batch.ledger import Sink
+from tsforecast.batch.ledger import FIT, Sink
 from tsforecast.batch.matured import (
     errors_of,
     interval_of,
@@ -69,7 +69,7 @@ from tsforecast.batch.matured import (
     worse,
 )
 from tsforecast.batch.sources import Extract
-from tsforecast.batch.work import FIT, Summary, Work, end_of
+from tsforecast.batch.work import Summary, Work, end_of
 from tsforecast.data.panel import Floats, layout_of
 
 __all__ = ["monitor", "require_sound"]
@@ -175,15 +175,15 @@ def monitor(
     """
     with work.timed("monitor"):
         found = _Findings(work)
-        runs = _earlier(work, sink)
+        earlier = _earlier(work, sink)
         panel = extract.panel
         events = hasattr(model, "predict_risk")
         summary = {
             "staleness": _staleness(found, extract, about),
-            "inputs": _inputs(found, panel, model, about, runs),
+            "inputs": _inputs(found, panel, model, about, earlier),
         }
         chosen, names = sampled(panel, _MOST_SERIES)
-        shown = [] if sink is None else _read(sink, runs, found.limits, names, events=events)
+        shown = [] if sink is None else _read(sink, earlier, found.limits, names, events=events)
         if events:
             summary["risks"] = _risks(found, chosen, shown, model)
         else:
@@ -243,13 +243,17 @@ def _staleness(found: _Findings, extract: Extract, about: dict[str, Any]) -> Sum
 
 
 def _inputs(
-    found: _Findings, panel: pd.DataFrame, model: Any, about: dict[str, Any], runs: pd.DataFrame
+    found: _Findings,
+    panel: pd.DataFrame,
+    model: Any,
+    about: dict[str, Any],
+    earlier: list[dt.date],
 ) -> Summary:
     """Drift of every input against the training."""
     if not len(panel):
         return {}
     zone = getattr(layout_of(panel).labels, "tz", None)
-    last = runs["run_date"].max() if len(runs) else dt.date.fromisoformat(about["run_date"])
+    last = earlier[-1] if earlier else dt.date.fromisoformat(about["run_date"])
     since = end_of(found.on(last), zone)
     rows = added_rows(panel, since, found.limits.least)
     wanted = model._columns() if hasattr(model, "_columns") else panel.columns
@@ -393,33 +397,27 @@ def _risks(found: _Findings, panel: pd.DataFrame, shown: list[pd.DataFrame], mod
 # ----------------------------------------------------------------------------------------- reading
 
 
-def _earlier(work: Work, sink: Sink | None) -> pd.DataFrame:
-    """The newest complete run of each earlier run date."""
+def _earlier(work: Work, sink: Sink | None) -> list[dt.date]:
+    """Earlier run dates with a complete run, in order."""
     if sink is None:
-        return pd.DataFrame(columns=["run_date", "model"])
-    runs: pd.DataFrame = sink.runs()
+        return []
+    runs = sink.runs()
     complete = runs["visible"].astype(bool) & (runs["model"] != FIT)
-    before = np.array([date < work.as_of.run_date for date in runs["run_date"]], dtype=bool)
-    return runs[complete & before].drop_duplicates("run_date", keep="last").sort_values("run_date")
+    return sorted({date for date in runs["run_date"][complete] if date < work.as_of.run_date})
 
 
 def _read(
     sink: Sink,
-    runs: pd.DataFrame,
+    earlier: list[dt.date],
     limits: MonitorConfig,
     names: list[str] | None,
     *,
     events: bool,
 ) -> list[pd.DataFrame]:
-    """Forecasts of the last run dates, each once."""
+    """Forecasts of the last run dates."""
     read = sink.risks if events else sink.forecasts
-    key = ["series", "time"] if events else ["series", "target", "step"]
-    frames = []
-    for date, model in runs[["run_date", "model"]].tail(limits.window).itertuples(index=False):
-        rows = read(date, model, series=names)
-        if len(rows):  # two configurations may have a run of one model and date
-            frames.append(rows.drop_duplicates(key, keep="last"))
-    return frames
+    frames = [read(date, series=names) for date in earlier[-limits.window :]]
+    return [rows for rows in frames if len(rows)]
 
 
 # ------------------------------------------------------------------------------------------- words

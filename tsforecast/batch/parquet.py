@@ -20,8 +20,10 @@ complete runs alone: an attempt is shown by moving its folder, and names that be
 passed over.  Rows have the columns ``model, series, target, time, cutoff, step, source, forecast,
 q0.1, ...`` or ``model, series, time, source, risk, risk_1, ...``; the run date stands in the path.
 Times are those of the source, with its zone; numbers that are missing are null.  Of a job there is
-one run in the folder of a date.  Where a run replaces another one there is a moment between two
-renames in which neither is there; `ParquetSink` finds the old one even then.
+one run in the folder of a date (a fit, which has no rows, lies beside it).  Where a run replaces
+another one there is a moment between two renames in which neither is there, and a process that is
+killed then leaves it so until the next run of the job; `ParquetSink` finds the old one even then,
+and reads anew what is replaced while it is read.
 """
 
 from __future__ import annotations
@@ -68,6 +70,7 @@ _LEDGER, _ATTEMPTS, _MANIFEST = "_runs", "_attempts", "_manifest.json"
 _LINE = re.compile(r"(\d{8,})\.json")
 _MARK = re.compile(r"_part-(\d{5,})\.json")
 _KINDS: dict[Kind, tuple[str, ...]] = {"forecast": FORECAST, "risk": RISK}
+_LOOKS = 5  # at a run that others take the place of while it is read
 _SORTED: dict[Kind, list[str]] = {
     "forecast": ["run_date", "model", "series", "target", "step"],
     "risk": ["run_date", "model", "series", "time"],
@@ -116,13 +119,13 @@ class ParquetSink(Sink):
 
     # ------------------------------------------------------------------------------------ ledger
 
-    def _lines(self) -> dict[str, dict[str, Any]]:
-        """Give the ledger, in order of beginning."""
+    def _lines(self, *, after: str = "") -> dict[str, dict[str, Any]]:
+        """Give the ledger, in order of beginning, or what came to it after a run."""
         if not self._ledger.is_dir():
             return {}
         names = (path.name for path in self._ledger.iterdir())
         runs = sorted(found[1] for name in names if (found := _LINE.fullmatch(name)))
-        return {run: self._read_line(run) for run in runs}
+        return {run: self._read_line(run) for run in runs if run > after}
 
     def _read_line(self, run: str) -> dict[str, Any]:
         path = self._ledger / f"{run}.json"
@@ -168,7 +171,7 @@ class ParquetSink(Sink):
 
         Folders of an older release may show several of a run date: the last one to end counts.
         """
-        for place in (self._shown, self._aside):
+        for place in (self._shown, self._aside, self._shown):  # it may be replaced meanwhile
             manifests = ((folder, _manifest(folder)) for folder in map(place, keys))
             found = [(folder, about) for folder, about in manifests if about is not None]
             if found:
@@ -201,6 +204,9 @@ class ParquetSink(Sink):
         with self._told("cannot be written to"):
             self._settle(key)
             lines = self._lines()
+            for run, line in lines.items():  # rejects of who had no model are shown until now
+                if line["model_id"] == NO_MODEL and _shelf(_key(line)) == _shelf(key):
+                    shutil.rmtree(self._hidden(run), ignore_errors=True)
             wanted = {**_key_values(key), "data_digest": data_digest}
             wanted |= {"parts": parts, "part_size": part_size}
             own = {run: line for run, line in lines.items() if _key(line) == key}
@@ -342,8 +348,7 @@ class ParquetSink(Sink):
                     continue
                 if line["status"] == "ok":
                     self._note(other, {**line, "status": "replaced"})
-                before = _key(line) == own and int(other) < int(run)
-                if before or line["model_id"] == NO_MODEL:
+                if _key(line) == own and int(other) < int(run):
                     shutil.rmtree(self._hidden(other), ignore_errors=True)
             for each in keys:
                 if each != own and self._shown(each).is_dir():
@@ -352,10 +357,8 @@ class ParquetSink(Sink):
         for each in keys:
             shutil.rmtree(self._aside(each), ignore_errors=True)
 
-    def fail_open(self, job: str | None = None) -> int:
+    def fail_open(self) -> int:
         """Mark attempts as failed that are open; see `Sink`."""
-        if job not in (None, self.job):
-            return ParquetSink(self.folder, str(job)).fail_open()
         with self._told("cannot be written to"):
             for line in self._lines().values():
                 if line["status"] == "open":
@@ -432,23 +435,12 @@ class ParquetSink(Sink):
         model: str | None,
         series: Sequence[str] | None,
     ) -> pd.DataFrame:
-        frames = []
+        frames: list[pd.DataFrame] = []
         with self._told("cannot be read"):
-            for keys in _shelves(self._lines()).values():
-                if run_date not in (None, keys[0].run_date):
-                    continue
-                seen = self._seen(keys)
-                if seen is None or model not in (None, seen[1]["model_id"]):
-                    continue
-                folder, key = seen[0], _key(seen[1])
-                for part, mark in _marks(folder).items():
-                    if mark["kind"] == kind:
-                        file = folder / f"part-{part:05d}.parquet"
-                        part_rows = pq.ParquetFile(file).read().to_pandas()
-                        if series is not None:
-                            part_rows = part_rows[part_rows["series"].isin(series)]
-                        part_rows.insert(0, "run_date", key.run_date)
-                        frames.append(part_rows)
+            lines = self._lines()
+            for keys in _shelves(lines).values():
+                if run_date in (None, keys[0].run_date):
+                    frames += self._rows_of_one(kind, keys, max(lines), model, series)
         if not frames:
             return no_rows(kind)
         frame: pd.DataFrame = pd.concat(frames, ignore_index=True)
@@ -456,18 +448,41 @@ class ParquetSink(Sink):
         frame = frame.drop(columns=[name for name in others if frame[name].isna().all()])
         return frame.sort_values(_SORTED[kind], kind="stable", ignore_index=True)
 
+    def _rows_of_one(
+        self,
+        kind: Kind,
+        keys: list[RunKey],
+        last: str,
+        model: str | None,
+        series: Sequence[str] | None,
+    ) -> list[pd.DataFrame]:
+        """Read the run that is seen of these, anew if another one takes its place meanwhile.
+
+        That may be one that was begun after the `last` of the ledger from which they are.
+        """
+        gone = FileNotFoundError()
+        for _ in range(_LOOKS):
+            seen = self._seen(keys)
+            if seen is not None:
+                try:
+                    frames = _rows_in(*seen, kind, model, series)
+                    if self._seen(keys) == seen:
+                        return frames
+                except FileNotFoundError as error:
+                    gone = error
+            now = self._beside(keys[0], self._lines(after=last))
+            if seen is None and {*now} <= {*keys}:
+                return []
+            keys = [*dict.fromkeys([*keys, *now])]
+        raise gone
+
     def rejects(self, run_date: dt.date | None = None, model: str | None = None) -> pd.DataFrame:
         """Give the rejects of the newest attempt of each run; see `Sink`."""
         rows = []
         with self._told("cannot be read"):
             lines = self._lines()
             newest = {_key(line): run for run, line in lines.items()}  # they are in order
-            last = {
-                _key(line).run_date: run for run, line in lines.items() if line["model_id"] != FIT
-            }
             for key, run in newest.items():
-                if key.model_id == NO_MODEL and run != last[key.run_date]:
-                    continue
                 if run_date not in (None, key.run_date) or model not in (None, key.model_id):
                     continue
                 folder = self._hidden(run)
@@ -499,6 +514,24 @@ def _encoded(rows: Rows, model: str) -> bytes:
     pq.write_table(table, sink, compression="zstd")
     data: bytes = sink.getvalue().to_pybytes()
     return data
+
+
+def _rows_in(
+    folder: Path,
+    about: Mapping[str, Any],
+    kind: Kind,
+    model: str | None,
+    series: Sequence[str] | None,
+) -> list[pd.DataFrame]:
+    """Rows of a run, part by part; none if it is of another model."""
+    frames = []
+    for part, mark in _marks(folder).items() if model in (None, about["model_id"]) else ():
+        if mark["kind"] == kind:
+            rows = pq.ParquetFile(folder / f"part-{part:05d}.parquet").read().to_pandas()
+            rows = rows if series is None else rows[rows["series"].isin(series)]
+            rows.insert(0, "run_date", _key(about).run_date)
+            frames.append(rows)
+    return frames
 
 
 def _marks(folder: Path) -> dict[int, dict[str, Any]]:

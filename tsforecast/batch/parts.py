@@ -19,14 +19,13 @@ import pandas as pd
 
 from tsforecast._checks import DataError, fail
 from tsforecast.batch.exits import ModelError
-from tsforecast.batch.ledger import unwritable
+from tsforecast.batch.ledger import REJECTS, unwritable
 from tsforecast.data.panel import as_cutoffs, layout_of, time_to_ints
 from tsforecast.serving.persist import load
 
 __all__ = [
     "FALLBACK_NAIVE",
     "MODEL",
-    "REJECT_COLUMNS",
     "SKIP_LATE",
     "SKIP_MISSING",
     "USE_LAST",
@@ -44,7 +43,6 @@ __all__ = [
 
 MODEL, USE_LAST, FALLBACK_NAIVE = "model", "use_last", "fallback_naive"
 SKIP_LATE, SKIP_MISSING = "late", "missing"  # stages of rejects
-REJECT_COLUMNS = ("series", "stage", "error", "message")
 UNNAMED = "0"  # the series of a panel of one series without a name
 _LONGEST = 300
 # of the machine, not of the data: a part that meets them is not at fault
@@ -330,7 +328,7 @@ def without_values(text: str) -> str:
 
 def rejects_frame(rejects: list[tuple[str, str, str, str]]) -> pd.DataFrame:
     """Lay rejects out as rows, sorted by series."""
-    frame = pd.DataFrame(sorted(rejects), columns=list(REJECT_COLUMNS), dtype=object)
+    frame = pd.DataFrame(sorted(rejects), columns=list(REJECTS), dtype=object)
     return frame
 
 

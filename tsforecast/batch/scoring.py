@@ -81,7 +81,7 @@ def score_series(work: Work, extract: Extract) -> Summary:
     key = RunKey(config.job.name, work.as_of.run_date, about["model_id"], config.digest())
     with open_sink(config.sink, config.job.name) as sink:
         sink.prepare()
-        sink.fail_open(config.job.name)
+        sink.fail_open()
         attempt = sink.begin(
             key, data_digest=extract.digest, parts=n_parts, part_size=size, about=host()
         )

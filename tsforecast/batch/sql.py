@@ -412,6 +412,11 @@ class SqlSink(Sink):
         self.prepare()
         self._own()
         with self._told("cannot be written to"), self._writing() as connection:
+            if key.model_id != FIT:  # rejects of who had no model are shown until now
+                early = sa.select(_RUNS.c.run_id).where(
+                    *_of_date(key), _RUNS.c.model_id == NO_MODEL
+                )
+                self._take_away(connection, list(connection.execute(early).scalars()))
             last = connection.execute(
                 sa.select(_RUNS).where(*_is(key)).order_by(_RUNS.c.run_id.desc()).limit(1)
             ).one_or_none()
@@ -618,7 +623,7 @@ class SqlSink(Sink):
             self._take_away(connection, list(connection.execute(before).scalars()))
             connection.execute(_RUNS.update().where(this).values(visible=True, **ended))
 
-    def fail_open(self, job: str | None = None) -> int:
+    def fail_open(self) -> int:
         """Mark attempts as failed that are open; see `Sink`."""
         if self._missing():
             return 0
@@ -629,8 +634,7 @@ class SqlSink(Sink):
         with self._told("cannot be written to"), self._writing() as connection:
             found = connection.execute(
                 _RUNS.update()
-                .where(_RUNS.c.job == (self.job if job is None else job))
-                .where(_RUNS.c.status == "open")
+                .where(_RUNS.c.job == self.job, _RUNS.c.status == "open")
                 .values(
                     status="failed",
                     finished=_now(),
@@ -732,11 +736,6 @@ class SqlSink(Sink):
                 .where(_RUNS.c.job == self.job)
                 .group_by(*_RUNS.c["run_date", "model_id", "config_digest"])
             )
-            last = (
-                sa.select(sa.func.max(_RUNS.c.run_id))
-                .where(_RUNS.c.job == self.job, _RUNS.c.model_id != FIT)
-                .group_by(_RUNS.c.run_date)
-            )
             found = connection.execute(
                 sa.select(
                     _RUNS.c.run_id,
@@ -746,7 +745,6 @@ class SqlSink(Sink):
                 )
                 .select_from(table.join(_RUNS, table.c.run_id == _RUNS.c.run_id))
                 .where(_RUNS.c.run_id.in_(newest), *_chosen(run_date, model))
-                .where((_RUNS.c.model_id != NO_MODEL) | _RUNS.c.run_id.in_(last))
                 .order_by(_RUNS.c.run_id, table.c.part, table.c.series)
             ).fetchall()
         return pd.DataFrame([(str(row[0]), *row[1:]) for row in found], columns=columns)
@@ -794,9 +792,11 @@ def _before(key: RunKey) -> list[sa.ColumnElement[bool]]:
     """What a run takes the place of: attempts of its key, and what else is seen of its date."""
     if key.model_id == FIT:
         return _is(key)
-    of_date = [_RUNS.c.job == key.job, _RUNS.c.run_date == key.run_date]
-    early = _RUNS.c.model_id == NO_MODEL
-    return [*of_date, sa.and_(*_is(key)) | sa.and_(*_SCORED) | early]
+    return [*_of_date(key), sa.and_(*_is(key)) | sa.and_(*_SCORED)]
+
+
+def _of_date(key: RunKey) -> list[sa.ColumnElement[bool]]:
+    return [_RUNS.c.job == key.job, _RUNS.c.run_date == key.run_date]
 
 
 def _key_values(key: RunKey) -> dict[str, Any]:

@@ -177,7 +177,7 @@ def guess(
     if len(set(given)) < len(given):
         raise _no_column(table, "another column for series, time and target each")
     if target is not None and not _is_number(table[target]):
-        raise _no_column(table, f"numbers in the column {target!r}")
+        raise _no_numbers(table[target])
     found_time = time if time is not None else _guess_time(table, {series, target})
     stamps = as_times(table[found_time])
     if stamps.notna().mean() < _ENOUGH:
@@ -193,7 +193,10 @@ def guess(
     if target is None:
         if not numbers:
             raise _no_column(table, "a column of numbers to forecast")
-        target = _by_name(numbers, TARGETS) or numbers[0]
+        free = [name for name in table.columns if name not in (found_series, found_time)]
+        target = _by_name(free, TARGETS) or numbers[0]
+        if target not in numbers:  # one word among its numbers, and another would be forecast
+            raise _no_numbers(table[target])
     values = table[target]
     return Guess(
         time=found_time,
@@ -255,6 +258,16 @@ def _guess_series(
         if wanted and many and names.notna().all() and not pairs.duplicated().any():
             return name
     if twice:
+        best = _by_name(named, SERIES) if named else None
+        if best is not None and table[best].notna().all():
+            again = int(pd.DataFrame({"name": table[best], "time": stamps}).duplicated().sum())
+            if again:
+                raise SourceError.of(
+                    "the rows",
+                    expected=f"one row of each {best!r} and {time!r}",
+                    found=f"{again} more with a pair that stood before",
+                    advice="Keep one of them, or name others with --series, --time and --target.",
+                )
         raise _no_column(
             table, f"a column that tells series apart, as times stand twice in {time!r}"
         )
@@ -279,6 +292,21 @@ def _is_number(column: pd.Series[Any]) -> bool:
         and not pd.api.types.is_bool_dtype(column)
         and not pd.api.types.is_complex_dtype(column)
         and bool(column.notna().any())
+    )
+
+
+def _no_numbers(column: pd.Series[Any]) -> SourceError:
+    import pandas as pd
+
+    words = column[column.notna() & pd.to_numeric(column.astype(object), errors="coerce").isna()]
+    found = "no value" if column.isna().all() else f"dtype {column.dtype}"
+    if len(words):
+        found = f"{words.iloc[0]!r:.40}"
+    return SourceError.of(
+        "the columns",
+        expected=f"numbers in the column {column.name!r}",
+        found=f"{found} and {len(words) - 1} more that are none" if len(words) > 1 else found,
+        advice="Mend the column, or name another with --target.",
     )
 
 
@@ -379,7 +407,7 @@ time = {time}
 columns = {columns}
 # static = ["sector"]         # constant within a series
 # available_column = "filed"  # when a row became known: later ones are not read
-# max_staleness = "4D"        # a series whose newest row is older is late
+# max_staleness = "4D"        # a series whose newest row is older is late; none without it
 # late = "fail"               # fail | skip | use_last | fallback_naive
 # missing = "skip"            # what to do with a series without usable rows: the same choices
 
@@ -395,7 +423,8 @@ lookback = 60
 hidden_sizes = [32]
 training = {{class = "Training", max_epochs = 20}}
 random_state = 0
-# For a risk the estimator is "EventClassifier", and its parameters, in place of those above:
+# For a risk the estimator is "EventClassifier"; [source] columns name inputs and event, or are left
+# out; and the parameters are, in place of those above:
 #   event = {{class = "Event", rule = "map < 65", for_ = "30min"}}
 #   horizon = "6h"
 #   step = "1h"
@@ -405,8 +434,8 @@ random_state = 0
 # window = "10y"              # trained on; all rows without it
 # promote = "always"          # always | by_hand | if_better: beats the champion in a backtest
 # alpha = 0.05                # level of the test behind "if_better"
-# keep = 10                   # versions that stay, the newest; all without it. Run dates before
-#                             # the oldest have no model any more, and are not to be repeated
+# keep = 10                   # versions that stay, the newest; all without it. Run dates whose
+#                             # version is gone are not to be repeated: another one would be used
 
 [backtest]
 # n_splits = 4
@@ -431,7 +460,7 @@ database = "sqlite:///forecasts.db"
 # error_fail = 1.5
 # coverage_warn = 0.1         # distance of an interval's coverage from its level
 # coverage_fail = 0.2
-# staleness_warn = "2D"       # age of the newest row
+# staleness_warn = "2D"       # age of the newest row; not looked at without it
 # staleness_fail = "7D"
 # model_age_warn = "45D"      # age of the newest row of the training
 # model_age_fail = "90D"

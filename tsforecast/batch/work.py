@@ -55,7 +55,6 @@ from tsforecast.batch.sources import Extract, read_source
 from tsforecast.data.panel import layout_of
 
 __all__ = [
-    "FIT",
     "SKIPPED",
     "Summary",
     "Work",

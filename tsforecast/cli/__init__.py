@@ -61,10 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = make_parser().parse_args(argv)
     args.argv = sys.argv[1:] if argv is None else argv
-    with talking(args), terminable():
+    with talking(args):
         try:
-            args.command(args)
-            sys.stdout.flush()
+            with terminable():
+                args.command(args)
+                sys.stdout.flush()
         except BrokenPipeError:
             leave_output()
             return PIPE

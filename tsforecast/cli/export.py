@@ -36,6 +36,9 @@ def export(args: argparse.Namespace) -> None:
         read = {"forecasts": sink.forecasts, "risks": sink.risks, "rejects": sink.rejects}
         frame = sink.runs() if what == "runs" else read[what](args.run_date, args.model)
     if what == "runs":
+        for name, wanted in (("run_date", args.run_date), ("model", args.model)):
+            frame = frame if wanted is None else frame[frame[name] == wanted]
+        frame = frame.reset_index(drop=True)
         ended = [how_it_ended(*line) for line in zip(frame["status"], frame["summary"])]
         frame["exit_code"] = pd.array([code for code, _ in ended], dtype="Int64")
         frame["why"] = [why for _, why in ended]

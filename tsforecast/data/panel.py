@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -174,9 +175,12 @@ def pandas_frame(data: Any) -> pd.DataFrame:
     if isinstance(table, nw.LazyFrame):
         table = table.collect()
     if not isinstance(table, nw.DataFrame):
+        advice = "Convert it first, e.g. pd.DataFrame(data)."
+        if isinstance(data, str | PathLike):
+            advice = "Read the file first, e.g. with pd.read_csv or pd.read_parquet."
         raise TypeError(
             "expected a pandas DataFrame or Series, or a table of polars, pyarrow or duckdb, found "
-            f"{type(data).__name__}. Convert it first, e.g. pd.DataFrame(data)."
+            f"{type(data).__name__}. {advice}"
         )
     # what pandas would hold as Python objects
     plain = {nw.Boolean: nw.Float64(), nw.Decimal: nw.Float64(), nw.Date: nw.Datetime("ms")}
@@ -347,7 +351,11 @@ def _numeric(column: pd.Series, labels: pd.Index | None) -> Floats:
     words = known & pd.to_numeric(column.astype(object), errors="coerce").isna().to_numpy()
     advice = "Convert it with pd.to_numeric, or choose the numeric columns with columns=[...]."
     if dtype.kind in "mM":
-        advice = f"If it is the time of the rows, pass time={name!r}."
+        advice = f"If it is the time of the rows, as_panel makes a panel: pass time={name!r}, and "
+        advice += "series=.. where several series are stacked."
+    elif words.any() and _are_grouped(column[words]):
+        advice = "Where a comma groups digits, read the file with pd.read_csv(.., thousands=','); "
+        advice += "where it divides decimals, with decimal=','."
     elif words.any() and (words == known).all() and not is_category(column):
         advice = (
             f"If it names the series, pass series={name!r}; if it sorts them into kinds, make it "
@@ -365,6 +373,12 @@ def _numeric(column: pd.Series, labels: pd.Index | None) -> Floats:
         column=name,
         rows=[f"{labels[i]} = {column.iloc[i]!r}" for i in at[:5]],
     )
+
+
+def _are_grouped(words: pd.Series) -> bool:
+    """Whether texts are numbers once their commas are gone."""
+    plain = words.astype(str).str.replace(",", "", regex=False)
+    return bool(pd.to_numeric(plain, errors="coerce").notna().all())
 
 
 def _is_time(time: pd.Index) -> bool:
@@ -593,6 +607,11 @@ def _check_order(
     when: Ints, codes: Ints, unique: pd.Index | None, label: Callable[[int], str]
 ) -> None:
     same = codes[1:] == codes[:-1]
+    keep = "Keep one row of each, e.g. data[~data.index.duplicated(keep='last')]; of a long table "
+    keep += "data.drop_duplicates([series, time], keep='last')."
+    if unique is None:
+        keep = f"k{keep[1:]}"
+        keep = f"If several series are stacked here, name their column with series=; else {keep}"
     for problem, wrong, expected, advice in (
         (
             "unsorted time",
@@ -604,8 +623,7 @@ def _check_order(
             "duplicated time",
             same & (when[1:] == when[:-1]),
             "each time once per series",
-            "Keep one row of each, e.g. data[~data.index.duplicated(keep='last')]; if several "
-            "series are stacked here, name their column with series=.",
+            keep,
         ),
     ):
         if wrong.any():

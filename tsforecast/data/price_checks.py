@@ -146,11 +146,14 @@ class _Prices:
     def of(cls, panel: pd.DataFrame) -> _Prices:
         names = [name for name in (*PRICES, "adj_close") if name in panel]
         if not names:
+            lower = [name for name in panel if str(name).lower() in PRICES]
             raise fail(
                 "prices not found",
                 expected=f"some of the columns {[*PRICES, 'adj_close']}",
                 found=f"{list(panel.columns)}",
-                advice='Rename them, e.g. panel.rename(columns={"price": "close"}).',
+                advice="Write them small: panel.rename(columns=str.lower)."
+                if lower
+                else 'Rename them, e.g. panel.rename(columns={"price": "close"}).',
             )
         volume = panel["volume"].to_numpy() if "volume" in panel else None
         return cls(layout_of(panel), {name: panel[name].to_numpy() for name in names}, volume)

@@ -159,7 +159,8 @@ class ConformalForecaster(PanelForecaster):
     --------
     coverage_monitor : Coverage and width over time, from a backtest.
     FilteredHistorical : Quantiles of returns. For a value at risk at p put this around it, with
-        ``sides="each"`` and a `level` of 1 - 2p.
+        ``method="tracking"``, ``sides="each"`` and a `level` of 1 - 2p.
+    Combination : Of several forecasters, to put this around.
 
     Warns
     -----

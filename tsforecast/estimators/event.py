@@ -359,7 +359,8 @@ class EventClassifier(RecordParameters, PanelClassifier):
         for name in ("past", "static"):
             value = getattr(self, name)
             if not isinstance(value, list | tuple | set | frozenset | pd.Index | None):
-                raise bad_parameter(name, expected="a list of columns", found=value)
+                advice = f"Write [{value!r}]." if isinstance(value, str) else None
+                raise bad_parameter(name, expected="a list of columns", found=value, advice=advice)
         weight = self.class_weight
         if not (weight in (None, "balanced") or (_is_number(weight) and weight > 0)):
             raise bad_parameter(

@@ -394,7 +394,8 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
         for name in ("past", "future", "static"):
             value = getattr(self, name)
             if not isinstance(value, list | tuple | set | frozenset | pd.Index | None):
-                raise bad_parameter(name, expected="a list of columns", found=value)
+                advice = f"Write [{value!r}]." if isinstance(value, str) else None
+                raise bad_parameter(name, expected="a list of columns", found=value, advice=advice)
         if _is_name(self.baseline):
             if self.baseline not in ("last", "seasonal", None):
                 raise bad_parameter(
