@@ -65,6 +65,7 @@ def test_docstring_examples_hold():
         (None, [1 / 3, 1 / 3, 1 / 3]),
         ({"har": 1, "drift": 2.0, "season": 1}, [0.5, 0.25, 0.25]),
         ({"har": 0, "drift": 3, "season": 0}, [1.0, 0.0, 0.0]),
+        ({"har": np.int64(1), "drift": np.float32(2), "season": 1}, [0.5, 0.25, 0.25]),
     ],
 )
 def test_forecast_and_every_quantile_are_the_weighted_means_of_those_of_the_members(
@@ -139,6 +140,20 @@ def test_members_that_look_back_and_ahead_differently_forecast_their_own_ends():
         model.predict()
     with pytest.raises(ValueError, match="'future': expected None"):
         tsf.Combination(members()).fit(PANEL).predict(future=ahead)
+
+
+def test_its_columns_are_the_targets_and_what_any_member_reads():
+    inner = {"har": tsf.HAR(**SAME, past=["x"]), "network": network(past=["f"])}
+    model = tsf.ConformalForecaster(tsf.Combination(inner), size=0.4).fit(PANEL)
+    # what a job asks of an extract, and watches
+    assert model._columns() == model.estimator_._columns() == ["y", "x", "f"]
+    with pytest.raises(tsf.DataError, match=r"columns are missing.*'x'"):
+        model.predict(PANEL[["y", "f"]])
+    variance = PANEL.assign(squared=PANEL["y"] ** 2)
+    filtered = tsf.FilteredHistorical(tsf.EWMA(target="squared"), target="y", levels=(0.1, 0.9))
+    one = tsf.Combination({"filtered": filtered}).fit(variance)
+    assert one._columns() == ["y", "squared"]
+    pd.testing.assert_frame_equal(one.predict(variance), one.predict())
 
 
 def test_where_a_member_has_no_forecast_neither_has_the_combination():

@@ -11,7 +11,8 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 
 import tsforecast as tsf
-from tsforecast.estimators._intervals import fewest_scores
+from tsforecast.data.panel import layout_of
+from tsforecast.estimators._intervals import fewest_scores, start
 
 DAYS = pd.bdate_range("2020-01-01", periods=2000, name="day")
 
@@ -433,6 +434,35 @@ def test_tracked_quantiles_hold_far_out_when_tails_grow_heavy():
     np.testing.assert_allclose(share, 0.02 + (after - before) / (0.1 * 1000), rtol=1e-9)
     assert (share < 0.03).all()
     assert (without > 0.045).all()
+
+
+@pytest.mark.parametrize("method", ["adaptive", "tracking"])
+def test_a_series_that_fit_has_not_seen_has_the_pooled_bounds_by_series_too(method):
+    early = upto(several((160, 160)), 99)
+    model, together = (tracked(method=method, by=by).fit(early) for by in ("series", "all"))
+    assert model._scores.n_own == 2
+    assert together._scores.n_own == 0
+    unseen = early.rename(index={"s0": "new"}).loc[["new"]]
+    wanted = together.predict(unseen)
+    pd.testing.assert_frame_equal(model.predict(unseen), wanted)
+    said = model.estimator_.predict(unseen)
+    assert (wanted["q0.1"] != said["q0.1"]).all()
+
+
+@pytest.mark.parametrize("step", [1, 2, 5])
+def test_tracked_bounds_go_on_beyond_the_largest_score_for_as_long_as_it_is_not_known(step):
+    level, rate, reach = 0.9, 0.3, []
+    for n in range(2, 60):
+        scores = np.ones((n, step))  # all outside until the bound is as far out
+        scores[:step] = np.nan
+        layout = layout_of(pd.DataFrame({"y": np.zeros(n)}))
+        options = {"level": level, "rate": rate, "window": None, "by_series": False}
+        known = start(
+            scores, layout, np.arange(n) > 0, **options, tracked=True, horizon=step
+        ).threshold[0, -1]
+        reach.append(known)
+    # T rate times how far the share of T outcomes outside is from the one aimed at
+    assert 1 + (step - 1) * rate * level < max(reach) <= 1 + step * rate
 
 
 def test_a_refit_keeps_what_was_tracked_and_knows_all_rows():

@@ -226,7 +226,9 @@ def start(
         sizes=sizes[:0],
         tracked=True,
     )
-    return follow(begun, group, scores, layout, late, horizon)[1]
+    # those of all series first, which is where a series begins that fit has not seen
+    pooled = follow(begun, np.full_like(group, begun.n_own), scores, layout, late, horizon)[1]
+    return follow(pooled, group, scores, layout, late & own[codes], horizon)[1]
 
 
 def follow(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -257,7 +258,7 @@ class Combination(PanelForecaster):
         if (
             not isinstance(given, Mapping)
             or set(given) != set(self.estimators)
-            or any(isinstance(w, bool) or not isinstance(w, int | float) for w in given.values())
+            or any(isinstance(w, bool) or not isinstance(w, Real) for w in given.values())
             or any(not 0 <= w < math.inf for w in given.values())
             or not 0 < sum(given.values()) < math.inf
         ):
@@ -283,6 +284,10 @@ class Combination(PanelForecaster):
     @property
     def _memory(self) -> int:
         return max(int(each._memory) for each in self.estimators_.values())
+
+    def _columns(self) -> list[Hashable]:
+        read = (name for each in self.estimators_.values() for name in each._columns())
+        return list(dict.fromkeys([*self.targets_, *read]))
 
     def _may_be_categories(self) -> list[Hashable]:
         each_may = (each._may_be_categories() for each in self.estimators_.values())

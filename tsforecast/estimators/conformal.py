@@ -185,9 +185,9 @@ class ConformalForecaster(PanelForecaster):
     one. Here they are those of the largest and the smallest score of the window. Alpha is kept
     within ``[-rate, 1 + rate]``, where it stays in the theory, too. The bound of the theory on the
     coverage over long times thereby holds as long as no outcome lies beyond the largest score
-    while alpha is below 0. Tracked bounds have no such end: where scores stay below b in size, the
-    share of T outcomes outside is within (b + rate) / (rate T) of the one aimed at, whatever
-    they are.
+    while alpha is below 0. Tracked bounds have no such end: where scores stay below b in size, of
+    the first T outcomes of step h from the calibration part on, the share outside is within
+    (b + h rate) / (rate T) of the one aimed at, whatever they are.
 
     The forecast itself is left as it is. It may lie outside of an interval that was made from
     quantiles.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -153,9 +153,19 @@ class FilteredHistorical(PanelForecaster):
     def _memory(self) -> int:
         return int(self.volatility_._memory)
 
+    def _columns(self) -> list[Hashable]:
+        fitted = hasattr(self, "_time_step")
+        read = self.volatility_._columns() if fitted else []  # it chooses its own in fit
+        return list(dict.fromkeys([*self.targets_, *read]))
+
+    def _may_be_categories(self) -> Collection[Hashable]:
+        fitted = hasattr(self, "_time_step")
+        may: Collection[Hashable] = self.volatility_._may_be_categories() if fitted else ()
+        return may
+
     def _select(self, panel: pd.DataFrame, *, fitting: bool) -> pd.DataFrame:
-        super()._select(panel, fitting=fitting)  # the volatility chooses its own columns
-        return panel
+        selected = super()._select(panel, fitting=fitting)
+        return panel if fitting else selected
 
     # -------------------------------------------------------------------------------------- fit
 

@@ -523,6 +523,7 @@ def restore_conformal(model: Any, parts: Fields) -> None:
         and fitted.horizon == model.horizon
         and len(scores.group) == n_series
         and scores.pool.shape[1] == scores.each.shape[2] == n_channels
+        and scores.tracked == (model.method == "tracking")
         and _same_shape(model._now, scores)
         and (rows is None) == (model._tail is None or can_advance(fitted))
         and (model._newest is None or model._tail is not None)
@@ -544,7 +545,8 @@ def restore_conformal(model: Any, parts: Fields) -> None:
 
 def _same_shape(scores: Any, like: Any) -> bool:
     """Whether scores go on from others."""
-    same = (scores.level, scores.rate, scores.window) == (like.level, like.rate, like.window)
+    said = ("level", "rate", "window", "tracked")
+    same = all(getattr(scores, name) == getattr(like, name) for name in said)
     sizes = scores.each.shape == like.each.shape and scores.pool.shape[1] == like.pool.shape[1]
     return bool(same and sizes and np.array_equal(scores.group, like.group))
 
