@@ -302,7 +302,7 @@ def test_costs_lower_turnover(trending):
 
 def test_weights_do_not_depend_on_the_number_of_threads(trending, monkeypatch):
     models, pieces, cut = [], [], loop._chunks
-    monkeypatch.setattr(loop, "_chunks", lambda batch: pieces.append(cut(batch)) or pieces[-1])
+    monkeypatch.setattr(loop, "_chunks", lambda *batch: pieces.append(cut(*batch)) or pieces[-1])
     for n in (1, 3):
         torch.set_num_threads(n)
         options = tsf.Training(max_epochs=1, validation=None, origins=16)

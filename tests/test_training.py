@@ -44,6 +44,7 @@ class Level(nn.Module):
 
     def __init__(self, start: float = 0.0, *, power: int = 2) -> None:
         super().__init__()
+        self.side_by_side = 1
         self.level = nn.Parameter(torch.tensor(start))
         self.power = power
 
@@ -597,6 +598,7 @@ class Cells(nn.Module):
     def __init__(self, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.cells = CellStack(2, (5, 4), dropout=dropout)
+        self.side_by_side = self.cells.side_by_side
         self.out = nn.Linear(4, 1)
         self.unused = nn.Parameter(torch.ones(3))
         self.seen: list[int] = []
@@ -803,12 +805,33 @@ def test_a_loss_that_is_not_finite_stops_long_before_the_end_of_a_long_epoch():
         (1, 100_000, [1]),
     ],
 )
-def test_batches_are_cut_by_their_shape_alone(n_windows, n_rows, sizes):
+def test_batches_are_cut_by_their_shape(n_windows, n_rows, sizes):
     batch = (Example(torch.zeros(n_windows, n_rows, 1), torch.zeros(n_windows)), torch.zeros(1))
     chunks = _chunks(batch)
     assert [chunk.stop - chunk.start for chunk in chunks[:-1]] == sizes[:-1]
     assert n_windows - chunks[-1].start == sizes[-1]
     assert [chunk.start for chunk in chunks[1:]] == [chunk.stop for chunk in chunks[:-1]]
+
+
+@pytest.mark.parametrize(
+    "n_windows, n_rows, sizes",
+    [
+        (64, 60, [32, 32]),
+        (64, 1000, [32, 32]),
+        (256, 300, [32] * 8),
+        (100, 1000, [25] * 4),
+        (16, 1000, [8, 8]),  # still one for each of two threads
+        (16, 127, [16]),
+        (3, 5000, [2, 1]),
+    ],
+)
+@pytest.mark.parametrize("cell", ["gru", "rnn"])
+def test_cells_that_torch_steps_through_run_many_windows_side_by_side(
+    cell, n_windows, n_rows, sizes
+):
+    least = CellStack(1, (2,), cell=cell).side_by_side
+    chunks = _chunks((torch.zeros(n_windows, n_rows, 1),), least)
+    assert [min(c.stop, n_windows) - c.start for c in chunks] == sizes
 
 
 def test_a_fit_leaves_the_torch_threads_of_threads_to_come(threads):

@@ -140,6 +140,11 @@ class Encoder(nn.Module):
         return states, state
 
     @property
+    def side_by_side(self) -> int:
+        """Windows that a call should have, at least; see `CellStack`."""
+        return self.cells.side_by_side
+
+    @property
     def width(self) -> int:
         """Numbers that a decoder reads of a row."""
         return self.cells.hidden_sizes[-1]

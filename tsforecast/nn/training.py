@@ -162,7 +162,15 @@ class Training(BaseEstimator):
 
 
 class Network(Protocol):
-    """What `train` needs of a network, besides being a torch module."""
+    """What `train` needs of a network, besides being a torch module.
+
+    Attributes
+    ----------
+    side_by_side : int
+        Windows that a call should have, at least; see `CellStack`.
+    """
+
+    side_by_side: int
 
     def noise(self, batch: Any) -> tuple[Tensor, ...]:
         """Random numbers that `loss` of a batch needs, with the batch as first dimension."""
@@ -176,6 +184,8 @@ class Pooled(Protocol):
 
     It stands in place of `Network.loss`.
     """
+
+    side_by_side: int
 
     def noise(self, batch: Any) -> tuple[Tensor, ...]:
         """As of `Network`."""
@@ -256,8 +266,8 @@ def train(
     Parameters
     ----------
     network : Module
-        Has ``noise(batch)`` and ``loss(*batch, noise=...)`` (see `Network`), or in place of the
-        latter ``sums(*batch, noise=...)`` and ``pooled(sums)`` (see `Pooled`).
+        Has ``side_by_side``, ``noise(batch)`` and ``loss(*batch, noise=...)`` (see `Network`), or
+        in place of the latter ``sums(*batch, noise=...)`` and ``pooled(sums)`` (see `Pooled`).
     batches : Batches
         Training batches.
     validation : callable, optional
@@ -602,14 +612,18 @@ def _first(batch: Any) -> Tensor:
     return batch
 
 
-def _chunks(batch: Any) -> list[slice]:
-    """Cut a batch for threads, by its shape alone: the cut decides how sums are rounded."""
+def _chunks(batch: Any, side_by_side: int = 1) -> list[slice]:
+    """Cut a batch for threads, by its shape and cell alone: the cut decides how sums are rounded.
+
+    There are two pieces, or as many as leave about `side_by_side` windows to each.
+    """
     # Pieces of 2,000 to 4,000 rows (64 windows of 60) were fastest for LSTMs of 32 to 128 units:
     # larger ones fall out of the cache, smaller ones spend their time between torch's calls, and
     # under 3,000 rows in all a second thread gains nothing. Powers of two spread evenly.
     first = _first(batch)
     n_windows, n_rows = len(first), first.shape[:2].numel()
     pieces = 1 if n_rows < 3_000 else max(2, -(-n_rows // 4_096))
+    pieces = min(pieces, max(2, n_windows // side_by_side))
     size = -(-n_windows // (1 << (pieces - 1).bit_length()))
     return [slice(at, at + size) for at in range(0, n_windows, size)]
 
@@ -660,7 +674,8 @@ def _loop(
         def _sums_of(self, batch: Any, noise: Any, counts: bool) -> tuple[Tensor, Tensor]:
             """Loss of a share of a batch, with its gradients; sums (2,) over the whole of it."""
             on_cpu = self.device.type == "cpu"
-            chunks = _chunks(batch) if on_cpu and not torch.is_autocast_enabled("cpu") else []
+            cut = on_cpu and not torch.is_autocast_enabled("cpu")
+            chunks = _chunks(batch, self.network.side_by_side) if cut else []
             if _is_pooled(self.network) and (len(chunks) > 1 or company.size > 1):
                 loss, weight = _pooled_of_chunks(
                     self.network,
