@@ -713,7 +713,7 @@ def test_an_output_that_is_full_is_said(job):
     command = f"{sys.executable} -m tsforecast status > /dev/full"
     done = subprocess.run(["bash", "-c", command], cwd=job, capture_output=True, text=True)
     assert done.returncode == 3
-    assert done.stderr.startswith("error: standard output: expected room")
+    assert done.stderr.startswith("error: standard output: expected a disk with room")
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -170,7 +170,7 @@ def job_lock(folder: Path, name: str) -> Iterator[Path]:
         yield lock
 
 
-def refused(what: str, error: OSError, *, expected: str = "one that can be written") -> JobError:
+def refused(what: str, error: Exception, *, expected: str = "one that can be written") -> JobError:
     """Build (not raise) the error of a place that cannot be written to, with its exit code.
 
     A disk that is full, broken or read-only, or closed to this user, is no fault of the
@@ -182,7 +182,8 @@ def refused(what: str, error: OSError, *, expected: str = "one that can be writt
     ----------
     what : str
         The file or folder.
-    error : OSError
+    error : OSError or ValueError
+        The latter of a name that cannot be one.
     expected : str
         What a place should be that can be one.
 
@@ -198,13 +199,13 @@ def refused(what: str, error: OSError, *, expected: str = "one that can be writt
     >>> [int(refused("folder state", error).code) for error in (full, below)]
     [3, 2]
     """
-    found = (error.strerror or type(error).__name__).lower()
-    if error.errno in DISK:
+    found = str(getattr(error, "strerror", None) or error or type(error).__name__).lower()
+    if getattr(error, "errno", None) in DISK:
         return SinkError.of(
             what,
             expected="a disk with room, and the right to write there",
             found=found,
-            advice="Make room or give this user the right, and run again: it goes on from here.",
+            advice="Make room or give this user the right, and give the command again.",
         )
     return ConfigError.of(what, expected=expected, found=found, advice="Name another one.")
 

@@ -9,7 +9,8 @@ import sys
 import traceback
 from pathlib import Path
 
-from tsforecast.batch.exits import DISK, ConfigError, ExitCode, JobError, SinkError, exit_code
+from tsforecast.batch.exits import DISK, ConfigError, ExitCode, JobError, exit_code
+from tsforecast.batch.files import refused
 from tsforecast.cli.output import leave_output, show, write_json
 
 __all__ = ["PIPE", "end", "explained"]
@@ -66,12 +67,7 @@ def explained(error: BaseException) -> BaseException:
     if isinstance(error, OSError) and error.errno in DISK:  # those of a job are ours already
         if error.filename is None:
             leave_output()
-        return SinkError.of(
-            error.filename or "standard output",
-            expected="room, and the right to write there",
-            found=(error.strerror or type(error).__name__).lower(),
-            advice="Mend that, and give the command again.",
-        )
+        return refused(error.filename or "standard output", error)
     return error
 
 

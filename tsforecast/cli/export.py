@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 from tsforecast.batch.exits import ConfigError
+from tsforecast.batch.files import refused
 from tsforecast.cli.given import config_of
-from tsforecast.cli.output import cannot_write, records, whole, write_json
+from tsforecast.cli.output import records, whole, write_json
 
 __all__ = ["export"]
 
@@ -61,4 +62,4 @@ def export(args: argparse.Namespace) -> None:
             else:
                 frame.to_csv(place, index=False)
     except OSError as error:
-        raise cannot_write(Path(args.output), error) from error
+        raise refused(args.output, error, expected="a file that can be written") from error

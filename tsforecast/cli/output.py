@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tsforecast.batch.exits import DISK, ConfigError, JobError, SinkError
+from tsforecast.batch.exits import ConfigError
+from tsforecast.batch.files import refused, temp_place
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "cannot_write",
     "finite",
     "leave_output",
     "lines",
@@ -135,14 +135,12 @@ def write_new(target: Path, text: str, *, replace: bool) -> None:
             advice="Replace it with --force, or name another with -c.",
         ) from None
     except (OSError, ValueError) as error:
-        raise cannot_write(target, error) from error
+        raise refused(str(target), error, expected="a file that can be written") from error
 
 
 @contextlib.contextmanager
 def whole(target: Path) -> Iterator[Path]:
     """Where to write a file that is to be there as a whole, or to stay as it was."""
-    from tsforecast.batch.files import temp_place
-
     target = Path(os.path.realpath(target))
     if target.exists() and not target.is_file():  # such as /dev/stdout
         yield target
@@ -154,15 +152,3 @@ def whole(target: Path) -> Iterator[Path]:
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
-
-
-def cannot_write(file: Path, error: Exception) -> JobError:
-    """Build (not raise) the error: of a full or broken disk, or of a name that will not do."""
-    why = getattr(error, "strerror", None) or str(error)
-    kind = SinkError if getattr(error, "errno", None) in DISK else ConfigError
-    return kind.of(
-        str(file),
-        expected="a file that can be written",
-        found=str(why).lower(),
-        advice="Make room, or name another one.",
-    )

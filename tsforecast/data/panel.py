@@ -610,8 +610,7 @@ def _check_order(
     keep = "Keep one row of each, e.g. data[~data.index.duplicated(keep='last')]; of a long table "
     keep += "data.drop_duplicates([series, time], keep='last')."
     if unique is None:
-        keep = f"k{keep[1:]}"
-        keep = f"If several series are stacked here, name their column with series=; else {keep}"
+        keep = f"If several series are stacked here, name their column with series=. {keep}"
     for problem, wrong, expected, advice in (
         (
             "unsorted time",
