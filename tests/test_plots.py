@@ -393,6 +393,14 @@ def test_what_stands_alone_is_seen(ax):
     assert past.get_marker() == "None"
 
 
+def test_a_forecast_without_a_value_says_so(ax):
+    ahead = pd.DataFrame({"forecast": [np.nan] * 3, "q0.1": np.nan, "q0.9": np.nan}, [6, 7, 8])
+    plot_forecast(ahead, pd.Series(range(6)), label="lstm", ax=ax)
+    assert [text.get_text() for text in ax.texts] == ["lstm: all values are missing"]
+    ax.clear()
+    assert not plot_forecast(ahead.fillna({"forecast": 1.0}), ax=ax).texts
+
+
 def test_one_date_is_named_instead_of_the_years_around_it(result, ax):
     first = result.frame["cutoff"].min()
     for zone in (None, "Asia/Tokyo"):

@@ -152,6 +152,9 @@ def plot_forecast(
     middle = forecast["forecast"]
     line = marked(style, len(at), few=12, values=middle)
     axes.plot(at, middle, label=named(label), linewidth=width, **line)
+    if middle.isna().all():
+        words = f"{named(label)}: all values are missing"
+        axes.text(0, 1.01, words, transform=axes.transAxes, va="bottom", color="0.25")
     if "actual" in forecast and forecast["actual"].notna().any():
         actual = forecast["actual"]
         line = marked({"color": "0.0", "marker": "x"}, len(at), few=40, values=actual)
