@@ -583,6 +583,18 @@ def test_a_flag_stands_over_the_environment(job, capsys, monkeypatch):
     assert run(capsys, "check", "--run-date", DATE, "--set", "source.path=prices.csv")[0] == 0
 
 
+def test_a_run_says_on_a_page_what_it_has_done_and_all_of_it_when_asked(job, capsys):
+    def names(text):
+        return [line.split()[0] for line in text.splitlines()]
+
+    short = names(run(capsys, "run", "--run-date", DATE)[1])
+    assert {"version", "rows", "source.rejects", "monitor.status", "fit.role"} <= set(short)
+    assert len(short) <= 20 and not any("seconds" in name for name in short)
+    whole = names(run(capsys, "run", "--run-date", DATE, "-v")[1])
+    assert {"config_digest", "seconds.read", "monitor.staleness.state"} <= set(whole)
+    assert {name for name in short if not name.startswith("fit")} <= set(whole)
+
+
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [

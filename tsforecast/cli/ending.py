@@ -45,7 +45,7 @@ def end(args: argparse.Namespace, error: BaseException) -> int:
         args.shown = {**args.shown, **done}
     if done is not None and not args.json:
         with contextlib.suppress(OSError, ValueError):
-            show(args, done)
+            show(args, done, details=False)
     if args.json:
         with contextlib.suppress(OSError, ValueError):
             write_json({"exit_code": int(code), "error": name, "message": text, **args.shown})

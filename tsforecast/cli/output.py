@@ -32,16 +32,25 @@ __all__ = [
 ]
 
 _DIGEST = re.compile("[0-9a-f]{64}")
+_DETAIL = re.compile(
+    r"(fit\.)?(config_digest|model_id|parts\w*|same_parameters|seconds\..*|source\.d.*)"
+    r"|fit\.(job|run_date|dry_run|(source|span)\..*)|monitor\.(?!status|warnings|failures).*"
+)
 _LONG = 60  # characters: a sentence, on a line of its own
 
 
-def show(args: argparse.Namespace, summary: Mapping[str, Any]) -> None:
-    """Print a summary: as JSON, or as lines of name and value with tables below them."""
+def show(args: argparse.Namespace, summary: Mapping[str, Any], *, details: bool = True) -> None:
+    """Print a summary: as JSON, or as lines of name and value with tables below them.
+
+    Without `details` the lines are few of what a run has done, unless -v asks for all of them.
+    """
     if args.json:
         write_json(summary)
         return
     tables = {key: value for key, value in summary.items() if _is_table(value)}
     rows = list(lines({key: value for key, value in summary.items() if key not in tables}))
+    if not (details or args.verbose):
+        rows = [(key, value) for key, value in rows if not _DETAIL.fullmatch(key)]
     wide = max((len(key) for key, _ in rows), default=0)
     for key, value in rows:
         sys.stdout.write(f"{key:<{wide}}  {value}".rstrip() + "\n")

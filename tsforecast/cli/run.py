@@ -18,7 +18,7 @@ def fit(args: argparse.Namespace) -> None:
     config = config_of(args)
     as_of = cut_of(args, config)
     if args.devices == 1:
-        show(args, job.fit(config, as_of, dry_run=args.dry_run))
+        show(args, job.fit(config, as_of, dry_run=args.dry_run), details=False)
         return
     from tsforecast.batch.launch import launch, require_ranks
     from tsforecast.nn.ranks import started_by_torchrun
@@ -29,7 +29,7 @@ def fit(args: argparse.Namespace) -> None:
     require_ranks(args.devices)
     found = job.fit(config, as_of, dry_run=args.dry_run, together=True)
     if os.environ.get("RANK") == "0":
-        show(args, found)
+        show(args, found, details=False)
 
 
 def backtest(args: argparse.Namespace) -> None:
@@ -50,7 +50,7 @@ def score(args: argparse.Namespace) -> None:
     from tsforecast.batch import job
 
     config = config_of(args)
-    show(args, job.score(config, cut_of(args, config), dry_run=args.dry_run))
+    show(args, job.score(config, cut_of(args, config), dry_run=args.dry_run), details=False)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -58,4 +58,4 @@ def run(args: argparse.Namespace) -> None:
     from tsforecast.batch import job
 
     config = config_of(args)
-    show(args, job.run(config, cut_of(args, config), dry_run=args.dry_run))
+    show(args, job.run(config, cut_of(args, config), dry_run=args.dry_run), details=False)
