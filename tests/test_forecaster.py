@@ -462,6 +462,18 @@ def test_methods_before_fit_say_so(method, panel):
         getattr(make_model(), method)(panel)
 
 
+def test_memory_that_starts_open_spreads_over_the_lookback_however_long_windows_are():
+    still = tsf.Training(
+        max_epochs=1, learning_rate=1e-12, init="chrono", origins=16, validation=None
+    )
+    model = RecurrentForecaster(
+        lookback=10, hidden_sizes=(200,), training=still, random_state=0
+    ).fit(make_panel()[["y"]])
+    forget = model.networks_[0].cells.layers[0].bias_ih_l0.detach()[200:400].double()
+    memory = 1 / (1 - torch.sigmoid(forget))  # rows
+    assert 9 < memory.max() <= 10 + 1e-3 and 2 - 1e-3 <= memory.min() < 2.5
+
+
 # --------------------------------------------------------------------- missing values, warm-up rows
 
 

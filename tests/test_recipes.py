@@ -146,7 +146,7 @@ def outcome(text, code):
     names = {
         "dag": bare,
         "task": bare,
-        "datetime": lambda *parts: None,
+        "pendulum": types.SimpleNamespace(datetime=lambda *parts, tz: tz),
         "timedelta": lambda **parts: None,
         "subprocess": types.SimpleNamespace(run=run),
         "AirflowSkipException": kinds["Skip"],

@@ -44,7 +44,7 @@ class Level(nn.Module):
 
     def __init__(self, start: float = 0.0, *, power: int = 2) -> None:
         super().__init__()
-        self.side_by_side = 1
+        self.side_by_side = 0
         self.level = nn.Parameter(torch.tensor(start))
         self.power = power
 
@@ -819,7 +819,8 @@ def test_batches_are_cut_by_their_shape(n_windows, n_rows, sizes):
         (64, 60, [32, 32]),
         (64, 1000, [32, 32]),
         (256, 300, [32] * 8),
-        (100, 1000, [25] * 4),
+        (100, 1000, [50, 50]),
+        (300, 300, [38] * 7 + [34]),
         (16, 1000, [8, 8]),  # still one for each of two threads
         (16, 127, [16]),
         (3, 5000, [2, 1]),

@@ -56,7 +56,9 @@ __all__ = [
 
 
 def check(config: JobConfig, as_of: AsOf) -> Summary:
-    """See whether a run would go: configuration, source, model and sink; nothing is forecast.
+    """Look at what a run needs: configuration, source, model and sink; nothing is fitted.
+
+    What only a fit can refuse, such as too few rows for its parameters, `fit` with `dry_run` shows.
 
     Parameters
     ----------
@@ -73,7 +75,7 @@ def check(config: JobConfig, as_of: AsOf) -> Summary:
     Raises
     ------
     JobError
-        As `run` would raise it.
+        As `run` would raise it before it fits.
     """
     work = Work(config, as_of)
     model = estimators(config)[0]

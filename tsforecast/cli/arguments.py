@@ -53,7 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
         commands,
         "check",
         check.check,
-        "Look at everything that a run needs; forecast nothing.",
+        "Look at what a run needs: configuration, source, sink, model. Fit and forecast nothing.",
         "tsforecast check\ntsforecast check -c jobs/prices.toml --json",
         job=True,
         dated=True,

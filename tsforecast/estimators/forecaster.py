@@ -682,7 +682,7 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
                 rng=np.random.default_rng(seed),
                 shape=shape,
             )
-            network = self._network(known, origins, errors / error_scale, error_scale, n_origins)
+            network = self._network(known, origins, errors / error_scale, error_scale)
             if self._start is not None:
                 self._start.put_into(network, member, self._preparation)
             return network, batches
@@ -787,7 +787,7 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
                 )
 
     def _network(
-        self, known: Rows, origins: Ints, z: Floats, error_scale: Floats, n_origins: int
+        self, known: Rows, origins: Ints, z: Floats, error_scale: Floats
     ) -> ForecastNetwork:
         training, head = self._training(), as_head(self.head)
         later = previous_rows(known.layout) != np.arange(known.layout.n_rows)  # has one before it
@@ -803,7 +803,6 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
             error_scale=error_scale,
             start=torch.stack(starts),
             init=training.init,
-            max_steps=max(2, self.lookback + n_origins - 1),
         )
 
     def _new_network(
@@ -814,7 +813,6 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
         error_scale: Floats,
         start: torch.Tensor,
         init: Init,
-        max_steps: int = 2,
     ) -> ForecastNetwork:
         """Lay out a network by the parameters and what is measured."""
         return ForecastNetwork(
@@ -828,7 +826,7 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
             dropout=self.dropout,
             layer_norm=self.layer_norm,
             init=init,
-            max_steps=max_steps,
+            max_steps=max(2, self.lookback),
             head=as_head(self.head),
             error_scale=error_scale,
             start=start,

@@ -509,8 +509,7 @@ class PositionEstimator(RecordParameters, PanelForecaster):
                 rng=np.random.default_rng(seed),
             )
             batches.largest, batches.returns = largest, np.nan_to_num(returns)
-            steps = max(2, self.lookback + n_origins - 1)
-            return self._new_network(scale, unit, training.init, max_steps=steps), batches
+            return self._new_network(scale, unit, training.init), batches
 
         trained = train_members(
             seeds,
@@ -527,9 +526,7 @@ class PositionEstimator(RecordParameters, PanelForecaster):
         self._known = None
         return rows
 
-    def _new_network(
-        self, scale: InputScale, unit: float, init: Init, *, max_steps: int = 2
-    ) -> PositionNetwork:
+    def _new_network(self, scale: InputScale, unit: float, init: Init) -> PositionNetwork:
         """Lay out a network by the parameters and what is measured."""
         return PositionNetwork(
             features=self._preparation.features,
@@ -541,7 +538,7 @@ class PositionEstimator(RecordParameters, PanelForecaster):
             dropout=self.dropout,
             layer_norm=self.layer_norm,
             init=init,
-            max_steps=max_steps,
+            max_steps=max(2, self.lookback),
             unit=unit,
             cost=self._cost,
             periods=float(self.periods_per_year),

@@ -68,7 +68,7 @@ _LAYERS: dict[str, type[nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": n
 
 # Windows worth a call. On the CPU an LSTM is one kernel of oneDNN over all steps; GRUs and RNNs are
 # some calls of torch at every step, which take about as long for one window as for some dozens.
-_SIDE_BY_SIDE: dict[str, int] = {"lstm": 1, "gru": 32, "rnn": 32}
+_SIDE_BY_SIDE: dict[str, int] = {"lstm": 0, "gru": 32, "rnn": 32}
 
 
 def layer_parts(state: LayerState) -> tuple[Tensor, ...]:
@@ -167,7 +167,7 @@ class CellStack(nn.Module):
 
     @property
     def side_by_side(self) -> int:
-        """Windows that a call on the CPU should have: it takes hardly less time for fewer."""
+        """Windows that a call on the CPU should have: fewer take hardly less time."""
         return _SIDE_BY_SIDE[self.cell]
 
     def noise(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -145,7 +145,7 @@ def remembered(
     results = [torch.empty(len(origins), network.width, device=device) for network in networks]
 
     if shape.context == "window":
-        size = max(_ROWS // shape.lookback, *(network.side_by_side for network in networks))
+        size = max(1, _ROWS // shape.lookback, *(network.side_by_side for network in networks))
 
         def encode(at: int) -> None:
             part = slice(at, at + size)

@@ -60,7 +60,8 @@ class Training(BaseEstimator):
     origins : "auto" or int
         Origins per training window; 1 is the classical window.
     init : {"keras", "torch", "chrono"}
-        Where the weights start (see `CellStack`).
+        Where the weights start (see `CellStack`). With "chrono" the units' memory spreads over 2
+        rows to the estimator's `lookback`.
     validation : {"auto", "time", "series", None}
         "time" holds out the last `validation_size` of the rows for early stopping; the rows
         trained on end before. "series" holds out whole series, drawn at random (all series of a
@@ -167,7 +168,7 @@ class Network(Protocol):
     Attributes
     ----------
     side_by_side : int
-        Windows that a call should have, at least; see `CellStack`.
+        Windows that a call should have, at least; 0: any number. See `CellStack`.
     """
 
     side_by_side: int
@@ -612,19 +613,20 @@ def _first(batch: Any) -> Tensor:
     return batch
 
 
-def _chunks(batch: Any, side_by_side: int = 1) -> list[slice]:
+def _chunks(batch: Any, side_by_side: int = 0) -> list[slice]:
     """Cut a batch for threads, by its shape and cell alone: the cut decides how sums are rounded.
 
-    There are two pieces, or as many as leave about `side_by_side` windows to each.
+    There are two pieces, or as many as leave `side_by_side` windows or more to each.
     """
     # Pieces of 2,000 to 4,000 rows (64 windows of 60) were fastest for LSTMs of 32 to 128 units:
     # larger ones fall out of the cache, smaller ones spend their time between torch's calls, and
     # under 3,000 rows in all a second thread gains nothing. Powers of two spread evenly.
     first = _first(batch)
     n_windows, n_rows = len(first), first.shape[:2].numel()
-    pieces = 1 if n_rows < 3_000 else max(2, -(-n_rows // 4_096))
-    pieces = min(pieces, max(2, n_windows // side_by_side))
-    size = -(-n_windows // (1 << (pieces - 1).bit_length()))
+    pieces = 1 if n_rows < 3_000 else 1 << (max(2, -(-n_rows // 4_096)) - 1).bit_length()
+    while pieces > 2 and n_windows // pieces < side_by_side:
+        pieces //= 2
+    size = -(-n_windows // pieces)
     return [slice(at, at + size) for at in range(0, n_windows, size)]
 
 
