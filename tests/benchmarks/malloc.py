@@ -64,6 +64,7 @@ def child():
         def __init__(self, origins):
             super().__init__()
             self.cells, self.out = CellStack(8, (64, 64)), nn.Linear(64, 5)
+            self.side_by_side = self.cells.side_by_side
             self.origins = origins
 
         def noise(self, batch):

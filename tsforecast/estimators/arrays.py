@@ -124,7 +124,7 @@ def _decoded(network: ForecastNetwork, n: int, samples: Callable[[slice], Tensor
     """Raw numbers (n, K, 1, Q) of n samples, of which `samples` gives a slice as (b, T, F)."""
     n_targets, n_steps = network.error_scale.shape[0], samples(slice(0, 1)).shape[1]
     result = torch.empty(n, n_targets, 1, network.head.size, device=network.location.device)
-    size = max(_FEWEST, _ROWS // n_steps)
+    size = max(_FEWEST, _ROWS // n_steps, network.side_by_side)
 
     def decode(at: int) -> None:
         part = slice(at, min(at + size, n))
