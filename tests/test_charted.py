@@ -532,6 +532,7 @@ def test_mimic_values_count_from_their_storage_in_their_stay() -> None:
     panel = from_mimic(charts, labs, stays=stays)
     assert panel.index.names == ["stay_id", "time"]
     assert panel.index.unique(0).tolist() == [30, 31, 32]
+    assert notes(panel)["rows outside the stays, left out"] == 4  # all of laboratories
     lactate = panel["lactate"].dropna()
     assert lactate.to_dict() == {(30, 3 * HOUR): 4.0, (31, 4 * HOUR): 2.0}
     assert panel["creatinine"].dropna().to_dict() == {(30, HOUR / 2): 2.2}
@@ -550,6 +551,29 @@ def test_mimic_values_from_before_the_stay_come_in_if_asked_for() -> None:
     assert panel["lactate"].dropna().loc[(30, -HOUR)] == 1.5
     with pytest.raises(ValueError, match="'before': expected a span such as '24h', found 2"):
         from_mimic(charts, labs, stays=stays, before=2)  # type: ignore[arg-type]
+
+
+def test_mimic_stays_without_an_outtime_have_not_ended() -> None:
+    charts, labs, stays = mimic()
+    whole = from_mimic(charts, labs, stays=stays)
+    open_ended = stays.assign(outtime=stays["outtime"].where(stays["stay_id"] != 31))
+    pd.testing.assert_frame_equal(from_mimic(charts, labs, stays=open_ended), whole)
+    late = charts[charts["stay_id"] == 31].assign(charttime=stamp(99), storetime=stamp(99))
+    panel = from_mimic(pd.concat([charts, late]), labs, stays=open_ended)
+    assert panel.loc[(31, pd.Timedelta(hours=51)), "heart_rate"] == 100
+    assert notes(panel)["rows outside the stays, left out"] == 4
+    ended = from_mimic(pd.concat([charts, late]), labs, stays=stays)
+    assert notes(ended)["rows outside the stays, left out"] == 5
+
+
+def test_mimic_stays_without_an_intime_are_refused() -> None:
+    charts, labs, stays = mimic()
+    unknown = stays.assign(intime=stays["intime"].where(stays["stay_id"] != 31))
+    with pytest.raises(
+        tsf.DataError,
+        match=r"without a beginning \(column 'intime'; first rows: stay_id 31\).*1 of 3",
+    ):
+        from_mimic(charts, labs, stays=unknown)
 
 
 def test_mimic_without_stays_keeps_the_clock() -> None:
@@ -599,6 +623,8 @@ def test_mimic_without_tables_or_columns_is_refused() -> None:
         from_mimic()
     with pytest.raises(tsf.DataError, match=r"columns not found in chartevents.*\['valuenum'\]"):
         from_mimic(charts.drop(columns="valuenum"))
+    with pytest.raises(tsf.DataError, match=r"columns not found in labevents.*\['itemid'\]"):
+        from_mimic(labevents=labs.drop(columns="itemid"))
     with pytest.raises(tsf.DataError, match=r"columns not found in stays.*\['outtime'\]"):
         from_mimic(charts, labs, stays=stays.drop(columns="outtime"))
 

@@ -281,6 +281,47 @@ def test_a_frame_that_cannot_be_scored_is_refused(change, message):
         evaluate(change(make_frame()))
 
 
+@pytest.mark.parametrize("order", ["sorted", "shuffled"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: pd.concat([f, f.iloc[[3]]]), "rows are repeated.*found 1 repeated rows"),
+        (lambda f: pd.concat([f, f.groupby("model").head(1)]), "found 2 repeated rows"),
+        (lambda f: f.assign(cutoff=f["time"]), "forecasts of rows that were known.*48 rows at or"),
+        (lambda f: f.drop(index=f.index[0]), "models have unequal rows.*all 24 .*found 23 of 'a'"),
+        (lambda f: f.assign(time=f["time"].astype(str)), "time is text"),
+        (lambda f: f.assign(series=f["series"].mask(f["series"] == "s1")), "rows without series"),
+    ],
+)
+def test_rows_of_our_own_form_are_checked_too(change, message, order):
+    frame = make_frame()
+    if order == "sorted":  # as of our own backtests: models behind each other, alike
+        frame = frame.sort_values(["model", "series", "cutoff", "step"], ignore_index=True)
+    else:
+        frame = frame.sort_values("model", kind="stable", ignore_index=True)
+    evaluate(frame)
+    with pytest.raises(DataError, match=message):
+        evaluate(change(frame))
+
+
+def test_rows_without_an_outcome_may_be_those_of_one_model():
+    frame = make_frame()
+    unknown = frame.iloc[[0]].assign(actual=np.nan, time=99)
+    pd.testing.assert_frame_equal(evaluate(pd.concat([frame, unknown])), evaluate(frame))
+
+
+def test_groups_that_are_missing_are_refused_by_name():
+    frame = make_frame().assign(regime="calm")
+    frame.loc[[4, 7], "regime"] = None
+    with pytest.raises(
+        DataError,
+        match=r"without a group \(column 'regime'; first rows: 4, 7\).*2 of 48 rows.*fill",
+    ):
+        evaluate(frame, "mae", by="regime")
+    named = frame.assign(regime=frame["regime"].fillna("other"))
+    assert evaluate(named, "mae", by="regime")["n"].sum() == 48
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

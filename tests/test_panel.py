@@ -221,6 +221,25 @@ def test_levels_in_the_order_time_and_series_are_told_from_bad_time():
     same(as_panel(data.swaplevel()), frame(np.arange(8.0), PAIRS))
 
 
+def test_dates_before_whole_numbers_are_levels_in_the_wrong_order_unless_they_are_named():
+    """As of CRSP: (date, permno)."""
+    pairs = pd.MultiIndex.from_product([DAYS, [10001, 10002]], names=["date", "permno"])
+    hours = pairs.set_levels(pd.to_timedelta(range(len(DAYS)), unit="h"), level=0)
+    wanted = r"levels are swapped.*found \['date', 'permno'\]: .* and int64.*swaplevel\(\)"
+    for data in (frame(np.arange(8.0), pairs), pd.DataFrame({"y": range(8)}, index=hours)):
+        with pytest.raises(DataError, match=wanted):
+            as_panel(data)
+        with pytest.raises(DataError, match="levels are swapped"):
+            as_panel(data.rename_axis([None, None]))
+        panel = as_panel(data.swaplevel())
+        assert panel.index.unique(0).tolist() == [10001, 10002]
+        same(as_panel(data, series="permno"), panel)
+    data = frame(np.arange(8.0), pairs)
+    named = as_panel(data, series="date", time="permno")
+    assert named.index.unique(0).tolist() == DAYS.tolist()
+    same(as_panel(data.rename_axis(["series", "time"])), named.rename_axis(["series", "time"]))
+
+
 def test_wide_prices_lose_the_rows_outside_a_series_life_and_keep_inner_gaps():
     nan = np.nan
     prices = pd.DataFrame({"B": [nan, 1, nan, 2], "A": [1, 2, 3, nan]}, index=DAYS)

@@ -259,6 +259,20 @@ def test_line_of_another_format_is_named(set_a: Path, line: str) -> None:
         load_physionet2012(set_a)
 
 
+@pytest.mark.parametrize("line", ["00:10,HR", "00:10", "00:1"])
+def test_line_cut_short_is_named_with_its_number(set_a: Path, line: str) -> None:
+    add(set_a, "5.txt", f"00:00,RecordID,5\n\n00:05,HR,80\n{line}\n00:20,HR,90\n")
+    with pytest.raises(
+        tsf.DataError, match=rf"not of the format \(series 5; first rows: line 5 of 5.txt.*'{line}'"
+    ):
+        load_physionet2012(set_a)
+
+
+def test_blank_lines_between_others_are_passed_over(set_a: Path) -> None:
+    add(set_a, "5.txt", "00:00,RecordID,5\n\n\n00:05,HR,80\n\n00:20,HR,\n00:30,HR,90\n")
+    assert load_physionet2012(set_a).loc[5, "HR"].dropna().tolist() == [80, 90]
+
+
 def test_folder_without_records_says_what_was_expected(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no records: expected files set-\*"):
         load_physionet2012(tmp_path)

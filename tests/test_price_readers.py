@@ -123,6 +123,17 @@ def test_a_ticker_that_was_not_found_is_not_lost_in_silence():
         from_yfinance(frame)
 
 
+def test_days_without_a_value_are_left_out_of_columns_of_one_level_too():
+    frame = one(0.0)
+    frame.loc[DAYS[1]] = np.nan
+    same(from_yfinance(frame, ticker="AAPL"), tidy("AAPL").drop(("AAPL", DAYS[1])))
+    same(from_yfinance(frame.assign(Dividends=0.0)).iloc[:, :5], tidy("AAPL").loc["AAPL"].iloc[::2])
+    with pytest.raises(DataError, match="tickers without any value.*'NOPE'.*survivorship"):
+        from_yfinance(one() * np.nan, ticker="NOPE")
+    with pytest.raises(DataError, match="tickers without any value.*found none of 'the frame'"):
+        from_yfinance(one() * np.nan)
+
+
 def test_doubled_dates_are_refused():
     frame = one().iloc[[0, 1, 1, 2]]
     with pytest.raises(DataError, match="duplicated time.*'AAPL'.*2024-03-08"):
@@ -273,6 +284,60 @@ def test_dates_saved_with_two_offsets_are_dates(tmp_path: Path):
     assert "-05:00" in (tmp_path / "AAPL.csv").read_text()
     assert "-04:00" in (tmp_path / "AAPL.csv").read_text()
     same(read_yahoo_csv(tmp_path / "AAPL.csv"), tidy("AAPL"))
+
+
+def within_the_day(start: str, zone: str) -> pd.DataFrame:
+    times = pd.date_range(start, periods=3, freq="h", tz=zone, name="Datetime")
+    return one().set_axis(times)
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_rows_within_the_day_keep_the_offset_of_their_file(levels: int, tmp_path: Path):
+    frame = within_the_day("2024-01-04 08:45", "Asia/Tokyo")  # 23:45 of the day before in UTC
+    saved = frame if levels == 1 else pd.concat({"N225": frame}, axis=1, names=["Ticker", "Price"])
+    saved.to_csv(tmp_path / "N225.csv")
+    panel, wanted = read_yahoo_csv(tmp_path), from_yfinance(frame, ticker="N225")
+    found = panel.index.get_level_values("time")
+    assert found[0].utcoffset() == pd.Timedelta(hours=9)
+    assert found.tz_convert("Asia/Tokyo").tolist() == wanted.index.get_level_values(1).tolist()
+    assert tsf.realized_variance(panel, price="close").index.get_level_values(1).tolist() == [
+        pd.Timestamp("2024-01-04")
+    ]
+
+
+def test_rows_within_the_day_of_several_offsets_are_in_utc_with_a_warning(tmp_path: Path):
+    new_york = pd.concat(
+        within_the_day(f"{day} 09:30", "America/New_York") for day in ("2024-03-08", "2024-03-11")
+    )
+    new_york.to_csv(tmp_path / "AAPL.csv")
+    with pytest.warns(
+        UserWarning, match=r"offsets from UTC \(-0400, -0500\).*tz_convert"
+    ) as caught:
+        panel = read_yahoo_csv(tmp_path)
+    assert len(caught) == 1
+    same(panel.tz_convert("America/New_York", level="time"), from_yfinance(new_york, ticker="AAPL"))
+    within_the_day("2024-01-04 09:00", "Asia/Tokyo").to_csv(tmp_path / "N225.csv")
+    with pytest.warns(UserWarning, match=r"\(\+0900, -0400, -0500\)"):
+        both = read_yahoo_csv(tmp_path)
+    assert both.loc["N225"].index[0] == pd.Timestamp("2024-01-04", tz="UTC")
+    (tmp_path / "AAPL.csv").unlink()
+    write(tmp_path, "UTC.csv", "Datetime,Close\n2024-01-04T00:30:00Z,1\n")
+    with pytest.warns(UserWarning, match=r"\(\+0000, \+0900\)"):
+        read_yahoo_csv(tmp_path)
+
+
+@pytest.mark.parametrize("line", ["2024-03-12,1.0,2.0", "2024-03-12", '2024-03-12,"1,000.0",2.0,3'])
+def test_a_line_cut_short_is_refused(line: str, tmp_path: Path):
+    wanted = r"cut short \(series 'X'\): expected {} cells, found '2024-03-12.*line 5 of X.csv"
+    for read, text, cells in ((read_yahoo_csv, YAHOO, 7), (read_stooq, STOOQ, 6)):
+        path = write(tmp_path, "X.csv", text + line)
+        with pytest.raises(DataError, match=wanted.format(cells)):
+            read(path)
+    several("AAPL", "MSFT").to_csv(tmp_path / "all.csv")
+    whole = (tmp_path / "all.csv").read_text()
+    with pytest.raises(DataError, match="cut short.*expected 11 cells.*line 7 of all.csv"):
+        read_yahoo_csv(write(tmp_path, "all.csv", whole + line))
+    assert len(read_yahoo_csv(write(tmp_path, "X.csv", YAHOO.replace("\n", "\n\n")))) == 3
 
 
 def test_dates_in_an_order_that_cannot_be_told_are_refused(tmp_path: Path):

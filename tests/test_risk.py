@@ -2,6 +2,7 @@
 
 import doctest
 import math
+import zlib
 
 import numpy as np
 import pandas as pd
@@ -483,9 +484,10 @@ def test_the_numbers_of_a_line_are_those_of_the_functions():
     assert line["hit_se"] == pytest.approx(hits.std(ddof=0) / math.sqrt(300))
     assert line["tick"] == pytest.approx(pinball_loss(frame["actual"], -var, 0.025).mean())
     assert (line["var"], line["es"]) == pytest.approx((var.mean(), es.mean()))
-    assert line["kupiec_p"] == kupiec(hits, 0.025).p
-    assert line["independence_p"] == christoffersen_independence(hits).p
-    assert line["coverage_p"] == christoffersen(hits, 0.025).p
+    lot = zlib.crc32(frame["actual"].to_numpy().tobytes())
+    assert line["kupiec_p"] == kupiec(hits, 0.025, random_state=lot).p
+    assert line["independence_p"] == christoffersen_independence(hits, random_state=lot).p
+    assert line["coverage_p"] == christoffersen(hits, 0.025, random_state=lot).p
     assert line["dq_p"] == dynamic_quantile(hits, var, 0.025).p
     test = acerbi_szekely(frame["actual"], var, es, 0.025)
     assert (line["z2"], line["z2_p"]) == (test.statistic, test.p)
@@ -498,7 +500,34 @@ def test_missing_outcomes_and_forecasts_are_left_out_and_counted():
     line = risk_table(frame, [0.05]).iloc[0]
     assert (line["n"], line["left_out"]) == (97, 3)
     plain = frame.drop(index=[5, 7, 8])
-    assert line["kupiec_p"] == kupiec(plain["actual"] < norm.ppf(0.05), 0.05).p
+    lot = zlib.crc32(plain["actual"].to_numpy().tobytes())
+    assert line["kupiec_p"] == kupiec(plain["actual"] < norm.ppf(0.05), 0.05, random_state=lot).p
+
+
+def test_of_many_series_of_a_right_model_five_percent_fail_though_the_seed_is_one():
+    rng = np.random.default_rng(5)
+    n_series, n = 400, 250
+    frame = pd.DataFrame(
+        {
+            "model": "right",
+            "series": np.repeat(np.arange(n_series), n),
+            "time": np.tile(np.arange(1, n + 1), n_series),
+            "cutoff": np.tile(np.arange(n), n_series),
+            "step": 1,
+            "target": "r",
+            "forecast": 0.0,
+            "q0.01": norm.ppf(0.01),
+            "actual": rng.normal(size=n_series * n),
+        }
+    )
+    for seed in (0, 1):  # with one lot for all series without a hit: 10 %, or 2 %
+        table = risk_table(frame, [0.01], random_state=seed).drop(index=POOLED, level="series")
+        for name in ("kupiec_p", "coverage_p"):
+            assert (table[name] < 0.05).mean() == pytest.approx(0.05, abs=0.025)
+    pd.testing.assert_frame_equal(
+        table, risk_table(frame, [0.01], random_state=1).drop(index=POOLED, level="series")
+    )
+    assert table.loc[table["hits"] == 0, "kupiec_p"].nunique() > 10
 
 
 def test_series_are_pooled_with_an_error_that_knows_that_they_fall_together():

@@ -349,6 +349,19 @@ def test_rows_need_not_divide_into_blocks_and_a_trial_may_rest():
     assert (resting["in_sample"] == 0).all()
 
 
+def test_a_trial_that_lay_in_cash_before_it_traded_rests_but_for_rounding():
+    rng = np.random.default_rng(0)
+    returns = pd.DataFrame(rng.normal(0, 0.01, (1600, 5)))
+    for interest in rng.uniform(0.00005, 0.0003, 20):  # it does not move
+        cash = np.full(1600, interest)
+        cash[800:] = rng.normal(-0.001, 0.01, 800)
+        found = backtest_overfitting(returns.assign(cash=cash), n_blocks=4)
+        assert found.splits[["in_sample", "out_of_sample"]].abs().max(axis=None) < 0.2
+    cash[:800] += 1e-3 * interest * rng.normal(size=800)  # a breath is a spread
+    found = backtest_overfitting(returns.assign(cash=cash), n_blocks=4)
+    assert found.splits["in_sample"].max() == pytest.approx(1000, rel=0.1)
+
+
 def test_trials_that_cannot_be_compared():
     returns = pd.DataFrame(np.random.default_rng(0).standard_normal((40, 3)), columns=list("abc"))
     with pytest.raises(DataError, match="nothing to choose from: expected at least two trials"):

@@ -493,6 +493,24 @@ def test_a_constant_series_is_centred_and_its_scale_is_one(method, by, value):
     np.testing.assert_allclose(scaler.transform(rows + 1.0), 1.0, atol=1e-6)
 
 
+@pytest.mark.parametrize("method", ["standard", "robust"])
+@pytest.mark.parametrize("unit", [6e-14, 1e-100])
+def test_a_column_in_a_tiny_unit_is_scaled_like_any_other(method, unit):
+    panel = panel_of()  # realised quarticities are of the size of 1e-14
+    expected = SeriesScaler(method).fit_transform(panel)
+    scaler = SeriesScaler(method).fit(panel * unit)
+    result = scaler.transform(panel * unit)
+    pd.testing.assert_frame_equal(result, expected)
+    pd.testing.assert_frame_equal(scaler.inverse_transform(result) / unit, panel)
+
+
+def test_an_unseen_series_beside_constants_has_no_spread_of_rounding():
+    panel = panel_of(names="ab")
+    panel.loc["a"], panel.loc["b"] = 0.1, -0.1
+    result = SeriesScaler().fit(panel).transform(panel_of(7, names="z"))
+    assert result.abs().max(axis=None) < 1e3
+
+
 def test_a_column_without_any_value_passes_through():
     panel = panel_of().assign(z=NAN)
     result = SeriesScaler().fit_transform(panel)

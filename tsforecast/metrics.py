@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from numbers import Real
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tsforecast._checks import bad_parameter, callers_level, fail, first
+from tsforecast._checks import DataError, bad_parameter, callers_level, fail, first
 
 __all__ = [
     "LEVEL_METRICS",
@@ -235,10 +236,10 @@ def as_forecasts(
     -------
     pandas.DataFrame
         Columns ``model, series, time, cutoff, step, target, forecast, q..., actual``, then those
-        not named; a frame that has ours already is returned as it is. What is lacking is derived
-        where that is sound: one `series` is 0, `target` is ``"value"``, `forecast` is the median,
-        and `step` is the rank of the time among those of the same forecast, which is right if no
-        row before the last was dropped.
+        not named; a frame that has ours already is returned as it is, its rows unchecked. What is
+        lacking is derived where that is sound: one `series` is 0, `target` is ``"value"``,
+        `forecast` is the median, and `step` is the rank of the time among those of the same
+        forecast, which is right if no row before the last was dropped.
 
     Raises
     ------
@@ -434,7 +435,9 @@ def _check_rows(rows: pd.DataFrame) -> None:
             advice="Keep one forecast of each; name the column of the series if there are several.",
             rows=list(rows.index[repeated]),
         )
-    counts = rows.groupby("model", observed=True).size()
+    counts = rows["model"].value_counts(sort=False)
+    if len(counts) == 1:
+        return
     union = len(rows[[*_PATH[1:], "time"]].drop_duplicates())
     lacking = counts[counts < union]
     if len(lacking):
@@ -444,6 +447,27 @@ def _check_rows(rows: pd.DataFrame) -> None:
             found=", ".join(f"{n} of {name!r}" for name, n in lacking.items()),
             advice="Keep the rows that all have, or give the others with an empty forecast.",
         )
+
+
+def _check_own(rows: pd.DataFrame) -> None:
+    """As `_check_rows`, which of models with the same rows, as in our backtests, reads one's."""
+    with suppress(DataError):
+        return _check_rows(_one_of_alike(rows))
+    _check_rows(rows)  # says how many there are in all
+
+
+def _one_of_alike(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the first model where each model has the same ones in the same order; else all."""
+    codes, models = pd.factorize(rows["model"])
+    each = len(rows) // max(len(models), 1)
+    if len(rows) != each * len(models) or (codes != np.repeat(np.arange(len(models)), each)).any():
+        return rows
+    keys = rows[[*_PATH[1:], "time"]]
+    one = keys.iloc[:each].reset_index(drop=True)
+    for start in range(each, len(rows), each):
+        if not keys.iloc[start : start + each].reset_index(drop=True).equals(one):
+            return rows
+    return rows.iloc[:each]
 
 
 def sample_rows(frame: pd.DataFrame, *, in_sample: bool = False) -> pd.DataFrame:
@@ -584,7 +608,9 @@ def evaluate(
     Raises
     ------
     DataError
-        If the frame or ``scales`` cannot be used.
+        If the frame or ``scales`` cannot be used: columns are missing, time and cutoff do not fit,
+        rows are repeated, or one model lacks rows that another has; or if a row has no value in a
+        column of ``by``.
     ValueError
         If ``by``, ``metrics``, ``levels`` or ``columns`` names something unknown.
 
@@ -641,7 +667,10 @@ def evaluate(
     >>> evaluate(frame, metrics=["mae", "rmse"]).round(3).loc["naive"].to_dict()
     {'mae': 1.5, 'rmse': 1.581, 'n': 2.0}
     """
-    rows = scored_rows(as_forecasts(frame, columns), in_sample=in_sample)
+    ours = as_forecasts(frame, columns)
+    rows = scored_rows(ours, in_sample=in_sample)
+    if ours is frame and not in_sample:  # in-sample rows differ by model and repeat by fit
+        _check_own(rows)
     names = _metric_names(metrics)
     keys = ["model", *_by_columns(rows, by)]
     if "target" not in keys and len(rows["target"].unique()) > 1:
@@ -816,6 +845,17 @@ def _by_columns(rows: pd.DataFrame, by: str | Sequence[str] | None) -> list[str]
     options = [name for name in rows.columns if name not in values]
     if unknown := [name for name in names if name not in options]:
         raise bad_parameter("by", expected=f"some of {options}", found=unknown)
+    for name in names:
+        if (empty := rows[name].isna()).any():
+            raise fail(
+                "rows without a group",
+                expected=f"a value of the column named by by={name!r} in every row",
+                found=f"{int(empty.sum()):,} of {len(rows):,} rows without",
+                advice="Drop those rows, or name their group, e.g. "
+                f"frame.assign({name}=frame[{name!r}].fillna('other')).",
+                column=name,
+                rows=list(rows.index[empty]),
+            )
     return names
 
 

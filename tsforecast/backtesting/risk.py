@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+import zlib
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -234,7 +235,8 @@ def risk_table(
     alpha : float
         Level of each test behind ``verdict``. The tests are not adjusted for their number.
     random_state : int
-        Of the samples that the tests draw.
+        Of the samples that the tests draw. Ties of hits (see `kupiec`) are broken by it and the
+        returns of the series, so that many series have a lot each.
 
     Returns
     -------
@@ -585,9 +587,10 @@ def _judge(part: _Part, level: float, *, lags: int, alpha: float, seed: int) -> 
     if record["n"] == 0:
         return {**record, "verdict": "no row with an outcome and a forecast."}
     hits = part.actual < -part.var
-    record["kupiec_p"] = kupiec(hits, level, random_state=seed).p
-    record["independence_p"] = christoffersen_independence(hits, random_state=seed).p
-    record["coverage_p"] = christoffersen(hits, level, random_state=seed).p
+    lot = _lot(part.actual, seed)
+    record["kupiec_p"] = kupiec(hits, level, random_state=lot).p
+    record["independence_p"] = christoffersen_independence(hits, random_state=lot).p
+    record["coverage_p"] = christoffersen(hits, level, random_state=lot).p
     record["dq_p"] = record["z2"] = record["z2_p"] = math.nan
     if np.isfinite(part.var).sum() >= least_rows(lags):
         record["dq_p"] = dynamic_quantile(hits, part.var, level, lags=lags, random_state=seed).p
@@ -596,6 +599,14 @@ def _judge(part: _Part, level: float, *, lags: int, alpha: float, seed: int) -> 
         shortfall = acerbi_szekely(part.actual, part.var, part.es, level, random_state=seed)
         record["z2"], record["z2_p"] = shortfall.statistic, shortfall.p
     return {**record, "verdict": _verdict(record, level, alpha, gains)}
+
+
+def _lot(returns: Floats, seed: int) -> int:
+    """Seed of the ties of one series: hits alone are the same in many, none at all first of all.
+
+    Not of the value at risk, whose last digits are rounding.
+    """
+    return seed + zlib.crc32(returns.tobytes())
 
 
 def _pool(part: _Part, level: float, n_series: int) -> dict[str, Any]:

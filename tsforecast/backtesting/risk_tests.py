@@ -6,8 +6,11 @@ are poor where few hits are expected (2.5 in a year of days at 1 %), so that the
 of Monte Carlo tests, which are exact in samples of any size: the statistic is ranked among those of
 simulated hits (Dufour 2006, Monte Carlo tests with nuisance parameters; Christoffersen and
 Pelletier 2004, Backtesting value-at-risk: a duration-based approach).  Equal ranks are told apart
-by a second look where there is one, else at random.  All is seeded by `random_state` and the data,
-so that a p-value can be had again; series of one length share their simulated samples.
+by a second look where there is one, else at random.  All is seeded by `random_state` and the hits,
+so that a p-value can be had again; series of one length share their simulated samples, and series
+with the same hits, such as none, the lot that breaks their ties.  So the p-value of hits is exact
+over `random_state`; of one series it is conditional on the seed, and of many series with one seed
+too many or too few are rejected.  Give each a `random_state` of its own, as `risk_table` does.
 """
 
 from __future__ import annotations
@@ -117,7 +120,7 @@ def kupiec(hits: npt.ArrayLike, level: float, *, random_state: int = 0) -> RiskT
     level : float
         Probability of a hit that is claimed, in (0, 1).
     random_state : int
-        Of the ties.
+        Of the ties; over it, `p` is exact. See the notes.
 
     Returns
     -------
@@ -135,6 +138,10 @@ def kupiec(hits: npt.ArrayLike, level: float, *, random_state: int = 0) -> RiskT
     at 1 %, no hit at all has a probability of 8 %. Such ties are broken at random, else the test of
     5 % would reject in 1 % of samples, and by chi-squared it does in 9.5 %. Where the answer hangs
     on it, another `random_state` tells.
+
+    So the size is exact over `random_state`, and conditional on it for one series: the same hits
+    get the same p under one seed, and of many series without a hit either all are rejected or none.
+    Give each series a seed of its own; `risk_table` takes it from the returns.
 
     Examples
     --------
@@ -172,7 +179,8 @@ def christoffersen_independence(hits: npt.ArrayLike, *, random_state: int = 0) -
     hits : array-like of bool, shape (n,)
         In order of time; NaN where unknown, left out.
     random_state : int
-        Of the ties that are left.
+        Of the ties that are left; over it, `p` is exact, and conditional on it for one series, as
+        of `kupiec`.
 
     Returns
     -------
@@ -222,7 +230,8 @@ def christoffersen(hits: npt.ArrayLike, level: float, *, random_state: int = 0) 
     level : float
         Probability of a hit that is claimed, in (0, 1).
     random_state : int
-        Of the ties that are left.
+        Of the ties that are left; over it, `p` is exact, and conditional on it for one series, as
+        of `kupiec`.
 
     Returns
     -------

@@ -714,7 +714,8 @@ def _ratios(inside: npt.NDArray[np.bool_], sums: tuple[Floats, Floats, Floats, F
     apart = pick @ total / n
     variance = (pick @ squares / n - apart**2) * n / (n - 1)
     mean = apart + centre
-    still = variance <= (_SAME * np.abs(centre).max()) ** 2
+    # Of the variance, what the sums it is made of can round to: a ratio of 1e6 a period is none.
+    still = variance <= _SAME * (pick @ squares / n + centre**2)
     # a trial without a position has neither mean nor spread: no ratio either way
     ratios: Floats = np.where(still, 0.0, mean / np.sqrt(np.where(still, 1.0, variance)))
     return ratios

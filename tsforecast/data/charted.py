@@ -824,8 +824,9 @@ def from_mimic(
         ``icustays``: columns ``stay_id, hadm_id, subject_id, intime, outtime``. The panel then has
         the series ``stay_id``, time since ``intime``, and the column ``subject_id`` (for
         ``group=``); laboratory values, which know no stay, count in the stay of their hospital
-        admission in which they became known. Without it, the series is ``stay_id`` of charted
-        values alone, else ``hadm_id``, and time that of the clock.
+        admission in which they became known. A stay without an ``outtime`` has not ended; values
+        outside the stays are counted in the notes of `cleaning_report`. Without it, the series is
+        ``stay_id`` of charted values alone, else ``hadm_id``, and time that of the clock.
     items : mapping, optional
         ``itemid`` to name; rows of others are passed over. Default: the common vital signs and
         laboratory values, under their names in `VITALS`; invasive and other blood pressures are
@@ -846,7 +847,8 @@ def from_mimic(
     FileNotFoundError
         If there is no such file.
     DataError
-        If columns are missing or no row is left, and as of `long_to_panel`.
+        If columns are missing, a stay has no ``intime``, or no row is left, and as of
+        `long_to_panel`.
     ValueError
         If neither table is given.
 
@@ -879,7 +881,7 @@ def from_mimic(
         raise bad_parameter("chartevents", expected="chartevents, labevents or both", found=None)
     stay_table = None if stays is None else _table(stays, None)
     series = "stay_id" if stays is not None or "labevents" not in tables else "hadm_id"
-    parts = []
+    parts, outside = [], 0
     for what, table in tables.items():
         own = "stay_id" if what == "chartevents" and "stay_id" in table else "hadm_id"
         needed = [own if stay_table is not None else series, "charttime", "itemid", "valuenum"]
@@ -893,8 +895,11 @@ def from_mimic(
         known = "storetime" if "storetime" in table else "charttime"
         part = table[needed].assign(known=pd.to_datetime(table[known]))
         part["charttime"] = pd.to_datetime(part["charttime"])
-        part = part[part[needed[0]].notna()]
-        parts.append(part if stay_table is None else _in_stays(part, own, stay_table, before))
+        whole, part = len(part), part[part[needed[0]].notna()].reset_index(drop=True)
+        if stay_table is not None:
+            part = _in_stays(part, own, stay_table, before)
+            outside += whole - part.index.nunique()  # a row may lie in several stays
+        parts.append(part)
     long = pd.concat(parts, ignore_index=True)
     long = long[long["itemid"].isin(list(names))]
     if long.empty:
@@ -920,6 +925,7 @@ def from_mimic(
         panel.attrs.pop("available")
         panel = note(panel, notes={"tables without storetime, counted from charttime": undated})
     if stay_table is not None:
+        panel = note(panel, notes={"rows outside the stays, left out": outside})
         subject = stay_table.drop_duplicates("stay_id").set_index("stay_id")["subject_id"]
         panel["subject_id"] = subject.reindex(panel.index.get_level_values(0)).to_numpy(
             dtype=np.float64
@@ -932,7 +938,9 @@ def _table(given: Any, items: Mapping[int, str] | None) -> pd.DataFrame:
     if not isinstance(given, (str, Path)):
         table = pandas_frame(given)
         table = table.rename(columns={name: str(name).lower() for name in table})
-        return table if items is None else table[table["itemid"].isin(list(items))]
+        if items is None or "itemid" not in table:  # its lack is told with that of others
+            return table
+        return table[table["itemid"].isin(list(items))]
     path = Path(given).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"MIMIC table: expected a file, found none at {path}.")
@@ -963,7 +971,17 @@ def _in_stays(part: pd.DataFrame, own: str, stays: pd.DataFrame, before: Any) ->
     times = stays[[own, "intime", "outtime"] + ["stay_id"] * (own != "stay_id")].copy()
     times["intime"] = pd.to_datetime(times["intime"])
     times["outtime"] = pd.to_datetime(times["outtime"])
-    joined = part.merge(times, on=own)
+    if (unknown := times["intime"].isna()).any():
+        raise fail(
+            "stays without a beginning",
+            expected="an intime of every stay",
+            found=f"{int(unknown.sum())} of {len(times)} without",
+            advice="Drop these stays, or mend the table.",
+            column="intime",
+            rows=[f"stay_id {name}" for name in times.loc[unknown, "stay_id"]],
+        )
+    joined = part.rename_axis("row").reset_index().merge(times, on=own).set_index("row")
     moment = joined["known"].where(joined["known"] >= joined["charttime"], joined["charttime"])
-    inside = (moment >= joined["intime"] - margin) & (moment <= joined["outtime"])
+    # without an outtime the stay goes on
+    inside = (moment >= joined["intime"] - margin) & ~(moment > joined["outtime"])
     return joined[inside].drop(columns="outtime")

@@ -148,12 +148,13 @@ def as_panel(
             )
         names = (data.index.names[0] or "series", data.index.names[1] or "time")
         ids, when = (data.index.get_level_values(level) for level in (0, 1))
-        if isinstance(ids, _CLOCKS) and not _is_time(when):
+        if _is_swapped(data.index):
             raise fail(
                 "index levels are swapped",
                 expected="the levels (series, time), in this order",
                 found=f"{list(names)}: {ids.dtype} and {when.dtype}",
-                advice="Pass data.swaplevel().",
+                advice="Pass data.swaplevel(). If it is the series that are named by times, call "
+                "the levels 'series' and 'time'.",
             )
         return _tidy(data, ids, when, names, ordered=True)
     return _tidy(data, None, data.index, (None, data.index.name or "time"), ordered=True)
@@ -442,6 +443,14 @@ def as_time(time: pd.Index, *, column: Hashable | None = None) -> pd.Index:
     return time.astype(np.int64) if time.dtype.kind in "iu" and time.dtype != np.int64 else time
 
 
+def _is_swapped(index: pd.MultiIndex) -> bool:
+    """Whether times stand before what names the series: whole numbers too, unless called time."""
+    ids, when = index.levels
+    if not isinstance(ids, _CLOCKS) or isinstance(when, _CLOCKS):
+        return False
+    return not _is_time(when) or tuple(index.names) != ("series", "time")
+
+
 def _is_panel(data: pd.DataFrame) -> bool:
     """Tell whether a frame is a panel as it stands; what is wrong, if anything, is found later."""
     index, names = data.index, data.columns
@@ -454,6 +463,8 @@ def _is_panel(data: pd.DataFrame) -> bool:
             return False
         ids, time = index.levels
         if isinstance(ids, pd.CategoricalIndex) or not ids.is_monotonic_increasing:
+            return False
+        if _is_swapped(index):
             return False
     else:
         time = index

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import lzma
 import os
+import re
 import tarfile
 import zipfile
 import zlib
@@ -190,6 +191,9 @@ def _lines_2012(texts: Sequence[bytes], records: Ints) -> tuple[pd.DataFrame, di
     except pd.errors.ParserError:
         lines = pd.DataFrame()
     if len(lines) != counts.sum() or not isinstance(lines.index, pd.RangeIndex):
+        raise _bad_line(texts, records)
+    lacking = 2 * len(lines) - body.count(b",")  # pandas fills a line of fewer cells up
+    if lacking and lacking != 2 * len(re.findall(rb"\n(?=\n)", body)):  # blank ones are none
         raise _bad_line(texts, records)
     record = np.repeat(records, counts)
     empty = lines["name"].isna().to_numpy()
@@ -380,14 +384,15 @@ def _whole_numbers(ids: Sequence[str]) -> Ints:
 def _bad_line(texts: Sequence[bytes], records: Ints) -> Exception:
     """Name the first line that is not time, name and value."""
     for text, record in zip(texts, records, strict=True):
-        for line in text.splitlines()[1:]:
-            if line.count(b",") > 2:
+        for number, line in enumerate(text.rstrip(b"\n").split(b"\n")[1:], 2):
+            if line and line.count(b",") != 2:
                 return fail(
                     "line is not of the format",
                     expected="Time,Parameter,Value",
                     found=repr(line.decode(errors="replace")[:80]),
                     advice="The file may be damaged: get it again.",
                     series=record,
+                    rows=[f"line {number} of {record}.txt"],
                 )
     return fail(
         "files cannot be read",

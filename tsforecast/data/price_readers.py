@@ -7,6 +7,7 @@ volume`` that are there, and says in ``attrs`` what is known of it: ``source``, 
 
 from __future__ import annotations
 
+import csv
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -52,6 +53,7 @@ _BULK = {
     "<vol>": "volume",
 }
 _MIDNIGHT = re.compile(r"(\d{4}-\d\d-\d\d)[ T]00:00(:00)?([+-]\d\d:?\d\d|Z)?")
+_OFFSET = re.compile(r"([+-]\d\d:?\d\d|Z)$")
 _EVENT = re.compile(r"([\d.,:/]+|\d+ ?(?:for|-for-) ?\d+) *(dividend|stock splits?)s?", re.I)
 # commas of thousands; any other may be a decimal one, and 12,34 is not 1234
 _GROUPED = re.compile(r"-?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
@@ -121,9 +123,13 @@ def from_yfinance(
     else:
         table = frame.reset_index(drop=True).rename_axis(columns=None)
         table = _renamed(table, _NAMES, "a frame of yfinance")
+        table["date"] = _days(frame.index)
         if ticker is not None:
             table["ticker"] = ticker
-        table["date"] = _days(frame.index)
+        empty = table[_values(table)].isna().all(axis=1)
+        if len(table) and empty.all():
+            raise _no_values(["the frame" if ticker is None else ticker])
+        table = table[~empty]
     choice("auto_adjust", auto_adjust, (None, True, False))
     if auto_adjust and "adj_close" in table:
         raise bad_parameter(
@@ -152,21 +158,29 @@ def read_yahoo_csv(paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
         As of `from_yfinance`, always with ``ticker``; ``attrs["adjusted"]`` is ``"splits"`` if all
         files have an ``Adj Close``, else not there. Rows without any value ("null") are left out;
         rows that tell of a dividend or a split become columns ``dividends`` (cash) and
-        ``stock_splits`` (ratio), 0 elsewhere.
+        ``stock_splits`` (ratio), 0 elsewhere. Files know of a zone no more than its offset from
+        UTC: rows within the day keep it if all have the same one, else they are in UTC.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     DataError
-        If a file has no rows; if columns, numbers or dates cannot be read; if a date is there twice
-        for a ticker. A comma may part thousands ("1,234.5"); a decimal one ("12,34") is refused.
+        If a file has no rows; if columns, numbers or dates cannot be read, or a line is cut short;
+        if a date is there twice for a ticker. A comma may part thousands ("1,234.5"); a decimal one
+        ("12,34") is refused.
+
+    Warns
+    -----
+    UserWarning
+        If rows within the day have several offsets from UTC, as daylight saving or several
+        exchanges give them.
 
     Examples
     --------
     >>> panel = read_yahoo_csv(["AAPL.csv", "MSFT.csv"])  # doctest: +SKIP
     """
-    tables = _read_all(paths, "*.csv", _yahoo_table)
+    tables = _in_one_zone(_read_all(paths, "*.csv", _yahoo_table))
     adjusted = {_adjusted(table) for table in tables}
     table = pd.concat(tables, ignore_index=True)
     for name in ("dividends", "stock_splits"):
@@ -198,8 +212,8 @@ def read_stooq(paths: str | Path | Sequence[str | Path]) -> pd.DataFrame:
     FileNotFoundError
         If there is no such file.
     DataError
-        If columns, numbers or dates cannot be read, rows are of several periods, or a date is there
-        twice for a ticker; if no file has rows.
+        If columns, numbers or dates cannot be read, a line is cut short, rows are of several
+        periods, or a date is there twice for a ticker; if no file has rows.
 
     Warns
     -----
@@ -249,14 +263,7 @@ def _stacked(frame: pd.DataFrame) -> pd.DataFrame:
         else:
             lost.append(name)
     if lost:
-        raise fail(
-            "tickers without any value",
-            expected="prices of every ticker asked for",
-            found=f"none of {first(map(repr, lost))}",
-            advice="Download them again. If they are gone, drop their columns, and say in "
-            "panel.attrs['survivorship'] that they are.",
-            series=lost[0],
-        )
+        raise _no_values(lost)
     return pd.concat(parts, ignore_index=True)
 
 
@@ -267,9 +274,10 @@ def _yahoo_table(path: Path) -> pd.DataFrame:
     head = text.split("\n", 1)[0]
     if head.startswith(("Price,", "Ticker,")):  # yfinance's two levels
         frame = pd.read_csv(path, header=[0, 1], index_col=0, encoding="utf-8-sig")
+        _refuse_short(text, path)
         table = _stacked(frame)
-        return table
-    raw = _texts(path)
+        return _with_offsets(table, frame.index)
+    raw = _texts(path, text)
     raw.columns = raw.columns.str.strip().str.rstrip("*")
     table = _renamed(raw.drop(columns=raw.columns[0]), _NAMES, path.name)
     if raw.columns[0].lower() not in ("date", "datetime"):
@@ -292,7 +300,33 @@ def _yahoo_table(path: Path) -> pd.DataFrame:
                 series=path.stem,
             )
         table[name] = table["date"].map(values).fillna(0.0)
-    return table.assign(ticker=path.stem)
+    return _with_offsets(table.assign(ticker=path.stem), pd.Index(raw.iloc[:, 0]))
+
+
+def _with_offsets(table: pd.DataFrame, text: pd.Index) -> pd.DataFrame:
+    """Note the offsets from UTC of times with a zone."""
+    zoned = isinstance(table["date"].dtype, pd.DatetimeTZDtype)
+    table.attrs = {"offsets": _offsets(text) if zoned else set()}
+    return table
+
+
+def _in_one_zone(tables: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Times with a zone in UTC, unless all have one offset from it."""
+    given = [table.attrs.pop("offsets") for table in tables]
+    offsets = set[str]().union(*given)
+    if len(offsets) < 2:
+        return tables
+    warnings.warn(
+        f"Rows within the day have several offsets from UTC ({first(sorted(offsets))}), as "
+        "daylight saving makes them, and are given in UTC: a session may fall on two dates. "
+        "Convert them to the zone of the exchange, e.g. "
+        "panel.tz_convert('America/New_York', level='time').",
+        stacklevel=callers_level(),
+    )
+    return [
+        table.assign(date=table["date"].dt.tz_convert("UTC")) if zoned else table
+        for table, zoned in zip(tables, given)
+    ]
 
 
 def _events(rows: pd.DataFrame, days: pd.Index, where: str) -> dict[str, pd.Series]:
@@ -334,7 +368,7 @@ def _stooq_table(path: Path) -> pd.DataFrame | None:
             found=repr(text[:60]),
             advice=f"Download {path.name} again.",
         )
-    raw = _texts(path)
+    raw = _texts(path, text)
     raw.columns = raw.columns.str.strip().str.lower()
     if "<ticker>" in raw:
         table = _renamed(raw, {k: v for k, v in _BULK.items() if k in raw}, path.name)
@@ -396,18 +430,44 @@ def _read_all(
     return found
 
 
-def _texts(path: Path) -> pd.DataFrame:
+def _texts(path: Path, text: str) -> pd.DataFrame:
     """Cells of a file as text."""
     raw = pd.read_csv(path, dtype=str, encoding="utf-8-sig")
     if not isinstance(raw.index, pd.RangeIndex):  # pandas makes an index of what is too much
-        line = path.read_text(encoding="utf-8-sig").strip().split("\n")[1]
+        line = text.split("\n")[1]
         raise fail(
             "rows have more cells than there are names of columns",
             expected=f"{raw.shape[1]} cells",
             found=repr(line[:60]),
             advice=f"Look at {path.name}: {_DECIMALS}, or a comma at the end of the lines.",
         )
+    _refuse_short(text, path)
     return raw
+
+
+def _refuse_short(text: str, path: Path) -> None:
+    """Raise where a line has fewer cells than the first one: pandas would fill it up.
+
+    It has read the file, and let no line pass that has more.
+    """
+
+    def cells(line: str) -> int:
+        return len(next(csv.reader([line]))) if '"' in line else line.count(",") + 1
+
+    head, *lines = text.split("\n")
+    wanted = cells(head)
+    if '"' not in text and text.count(",") == (wanted - 1) * (len(lines) + 1):
+        return
+    for number, line in enumerate(lines, 2):
+        if line.strip() and cells(line) < wanted:
+            raise fail(
+                "a line is cut short",
+                expected=f"{wanted} cells",
+                found=repr(line[:60]),
+                advice=f"Look at line {number} of {path.name}. The file may be cut off: get it "
+                "again.",
+                series=path.stem,
+            )
 
 
 def _renamed(table: pd.DataFrame, names: dict[str, str], where: str) -> pd.DataFrame:
@@ -462,13 +522,21 @@ def _days(time: pd.Index, where: str = "the index") -> pd.Index:
         assert parsed is not None
         if parsed.isna().any():
             raise _bad_days(text[parsed.isna()], where)
-        aware = text.str.contains(r"(?:[+-]\d\d:?\d\d|Z)$", regex=True).any()
-        time = pd.DatetimeIndex(parsed if aware else parsed.dt.tz_localize(None))
+        offsets = _offsets(pd.Index(text))
+        time = pd.DatetimeIndex(parsed)
+        if len(offsets) == 1:  # of several, or some without: UTC
+            time = time.tz_convert(pd.Timestamp(text.iloc[0]).tz)
     if isinstance(time, pd.DatetimeIndex):
         wall = time.tz_localize(None)
         if bool((wall == wall.normalize()).all()):
             return wall
     return time
+
+
+def _offsets(time: pd.Index) -> set[str]:
+    """Offsets from UTC at the end of times in text, "" without one."""
+    found = pd.Series(time).astype(str).str.strip().str.extract(_OFFSET)[0].fillna("")
+    return {offset.replace(":", "").replace("Z", "+0000") for offset in found.unique()}
 
 
 def _adjusted(table: pd.DataFrame) -> str | None:
@@ -488,6 +556,17 @@ def _panel(table: pd.DataFrame, source: str, adjusted: str | None) -> pd.DataFra
     if adjusted is not None:
         panel.attrs["adjusted"] = adjusted
     return panel
+
+
+def _no_values(tickers: Sequence[Any]) -> ValueError:
+    return fail(
+        "tickers without any value",
+        expected="prices of every ticker asked for",
+        found=f"none of {first(map(repr, tickers))}",
+        advice="Download them again. If they are gone, drop their columns, and say in "
+        "panel.attrs['survivorship'] that they are.",
+        series=tickers[0],
+    )
 
 
 def _no_rows(path: Path, found: str) -> ValueError:

@@ -447,7 +447,7 @@ class SeriesScaler(PanelTransform):
     """Subtract a location and divide by a scale, learned per series or over all.
 
     A series of which `fit` has seen no value gets the mean location of all rows and the typical
-    spread within series.  Where there is no spread, the scale is 1.
+    spread within series.  Where there is no spread, but for rounding, the scale is 1.
 
     Parameters
     ----------
@@ -502,13 +502,15 @@ class SeriesScaler(PanelTransform):
         self._location = np.where(np.isnan(table_of_locations), pooled, table_of_locations)
         table_of_spreads = np.where(np.isnan(table_of_spreads), typical, table_of_spreads)
         # one row, or a constant
-        flat = ~(table_of_spreads > 1e-12 * np.maximum(1.0, np.abs(self._location)))
-        self._scale = np.where(flat, 1.0, table_of_spreads)
+        self._scale = np.where(table_of_spreads > 0, table_of_spreads, 1.0)
 
     def _location_and_spread(self, values: Any) -> tuple[Any, Any]:
         if self.method == "standard":
-            return values.mean(), values.std(ddof=0)
-        return values.median(), (values.quantile(0.75) - values.quantile(0.25)) / 1.349
+            location, spread = values.mean(), values.std(ddof=0)
+        else:
+            location = values.median()
+            spread = (values.quantile(0.75) - values.quantile(0.25)) / 1.349
+        return location, spread.mask(spread <= 1e-12 * location.abs(), 0.0)  # rounding
 
     def _parameters(
         self, values: Floats, column: Hashable, rows: RowNames
