@@ -264,6 +264,21 @@ def test_conformal_intervals_around_it_go_on_with_updates(tmp_path):
         )
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_members_within_intervals_remember_their_history(tmp_path):
+    training = tsf.Training(max_epochs=4, validation=None, learning_rate=0.03)
+    sweeping = network(context="history", training=training)
+    around = [tsf.ConformalForecaster(each) for each in (sweeping, tsf.RandomWalk(**SAME))]
+    model = tsf.Combination(dict(zip("ab", around))).fit(PANEL)
+    tsf.save(model, tmp_path / "model", tail=True)
+    for each in (model, tsf.load(tmp_path / "model")):
+        pd.testing.assert_frame_equal(each.predict(), model.predict(PANEL), check_exact=True)
+    outer = tsf.ConformalForecaster(tsf.Combination(dict(zip("ab", around))), size=0.4).fit(PANEL)
+    pd.testing.assert_frame_equal(outer.predict(), outer.predict(PANEL), check_exact=True)
+    with pytest.raises(ValueError, match="'future': expected None"):
+        model.predict(future=PANEL)
+
+
 def test_what_does_not_fit_its_parameters_is_not_saved(tmp_path):
     model = tsf.Combination(members()).fit(PANEL)
     model.estimators_["har"] = tsf.HAR(**(SAME | {"horizon": 3})).fit(PANEL)

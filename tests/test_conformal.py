@@ -660,6 +660,62 @@ def test_a_saved_model_goes_on_where_it_was_updated_to(tmp_path):
         bare.update(between(panel, 86, 99))
 
 
+def sweeping(**changed):
+    """A network that has learned something of what lies far back."""
+    options = {"context": "history", "horizon": 2, "lookback": 20, "cell": "gru"}
+    training = tsf.Training(max_epochs=4, validation=None, learning_rate=0.03)
+    return network(**({**options, "training": training} | changed))
+
+
+@pytest.mark.parametrize(
+    ("inner", "options"),
+    [
+        (sweeping(), {"method": "split", "rate": 0.02}),
+        (sweeping(n_members=2), {"by": "series"}),
+        (sweeping(season=5, normalize="ewm"), {"refit": True}),
+        (sweeping(), {"method": "tracking"}),
+        (sweeping(static=["kind"]), {}),
+        (tsf.Combination({"a": sweeping(), "b": tsf.Drift(target="y", horizon=2)}), {}),
+        (
+            tsf.FilteredHistorical(
+                sweeping(target="v", transform=tsf.Log(), head=tsf.Point("qlike")),
+                target="y",
+                horizon=2,
+                levels=(0.1, 0.9),
+            ),
+            {},
+        ),
+        (tsf.ConformalForecaster(sweeping(), level=0.6), {"size": 0.4}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_a_history_is_remembered_by_predict_after_fit_updates_and_loading(inner, options, tmp_path):
+    panel = several((120, 120))
+    kind = pd.Categorical(panel.index.get_level_values(0))
+    panel = panel.assign(v=panel["y"] ** 2 + 0.1, kind=kind)
+    model = tsf.ConformalForecaster(inner, **({"rate": 0.1} | options)).fit(upto(panel, 99))
+    for first, last in ((None, 99), (100, 100), (101, 119)):
+        if first is not None:
+            model.update(between(panel, first, last))
+        wanted = model.predict(upto(panel, last))
+        pd.testing.assert_frame_equal(model.predict(), wanted, check_exact=True)
+        tsf.save(model, tmp_path / "model", tail=True)
+        model = tsf.load(tmp_path / "model")
+        pd.testing.assert_frame_equal(model.predict(), wanted, check_exact=True)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_frozen_history_is_remembered_and_that_of_a_stream():
+    panel = several((120, 120))
+    frozen = FrozenEstimator(sweeping().fit(upto(panel, 79)))
+    model = tsf.ConformalForecaster(frozen, rate=0.1).fit(panel)
+    pd.testing.assert_frame_equal(model.predict(), model.predict(panel), check_exact=True)
+    live = tsf.Stream(model, panel).forecast()
+    pd.testing.assert_frame_equal(live, model.predict(), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="'future': expected None"):
+        model.predict(future=panel)
+
+
 # -------------------------------------------------------------------------------------- streams
 
 

@@ -98,6 +98,7 @@ ESTIMATORS = {
     "conformal of a network": tsf.ConformalForecaster(
         network(future=["f"], static=["kind"], transform=tsf.Log()), level=0.9
     ),
+    "conformal of a history": tsf.ConformalForecaster(network(context="history"), level=0.6),
     "combination": tsf.Combination(
         {"har": tsf.HAR(**SAME, lags=(1, 3)), "season": tsf.SeasonalNaive(**SAME, season=7)},
         weights={"har": 2, "season": 1.5},
@@ -131,6 +132,12 @@ ESTIMATORS = {
         head=tsf.Point("qlike"),
     ),
     "over lag ridge": network(baseline=tsf.LagRegressor(lags=3), transform=tsf.Log()),
+    "over a combination": network(
+        baseline=tsf.Combination(
+            {"lag ridge": tsf.LagRegressor(**SAME, lags=3), "har": tsf.HAR(**SAME, lags=(1, 3))}
+        ),
+        transform=tsf.Log(),
+    ),
     "fixed centre": network(head=tsf.StudentT(moves=False)),
     "over mean": network(baseline=None, head="point", layer_norm=True, hidden_sizes=(4, 3)),
     "ensemble": network(n_members=2),

@@ -175,6 +175,40 @@ def test_fits_on_earlier_parts_agree_with_a_plain_loop():
     )
 
 
+@pytest.mark.parametrize("longer", [{"lookback": 90, "context": "history"}, {"season": 90}])
+@pytest.mark.filterwarnings("ignore")
+def test_parts_that_are_too_short_for_a_network_are_passed_over(longer):
+    network = tsf.RecurrentForecaster(
+        **({"target": "squared", "lookback": 10, "hidden_sizes": (3,)} | longer),
+        transform=tsf.Log(),
+        head=tsf.Point("qlike"),
+        training=tsf.Training(max_epochs=1, validation=None),
+        random_state=0,
+    )
+    model = FilteredHistorical(network, target="r", levels=LEVELS)
+    assert np.isfinite(model.fit(PANEL[:400]).predict()["q0.01"].item())
+    with pytest.raises(tsf.DataError, match="too few rows .*at least 9[01] rows.* found 88 in"):
+        model.fit(PANEL[:110])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_wrong_with_a_network_is_not_passed_over(monkeypatch):
+    network = tsf.RecurrentForecaster(
+        target="squared", training=tsf.Training(max_epochs=1, validation=None), hidden_sizes=(3,)
+    )
+    fit, calls = tsf.RecurrentForecaster.fit, []
+
+    def fails_once(self, *given):
+        calls.append(self)
+        if len(calls) == 2:  # the first one is of all rows
+            raise ValueError("something else")
+        return fit(self, *given)
+
+    monkeypatch.setattr(tsf.RecurrentForecaster, "fit", fails_once)
+    with pytest.raises(ValueError, match="something else"):
+        FilteredHistorical(network, target="r", levels=LEVELS).fit(PANEL[:300])
+
+
 def test_variances_that_are_not_positive_are_taken_to_the_least_one():
     rng = np.random.default_rng(0)
     panel = PANEL.assign(squared=PANEL["squared"] - 1.0 + 0.1 * rng.standard_normal(600))

@@ -19,6 +19,7 @@ from scipy import stats
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from small import (
@@ -1306,7 +1307,7 @@ def test_a_lookback_longer_than_every_series_is_refused_in_both_contexts():
     panel = one_series(30)
     with pytest.raises(ValueError, match="too few rows.*at least 53 rows.*found 30"):
         make_model(lookback=50).fit(panel)
-    with pytest.raises(ValueError, match="'lookback': expected at most.*series, 30, found 50"):
+    with pytest.raises(DataError, match="too few rows.*least 50 rows, `lookback`.*found 30 in"):
         make_model(lookback=50, context="history").fit(panel)
 
 
@@ -1609,6 +1610,103 @@ def test_a_flexible_baseline_does_not_narrow_the_intervals():
     assert inside.mean() > 0.6
 
 
+def test_without_validation_a_mean_behind_a_logarithm_does_not_believe_a_forest_either():
+    """Of the rows that it was fitted on a forest leaves a third of the spread."""
+    from sklearn.ensemble import RandomForestRegressor
+
+    steps = np.random.default_rng(0).normal(size=1200)
+    level = np.zeros(1200)
+    for t in range(1, 1200):
+        level[t] = 0.6 * level[t - 1] + 0.8 * steps[t]
+    frame = pd.DataFrame({"y": np.exp(level)})
+    forest = tsf.LagRegressor(
+        estimator=RandomForestRegressor(10, random_state=0), lags=4, transform=tsf.Log()
+    )
+    model = make_model(
+        past=None,
+        horizon=1,
+        baseline=forest,
+        transform=tsf.Log(),
+        head=tsf.Point("squared"),
+        training=tsf.Training(max_epochs=1, validation=None, learning_rate=1e-9),
+    ).fit(frame[:600])
+    said = model.forecast_origins(frame, frame.index[600:-1])["forecast"]
+    plain = model.baseline_.forecast_origins(frame, frame.index[600:-1])["forecast"]
+    errors = np.log(frame["y"].to_numpy()[601:] / plain.to_numpy())
+    wanted = np.exp(errors - errors.mean()).mean()
+    assert said.sum() / plain.sum() == pytest.approx(wanted, rel=0.15)
+    assert wanted > 1.4
+
+
+def test_parts_too_short_for_a_flexible_baseline_are_passed_over(monkeypatch):
+    """Rows of which it can say nothing honest teach nothing, the rest as if they were all."""
+    walks = tsf.make_prices(3, 150, random_state=0)
+    lags = tsf.LagRegressor(target="close", horizon=2, levels=(), lags=40)
+    learnable, seen = RecurrentForecaster._learnable, []
+
+    def looked_at(self, rows):
+        seen.append((rows, learnable(self, rows)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(RecurrentForecaster, "_learnable", looked_at)
+    model = untrained(target="close", past=None, horizon=2, lookback=4, baseline=lags)
+    assert np.isfinite(numbers(model.fit(walks).predict())).all()
+    ((rows, taught),) = seen  # 150 rows of each series, in parts of 30
+    row = np.arange(rows.layout.n_rows) - rows.layout.starts[rows.layout.codes()]
+    np.testing.assert_array_equal(np.isfinite(rows.base[:, 0, 0]), row >= 60)
+    np.testing.assert_array_equal(taught, (row >= 60) & (row < 148))
+    times = walks.index.get_level_values(1).unique().sort_values()
+    known = walks[walks.index.get_level_values(1) <= times[89]]
+    plain = clone(lags).fit(known[known.index.get_level_values(1) <= times[59]])
+    said = plain.forecast_origins(known, times[60:90])["forecast"].to_numpy().reshape(-1, 2)
+    np.testing.assert_array_equal(rows.base[(row >= 60) & (row < 90), 0], said)
+
+
+def test_rows_too_few_for_an_honest_flexible_baseline_are_named():
+    walks = tsf.make_prices(3, 40, random_state=0)  # enough for the baseline itself
+    lags = tsf.LagRegressor(lags=36)
+    model = untrained(target="close", past=None, horizon=1, lookback=4, baseline=lags)
+    said = r"baseline, LagRegressor \(column 'close'\): .*found 96 of 120, where.* 32 in the"
+    with pytest.raises(DataError, match=said):
+        model.fit(walks)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_combination_as_baseline_is_one_whose_members_are_of_the_target_and_horizon(tmp_path):
+    frame = one_series(60)[["y"]]
+    same = {"target": "y", "horizon": 2}
+    mean = tsf.Combination({"drift": tsf.Drift(**same), "lags": tsf.LagRegressor(**same, lags=2)})
+    model = untrained(past=None, horizon=2, baseline=mean).fit(frame)
+    plain = clone(mean).fit(frame)
+    np.testing.assert_allclose(model.predict()["forecast"], plain.predict(frame)["forecast"])
+    tsf.save(model, tmp_path / "model", tail=True)
+    again = tsf.load(tmp_path / "model")
+    assert_equal(again.predict(), model.predict())
+    assert_equal(again.forecast_origins(frame), model.forecast_origins(frame))
+    with pytest.raises(ValueError, match="'baseline'.*found 'Combination'.*predict"):
+        tsf.Stream(model, frame)
+    tsf.check_no_lookahead(clone(model), frame)
+    for changed, message in (
+        ({"horizon": 3}, "'baseline': expected members of horizon 3"),
+        ({"target": "x", "horizon": 2}, "'baseline': expected a forecaster of "),
+        ({"baseline": tsf.Combination({})}, "'estimators': expected a dict of forecasters"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            clone(model).set_params(**changed).fit(one_series(60))
+
+
+@pytest.mark.parametrize(
+    "baseline",
+    [
+        tsf.ConformalForecaster(tsf.EWMA(target="y", horizon=2)),
+        FrozenEstimator(tsf.EWMA(target="y", horizon=2)),
+    ],
+)
+def test_intervals_and_what_is_frozen_are_no_baselines(baseline):
+    with pytest.raises(ValueError, match="'baseline': expected an estimator with a target and a"):
+        untrained(past=None, horizon=2, baseline=baseline).fit(one_series(60)[["y"]])
+
+
 @pytest.mark.parametrize("group", [None, "ward"])
 def test_errors_of_a_flexible_baseline_of_stays_come_from_fits_on_other_stays(monkeypatch, group):
     """All stays begin at hour 0: there is no time before in which others could teach."""
@@ -1695,5 +1793,6 @@ def test_counts_are_asked_for_in_predict_too():
 
 
 def test_a_season_longer_than_every_series_is_refused():
-    with pytest.raises(ValueError, match="'season': expected seasons shorter than the longest"):
+    wanted = r"column 'y'.*at least 51 rows, more than the longest of `season`, 50, found 40 in"
+    with pytest.raises(DataError, match=wanted):
         make_model(past=None, season=50).fit(one_series(40)[["y"]])

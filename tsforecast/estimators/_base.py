@@ -458,6 +458,11 @@ class PanelForecaster(BaseEstimator):
     @abstractmethod
     def _memory(self) -> int: ...
 
+    @property
+    def _sweeps(self) -> bool:
+        """Whether a forecast reads its series from the beginning: a tail of rows will not do."""
+        return False
+
     @abstractmethod
     def _fit(self, panel: pd.DataFrame, layout: Layout) -> PreparedRows: ...
 

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, clone
 
-from tsforecast._checks import bad_parameter, callers_level, fail, first
+from tsforecast._checks import DataError, bad_parameter, callers_level, fail, first
 from tsforecast.data.covariates import StaticTable, constants
 from tsforecast.data.features import Features, feature_rows
 from tsforecast.data.keys import Keys
@@ -170,8 +170,10 @@ class Preparation:
                 "baseline", expected=f"a forecaster of {self.targets}", found=self.baseline
             )
         target = self.targets[0] if len(self.targets) == 1 else list(self.targets)
-        options = {"levels": ()} if "levels" in baseline.get_params(deep=False) else {}
-        return baseline.set_params(target=target, horizon=self.horizon, **options).fit(known)
+        options = {"target": target, "horizon": self.horizon, "levels": ()}
+        own = baseline.get_params(deep=False)  # none of them in a combination
+        options = {name: value for name, value in options.items() if name in own}
+        return baseline.set_params(**options).fit(known)
 
     def _said(self, baseline: Any, panel: pd.DataFrame, layout: Layout) -> Floats:
         """Forecasts of a fitted baseline at every row, (N, K, H), transformed."""
@@ -233,7 +235,8 @@ class Preparation:
         """Replace what a flexible baseline says of its own training rows: it has learned them.
 
         The time of the training rows is cut in five; the baseline's forecasts in each part come
-        from a fit on the parts before. In the first part there are none: nothing is learned there.
+        from a fit on the parts before. In the first part there are none, nor in one that too few
+        rows lie before for a fit: nothing is learned there.
         With `groups` the series are cut in five, and what is said of each part comes from a fit on
         the four others: as the baseline meets series that it has not seen, and stays that begin at
         hour 0 have no time in which others were before.
@@ -246,6 +249,11 @@ class Preparation:
             The same rows, raw.
         groups : ndarray of int64, shape (S,), optional
             Series with the same number stay together; at least two numbers.
+
+        Raises
+        ------
+        DataError
+            If not even the first four parts are rows enough.
         """
         if self.baseline_ is None or getattr(self.baseline_, "few_parameters", False):
             return rows
@@ -256,7 +264,20 @@ class Preparation:
         edges = np.quantile(np.unique(when), np.arange(1, _FOLDS) / _FOLDS, method="lower")
         base = np.full_like(rows.base, np.nan)
         for edge, following in pairwise([*edges, when.max()]):
-            before = clone(self.baseline_).fit(known[when <= edge])
+            try:
+                before = clone(self.baseline_).fit(known[when <= edge])
+            except DataError as error:  # too few rows so early
+                if edge < edges[-1]:
+                    continue
+                raise fail(
+                    f"too few rows for the baseline, {type(self.baseline_).__name__}",
+                    expected=f"rows enough in the first {_FOLDS - 1} of {_FOLDS} parts of the "
+                    "training rows: what it says of rows that it has learned is not believed",
+                    found=f"{int((when <= edge).sum())} of {len(when)}, where it ends in "
+                    f"{str(error).rstrip('.')!r}",
+                    advice="Give more rows, or a baseline that needs fewer.",
+                    column=self.targets[0],
+                ) from error
             upto = when <= following
             said = self._said(before, known[upto], layout_of(known[upto]))
             base[upto & (when > edge)] = said[when[upto] > edge]

@@ -285,6 +285,10 @@ class Combination(PanelForecaster):
     def _memory(self) -> int:
         return max(int(each._memory) for each in self.estimators_.values())
 
+    @property
+    def _sweeps(self) -> bool:
+        return any(each._sweeps for each in self.estimators_.values())
+
     def _columns(self) -> list[Hashable]:
         read = (name for each in self.estimators_.values() for name in each._columns())
         return list(dict.fromkeys([*self.targets_, *read]))
@@ -349,7 +353,7 @@ class Combination(PanelForecaster):
 
     def _ends(self, panel: pd.DataFrame | None, future: pd.DataFrame | None) -> tuple[Any, Ints]:
         ahead = [bool(getattr(each, "future", None)) for each in self.estimators_.values()]
-        if not any(ahead):
+        if not any(ahead) and (panel is not None or future is not None):
             return super()._ends(panel, future)
         found = [
             each._ends(panel, future if wants else None)

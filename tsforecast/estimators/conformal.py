@@ -193,7 +193,8 @@ class ConformalForecaster(PanelForecaster):
     quantiles.
 
     **What is kept** for `update`: the last rows, where the estimator is a baseline that can go on
-    row by row (all but `LagRegressor`); else all rows of `fit` and of updates. `Stream` goes on
+    row by row (all but `LagRegressor`); else all rows of `fit` and of updates, which `predict()`
+    goes through where a network within reads its series from the beginning. `Stream` goes on
     with a fixed amount for each series around a `RecurrentForecaster`.
 
     References
@@ -490,6 +491,10 @@ class ConformalForecaster(PanelForecaster):
         # scores of the forecasts from the last rows are still to come
         return int(self.estimator_._memory) + int(self.horizon) - 1
 
+    @property
+    def _sweeps(self) -> bool:
+        return bool(self.estimator_._sweeps)
+
     def _columns(self) -> list[Hashable]:
         columns: list[Hashable] = self.estimator_._columns()
         return columns
@@ -670,7 +675,7 @@ class ConformalForecaster(PanelForecaster):
 
     def _ends(self, panel: pd.DataFrame | None, future: pd.DataFrame | None) -> tuple[Any, Ints]:
         ahead = getattr(self, "future", None)
-        if ahead is None or len(ahead) == 0:
+        if (ahead is None or len(ahead) == 0) and (panel is not None or not self._sweeps):
             return super()._ends(panel, future)
         mine: Any = self._own_rows() if panel is None else self._prepared(panel)
         known = self._rows if panel is None else panel

@@ -153,6 +153,10 @@ class FilteredHistorical(PanelForecaster):
     def _memory(self) -> int:
         return int(self.volatility_._memory)
 
+    @property
+    def _sweeps(self) -> bool:
+        return bool(self.volatility_._sweeps)
+
     def _columns(self) -> list[Hashable]:
         fitted = hasattr(self, "_time_step")
         read = self.volatility_._columns() if fitted else []  # it chooses its own in fit

@@ -44,6 +44,7 @@ from tsforecast.estimators._params import RecordParameters, draw_seeds
 from tsforecast.estimators._preparation import Preparation
 from tsforecast.estimators._trained import train_members
 from tsforecast.estimators._warm import Seen, Start
+from tsforecast.estimators.combination import Combination
 from tsforecast.nn.cells import CELLS, Init
 from tsforecast.nn.heads import Bernoulli, Head, Point, as_head
 from tsforecast.nn.inference import Known, remembered
@@ -98,7 +99,8 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
     baseline : {"last", "seasonal", None} or estimator
         What the network corrects: the last known value, the value one `season` ago, the mean of
         the training rows (None), or an unfitted forecaster with `forecast_origins`, fitted on
-        the training rows.
+        the training rows: `target` and `horizon` are set; members of a `Combination` must have
+        them.
     normalize : {"ewm", None} or RunningScale
         Measure each target's location and scale as it goes, from its own past.
     season : int or sequence of int, optional
@@ -382,6 +384,7 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
 
     def _check_parameters(self) -> None:
         choice("context", self.context, ("window", "history"))
+        positive_int("horizon", self.horizon)
         positive_int("lookback", self.lookback)
         positive_int("n_members", self.n_members)
         if self.min_history is not None:
@@ -408,6 +411,23 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
                 "baseline",
                 expected="'last', 'seasonal', None or an estimator with forecast_origins",
                 found=self.baseline,
+            )
+        elif isinstance(self.baseline, Combination):
+            self.baseline._check_parameters()
+            if self.baseline.horizon != self.horizon:
+                raise bad_parameter(
+                    "baseline",
+                    expected=f"members of horizon {self.horizon}, that of the network",
+                    found=self.baseline,
+                    advice=f"They forecast {self.baseline.horizon} rows.",
+                )
+        elif not {"target", "horizon"} <= self.baseline.get_params(deep=False).keys():
+            raise bad_parameter(
+                "baseline",
+                expected="an estimator with a target and a horizon of its own, or a Combination",
+                found=self.baseline,
+                advice="The network corrects a forecast, not its intervals: give the estimator "
+                "within, and put a ConformalForecaster around the network.",
             )
         targets = set(_listed(self.target))
         seen = any(self._columns_of(name) - targets for name in ("past", "future", "static"))
@@ -514,6 +534,10 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
         context = self.lookback if self.context == "window" else 1
         return max(context, self._season_rows, self._least_history)
 
+    @property
+    def _sweeps(self) -> bool:
+        return self.context == "history"
+
     def _role(self, name: str) -> list[Hashable]:
         """Columns of a parameter, but for the targets, in an order that is not the user's."""
         return sorted(self._columns_of(name) - set(self.targets_), key=str)
@@ -606,17 +630,22 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
         known_layout, kept = layout.head(counts)
         longest = int(np.diff(layout.offsets).max())
         if longest <= self._season_rows:
-            raise bad_parameter(
-                "season",
-                expected=f"seasons shorter than the longest series, {longest} rows",
-                found=self.season,
+            raise fail(
+                "too few rows",
+                expected=f"a series of at least {self._season_rows + 1} rows, more than the "
+                f"longest of `season`, {self._season_rows}",
+                found=f"{longest} in the longest of {layout.n_series}",
+                advice="Lower `season`, or give more rows.",
+                column=self.targets_[0],
             )
         if self.context == "history" and longest < self.lookback:
-            raise bad_parameter(
-                "lookback",
-                expected=f"at most the rows of the longest series, {longest}",
-                found=self.lookback,
-                advice="Training windows have that many rows before their first origin.",
+            raise fail(
+                "too few rows",
+                expected=f"a series of at least {self.lookback} rows, `lookback`, which training "
+                "windows have up to their first origin",
+                found=f"{longest} in the longest of {layout.n_series}",
+                advice="Lower `lookback`, or give more rows.",
+                column=self.targets_[0],
             )
         self._preparation = self._new_preparation()
         self._check_head(panel.iloc[kept], self._preparation.fit(panel.iloc[kept], known_layout))
@@ -696,7 +725,10 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
         before = None if self._start is None else self._start.seen
         self._seen = Seen.of(layout, self._group_values(panel, layout), before)
         self._members = Members(self.networks_, self._preparation.chain, self._least_history, shape)
-        self._members.learn(rows, origins if validation is None else validation.origins)
+        if validation is None:  # residuals of training rows, as of an honest baseline
+            self._members.learn(replace(rows, base=known.base), origins)
+        else:
+            self._members.learn(rows, validation.origins)
         return rows
 
     def _window_shape(self) -> Shape:
