@@ -760,6 +760,9 @@ def test_a_stream_refuses_what_it_cannot_go_on_with():
     panel = several()
     with pytest.raises(ValueError, match="expected a fitted RecurrentForecaster"):
         tsf.Stream(tsf.ConformalForecaster(point()).fit(panel), None)
+    twice = tsf.ConformalForecaster(tsf.ConformalForecaster(network())).fit(panel)
+    with pytest.raises(ValueError, match="expected one ConformalForecaster around"):
+        tsf.Stream(twice, panel)
     known = panel.assign(f=0.0)
     model = tsf.ConformalForecaster(network(future=["f"])).fit(known)
     with pytest.raises(ValueError, match="expected method='split' where the estimator has future"):

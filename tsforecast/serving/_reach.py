@@ -57,11 +57,18 @@ class Reach:
     Raises
     ------
     ValueError
-        If it adapts and has future-known columns: rows to come are not known to a stream when a
-        row comes, so that nothing could be scored.
+        If it is around another one. If it adapts and has future-known columns: rows to come are
+        not known to a stream when a row comes, so that nothing could be scored.
     """
 
     def __init__(self, model: ConformalForecaster) -> None:
+        if isinstance(model.estimator_, ConformalForecaster):
+            raise bad_parameter(
+                "model",
+                expected="one ConformalForecaster around a RecurrentForecaster",
+                found=model,
+                advice="Use its own update and predict().",
+            )
         self.model = model
         self.scores: Scores = model._scores
         self.adapts = self.scores.rate is not None
