@@ -24,8 +24,10 @@ import tsforecast as tsf
 from tsforecast.batch import oneshot
 from tsforecast.batch.config import load_config
 from tsforecast.batch.exits import JobError
+from tsforecast.batch.parts import without_values
 from tsforecast.batch.template import guess, read_table
 from tsforecast.cli import main
+from tsforecast.cli.output import records
 
 DATE = "2015-03-31"
 COMMANDS = ("forecast", "init", "check", "fit", "backtest", "score", "run", "models", "status",
@@ -167,6 +169,13 @@ def test_init_takes_what_is_said_over_what_it_guesses(here, capsys):
     assert 'target = "volume"' in out and 'name = "turnover"' in out
 
 
+def test_init_prints_json_when_asked_for_both(here, capsys):
+    args = ("init", "--from", "prices.csv", "--print", "-q")
+    tree = json.loads(run(capsys, *args, "--json")[1])
+    assert tree["text"] == run(capsys, *args)[1] and tree["guessed"]["target"] == "close"
+    assert not (here / "job.toml").exists() and "file" not in tree
+
+
 def test_init_in_another_folder_points_back_at_the_table(here, capsys):
     (here / "jobs").mkdir()
     code, out, _ = run(capsys, "init", "--from", "prices.csv", "-c", "jobs/a.toml", "--json")
@@ -196,14 +205,14 @@ def test_init_says_what_it_cannot_do(here, capsys, args, code, message):
 
 
 def guessed(text: str) -> str:
-    return str(guess(pd.read_csv(io.StringIO(text), index_col=False)))
+    return str(guess(pd.read_csv(io.StringIO(text), index_col=False, dtype=str)))
 
 
 def test_guesses_by_name_and_by_what_columns_hold():
     rows = "".join(f"2024-01-{day:02d},{day},{100 - day},{day % 3}\n" for day in range(1, 20))
     assert guessed("Date,open,Close,n\n" + rows) == "one series, time 'Date', target 'Close'"
     assert guessed("when,a,b,c\n" + rows) == "one series, time 'when', target 'a'"
-    days = "".join(f"202401{day:02d},{day}\n" for day in range(1, 20))
+    days = "".join(f"2024-01-{day:02d},{day}\n" for day in range(1, 20))
     assert guessed("Day,sales\n" + days) == "one series, time 'Day', target 'sales'"
     assert guessed("day,sales\n" + days) == "one series, time 'day', target 'sales'"
     two = "".join(f"{who},2024-01-{d:02d},{d}.5,{who}1\n" for who in "xy" for d in range(1, 9))
@@ -212,8 +221,10 @@ def test_guesses_by_name_and_by_what_columns_hold():
     assert guessed("patient,ds,hr\n" + ids) == "series 'patient', time 'ds', target 'hr'"
 
 
-@pytest.mark.parametrize("form", ["%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d %B %Y"])
-def test_dates_that_can_be_read_in_two_ways_are_refused(form):
+@pytest.mark.parametrize(
+    "form", ["%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d %B %Y", "%Y-%m", "%Y%m%d", "%Y/%m/%d"]
+)
+def test_dates_that_a_job_would_not_read_are_refused(form):
     days = pd.date_range("2024-01-01", periods=5).strftime(form)
     with pytest.raises(JobError, match="expected a column of dates, written as 2024-01-31"):
         guessed("date,y\n" + "".join(f"{day},1\n" for day in days))
@@ -227,6 +238,49 @@ def test_times_with_the_offsets_of_a_place_are_read_across_daylight_saving(here,
     assert code == 0, err
     after = (hours[-1] + pd.Timedelta(hours=1)).tz_convert("UTC")
     assert pd.Timestamp(next(csv.DictReader(io.StringIO(out)))["time"]) == after
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_init_check_and_forecast_read_the_same_names_as_a_job(here, capsys, naive, kind):
+    days = pd.date_range("2015-01-01", periods=30)
+    names = ["0005", "5", "NA"] if kind == "csv" else [5, 7, 11]
+    rows = [{"id": who, "day": day, "y": day.day + 1.5} for who in names for day in days]
+    table = pd.DataFrame(rows)
+    getattr(table, f"to_{kind}")(f"ids.{kind}", index=False)
+    assert run(capsys, "init", "--from", f"ids.{kind}", "-c", "ids.toml")[0] == 0
+    code, _, err = run(capsys, "check", "-c", "ids.toml", "--run-date", DATE)
+    assert code == 0 and "series=3" in err
+    code, out, err = run(capsys, "forecast", f"ids.{kind}")
+    assert code == 0, err
+    forecast = list(csv.DictReader(io.StringIO(out)))
+    assert sorted(row["id"] for row in forecast) == sorted(map(str, names))
+
+
+def test_parquet_of_any_types_is_guessed_from(here):
+    days = pd.date_range("2024-01-01", periods=8)
+    table = pd.DataFrame(
+        {
+            "who": pd.Categorical(["x"] * 8 + ["y"] * 8),
+            "notes": [[1, 2]] * 16,
+            "day": [day.date() for day in days] * 2,
+            "flag": True,
+            "y": range(16),
+        }
+    )
+    table.to_parquet("any.parquet")
+    assert str(guess(read_table("any.parquet"))) == "series 'who', time 'day', target 'y'"
+
+
+def test_a_column_that_forecasts_have_themselves_is_not_forecast(here, capsys):
+    table = pd.read_csv("prices.csv").rename(columns={"volume": "step"})
+    table.to_csv("step.csv", index=False)
+    found = guess(read_table("step.csv"))
+    assert found.target == "close" and "step" not in found.others
+    table.rename(columns={"close": "target"}).to_csv("target.csv", index=False)
+    for command in (("init", "--from", "target.csv"), ("forecast", "target.csv")):
+        code, out, err = run(capsys, *command)
+        assert (code, out) == (3, "") and "found 'target'. Rename it in the file" in err
+    assert run(capsys, "init", "--from", "step.csv", "--target", "step")[0] == 3
 
 
 @pytest.mark.parametrize("name", ["NA", "null", "None", "nan"])
@@ -266,7 +320,7 @@ def test_what_cannot_be_guessed_names_the_flags(text, message):
     [
         (("1", "two"), "found 'two'"),
         (("one", "two"), "found 'one' and 1 more that are none"),
-        (("True", "False"), "found dtype bool"),
+        (("True", "False"), "found 'True' and 1 more that are none"),
         (("", ""), "found no value"),
     ],
 )
@@ -277,7 +331,7 @@ def test_a_target_with_words_in_it_is_said_and_no_other_column_taken(values, fou
 
 
 def test_dates_in_another_spelling_and_empty_files_are_said(here):
-    with pytest.raises(JobError, match="written as 2024-01-31, .*Write dates so. Name the col"):
+    with pytest.raises(JobError, match="'date' begins with '31/01/2024': write dates so. Name"):
         guessed("date,y\n31/01/2024,1\n")
     (here / "empty.csv").touch()
     with pytest.raises(JobError, match="with a line of names, or Parquet, found an empty file"):
@@ -413,6 +467,45 @@ def test_export_writes_files_and_other_tables(job, capsys):
     assert code == 2 and "expected a file that can be written" in err
     found = json.loads(run(capsys, "export", "--json")[1])["forecasts"]
     assert {row["run_date"] for row in found} == {DATE}
+
+
+@pytest.mark.parametrize("beside", [("-o", "out.csv"), ("--format", "parquet")])
+def test_export_of_json_is_for_standard_output_alone(job, capsys, beside):
+    code, out, err = run(capsys, "export", "--json", *beside)
+    assert code == 2 and "--json: expected neither -o nor --format beside it" in err
+    assert json.loads(out)["exit_code"] == 2 and not (job / "out.csv").exists()
+
+
+def test_json_has_every_digit_of_a_number_and_times_as_text():
+    days = pd.to_datetime(["2024-01-01 12:30", None], format="ISO8601")
+    table = pd.DataFrame(
+        {
+            "small": [2.6568089766306596e-14, np.nan],
+            "third": [1 / 3, 1e300],
+            "whole": [7, 8],
+            "maybe": pd.array([1, None], "Int64"),
+            "is": [True, False],
+            "what": ["word", None],
+            "tree": [{"p": 2.6568089766306596e-14, "of": [1, np.inf]}, None],
+            "day": days,
+            "moment": days.tz_localize("America/New_York"),
+            "took": pd.to_timedelta(["90min", None]),
+        }
+    )
+    first, second = records(table)
+    assert first == {
+        "small": 2.6568089766306596e-14, "third": 1 / 3, "whole": 7, "maybe": 1, "is": True,
+        "what": "word", "tree": {"p": 2.6568089766306596e-14, "of": [1, None]},
+        "day": "2024-01-01T12:30:00.000", "moment": "2024-01-01T17:30:00.000Z",
+        "took": "P0DT1H30M0S",
+    }  # fmt: skip
+    assert second == dict.fromkeys(first) | {"third": 1e300, "whole": 8, "is": False}
+    old = json.loads(table.to_json(orient="records", date_format="iso", double_precision=15))
+    inexact = {"small", "third", "tree"}
+    for now, before in zip((first, second), old):
+        assert {k: v for k, v in now.items() if k not in inexact} == {
+            k: v for k, v in before.items() if k not in inexact
+        }
 
 
 @pytest.mark.parametrize("sink", ['database="sqlite:///new.db"', 'path="out"'])
@@ -639,6 +732,56 @@ def test_check_looks_at_everything_whatever_is_wrong(job, capsys):
     assert states["sink"][0] == "exit"
     tree = json.loads(run(capsys, "check", *wrong, "--json")[1])
     assert tree["exit_code"] == 2 and len(tree["checks"]) == 5
+
+
+def test_check_names_the_champion_of_its_date(job, capsys):
+    dates = ("2015-01-20", "2015-02-27")
+    for date in dates:
+        assert run(capsys, "fit", "--run-date", date, "-q")[0] == 0
+    for date, version in zip(dates, ("0001", "0002")):
+        tree = json.loads(run(capsys, "check", "--run-date", date, "--json")[1])
+        (model,) = [row["found"] for row in tree["checks"] if row["what"] == "model"]
+        assert (model, tree["model"]) == (f"champion {version}", version)
+    out = run(capsys, "check", "--run-date", "2015-01-05")[1]
+    assert "none for this date" in out
+
+
+def test_check_shows_its_table_whatever_the_source_holds(job, capsys, monkeypatch):
+    table = pd.read_csv("prices.csv").assign(target=1.0)
+    table.to_csv("prices.csv", index=False)
+    over = ("--run-date", DATE, "--set", "source.columns=[]")
+    code, out, err = run(capsys, "check", *over)
+    assert code == 3 and out.splitlines()[-1].split()[:3] == ["source", "exit", "3"]
+    assert "found 'target'. Rename it in the source" in err and "data.rename" not in err
+
+    def broken(*args):
+        raise tsf.DataError("rows: expected some, found none. Add them.")
+
+    monkeypatch.setattr("tsforecast.batch.job.check", broken)
+    code, out, err = run(capsys, "check", *over)
+    assert code == 3 and out.splitlines()[-1].split()[:3] == ["source", "exit", "3"]
+
+
+def test_what_a_split_lacks_is_said_with_the_count(job, capsys):
+    code, _, err = run(capsys, "backtest", "--run-date", DATE, "--set", "backtest.n_splits=40")
+    assert code == 3 and "expected at least 2" in err and "found 64" in err
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ("60", True), ("2 (8 series)", True), ("60 in the longest of 8", True), ("3 rows", True),
+        ("3 of 8 without", True), ("20 rows, 0 of them with it", True), ("-7", False),
+        ("2.5", False), ("7, of 8", False), ("5, 7", False), ("3 others, e.g. 7", False),
+        ("7 in 3 rows", False), ("those of 7", False), ("3 of class 7", False),
+    ],
+)  # fmt: skip
+def test_of_what_was_found_counts_are_said_and_values_never(found, told):
+    text = "short: expected at least 9 rows, found {}. Add some."
+    assert without_values(text.format(found)) == text.format(found if told else "others")
+    if found.isdecimal():  # of what was not counted it may be a value
+        text = "odd: expected 0 and 1, found {}. Mend it."
+        assert without_values(text.format(found)) == text.format("others")
 
 
 def test_an_error_of_the_program_shows_no_value_unless_asked(job, capsys, monkeypatch):

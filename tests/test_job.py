@@ -10,6 +10,8 @@ import sys
 import threading
 import warnings
 from concurrent.futures import BrokenExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -32,6 +34,7 @@ from tsforecast.batch.exits import (
     StaleError,
 )
 from tsforecast.batch.files import job_lock
+from tsforecast.batch.judging import records
 from tsforecast.batch.sinks import open_sink
 
 
@@ -140,6 +143,23 @@ def test_a_dry_run_writes_nothing(path, tmp_path):
     counted = job.score(config, at(), dry_run=True)
     assert counted["rows"] == 2 * N_SERIES and counted["sources"] == {"model": N_SERIES}
     assert len(ledger(config)) == len(runs) and len(forecasts(config)) == 0
+
+
+def test_a_dry_run_without_a_model_ends_as_the_run_would(path, tmp_path):
+    table = prices().astype({"close": object})
+    table.loc[table["ticker"] == "S03", "close"] = "x"
+    config = config_of(write_job(tmp_path, table))
+    reason = "found 1, 1 with DataError: has a value of column 'close' that is no number. Mend"
+    for dry in (lambda: job.run(config, at(), dry_run=True), lambda: job.check(config, at()),
+                lambda: job.fit(config, at(), dry_run=True)):  # fmt: skip
+        with pytest.raises(RejectsError, match=reason):
+            dry()
+    with pytest.raises(RejectsError, match="found 1. Look at the rejects"):
+        job.run(config, at())
+    for day in (dt.date(2001, 1, 1), DAY):
+        write_job(tmp_path, table.iloc[:0])
+        with pytest.raises(SourceError):
+            job.run(config, at(day), dry_run=True)
 
 
 def test_check_says_what_a_run_would_meet(path):
@@ -644,6 +664,20 @@ def test_check_says_that_too_many_series_are_rejected(tmp_path):
         job.check(config_of(write_job(tmp_path, table)), at())
 
 
+def test_check_names_the_first_reasons_without_names_or_values(tmp_path):
+    table = prices().astype({"close": object})
+    for name, word in (("S01", "-7.25"), ("S02", "n/a?"), ("S03", "secret"), ("S04", "-8,5")):
+        table.loc[(table["ticker"] == name) & (table["date"] == "2015-03-02"), "close"] = word
+    table = pd.concat([table, table[table["ticker"] == "S05"]])
+    with pytest.raises(RejectsError) as caught:
+        job.check(config_of(write_job(tmp_path, table), job__hash_ids=True), at())
+    assert str(caught.value) == (
+        "too many series failed: expected at most 5.0% of 8, found 4, 3 with DataError: has a "
+        "value of column 'close' that is no number; 1 with DataError: has two rows at one time. "
+        "Mend the source, or allow more with [job] max_reject_fraction."
+    )
+
+
 def test_a_source_of_which_every_series_is_rejected_is_too_much(path, tmp_path):
     config = config_of(path)
     table = prices().astype({"close": object})
@@ -732,6 +766,9 @@ def test_other_parameters_are_fitted_and_wait_as_challenger_if_so_wished(path):
     assert job.run(other, at())["fit"] is None and job.status(other)["champion"] == "0001"
 
 
+DAYS_BACK = [DAY - dt.timedelta(days=back) for back in (1, 2)]
+
+
 def trending():
     """Prices that rise by one a day: Drift knows that, the naive does not."""
     table = prices(3)
@@ -756,6 +793,58 @@ def test_a_challenger_takes_the_place_of_the_champion_if_it_wins(tmp_path, first
     if not wins:
         again = job.challenge(config, at())
         assert not again["better"] and again["champion"] == "0001"
+
+
+def test_where_no_contest_can_be_held_the_champion_goes_on_and_the_new_model_waits(path, caplog):
+    caplog.set_level(logging.INFO, logger="tsforecast")
+    job.run(config_of(path), at(DAYS_BACK[1]))
+    other = config_of(path, model__estimator="Drift", fit__promote="if_better", fit__keep=1)
+    found = job.run(other, at(DAYS_BACK[0]))
+    assert found["version"] == "0001" and len(forecasts(other, DAYS_BACK[0])) == 2 * N_SERIES
+    assert found["fit"]["role"] == "challenger" and "contest" not in found["fit"]
+    why = "no contest with version 0001 could be held: too few rows for this splitter"
+    assert found["fit"]["why"].startswith(why) and "Use fewer" in found["fit"]["why"]
+    assert events(caplog, "no contest")[0]["why"] == found["fit"]["why"]
+    assert job.status(other)["challenger"] == "0002"
+    again = job.run(other, at())
+    assert again["fit"] is None and again["version"] == "0001"
+    assert job.registry_of(other).versions() == ["0001", "0002"]
+    with pytest.raises(SourceError, match="too few rows"):  # asked for by hand it is an error
+        job.challenge(other, at())
+
+
+def test_old_versions_are_pruned_though_a_fit_fails_after_its_model_was_kept(path, monkeypatch):
+    job.fit(config_of(path), at(DAYS_BACK[1]))
+    other = config_of(path, model__estimator="Drift", fit__promote="if_better", fit__keep=1)
+
+    def broken(*args, **kwargs):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("tsforecast.batch.fitting.contest", broken)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            job.run(other, at())
+    assert job.registry_of(other).versions() == ["0001", "0004"]
+    monkeypatch.setattr("tsforecast.batch.registry.Registry.prune", lambda *_, **__: 1 / 0 * [])
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        job.run(other, at())
+
+
+def test_a_fit_behind_a_champion_promoted_by_hand_does_not_say_that_it_is_champion(path):
+    config = config_of(path, fit__every="never")
+    for day in (dt.date(2015, 5, 1), DAY):
+        job.fit(config, at(day))
+    job.promote(config, "0001")
+    day = at(dt.date(2015, 5, 15))
+    found = job.fit(config, day)
+    assert (found["version"], found["role"]) == ("0003", "former")
+    assert "version 0001, promoted by hand, stays champion of this date" in found["why"]
+    assert job.score(config, day)["version"] == "0001"
+    assert job.registry_of(config).list()["role"]["0003"] == "former"
+    job.rollback(config)
+    assert job.score(config, day)["version"] == "0003"
+    assert job.fit(config, day)["role"] == "champion"
+    assert job.score(config, day)["version"] == "0004"
 
 
 def test_what_is_kept_of_a_fit_says_span_digests_and_profile(path):
@@ -807,6 +896,33 @@ def test_a_backtest_writes_tables_and_a_summary(path):
     assert {row["model"] for row in found["metrics"]} == {"model", "Drift", "naive"}
     assert found["verdicts"][0].startswith("model: ") and found["cutoffs"] == 10
     assert pd.Timestamp(found["last_cutoff"]) <= pd.Timestamp(DAY)
+
+
+def test_a_backtest_leaves_no_table_of_the_one_before_it(path):
+    quick = {"backtest__n_splits": 1, "backtest__origins_per_split": 2}
+    job.backtest(config_of(path, backtest__baselines=["Drift"], **quick), at())
+    with pytest.MonkeyPatch.context() as patch:  # of risks without a baseline there is no skill
+        real = job.judge
+        patch.setattr(job, "judge", lambda *args, **kw: replace(real(*args, **kw), skill=None))
+        found = job.backtest(config_of(path, **quick), at())
+    assert found["skill"] == []
+    names = {file.name for file in Path(found["folder"]).iterdir()}
+    assert names == {"metrics.csv", "summary.json"}
+
+
+def test_the_numbers_of_a_summary_have_all_digits():
+    table = pd.DataFrame(
+        {"p": [1.2345678901234567e-12, 2 / 3], "n": [3, np.inf], "word": ["a", None]},
+        index=pd.Index(["model", "naive"], name="model"),
+    ).assign(k=np.int64(2**53 + 1), better=[True, False])
+    found = records(table)
+    assert found == json.loads(json.dumps(found)) == [
+        {"model": "model", "p": 1.2345678901234567e-12, "n": 3.0, "word": "a", "k": 2**53 + 1,
+         "better": True},
+        {"model": "naive", "p": 2 / 3, "n": None, "word": None, "k": 2**53 + 1, "better": False},
+    ]  # fmt: skip
+    assert list(found[0]) == ["model", *table.columns]
+    assert records(None) == []
 
 
 # ----------------------------------------------------------------------------------------- events

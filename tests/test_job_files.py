@@ -16,6 +16,7 @@ from tsforecast.batch.exits import ConfigError, LockedError, SinkError
 from tsforecast.batch.files import (
     job_lock,
     make_folder,
+    refused,
     replace_file,
     safe_name,
     sweep_temp,
@@ -137,6 +138,11 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     with pytest.raises(ConfigError, match=said) as caught:
         make_folder(tmp_path / "file" / "state")
     assert caught.value.code == 2
+
+
+def test_what_is_refused_keeps_the_letters_of_a_path():
+    error = refused("file X", ValueError("No such place: /Data/Models"))
+    assert "found no such place: /Data/Models" in str(error)
 
 
 @pytest.mark.parametrize("call", ["pwrite", "unlink"])  # of the lock, of a trial in the folder

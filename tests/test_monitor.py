@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 import tsforecast as tsf
 from tsforecast.batch import job, monitor
+from tsforecast.batch.asof import AsOf
 from tsforecast.batch.config import SinkConfig
 from tsforecast.batch.drift import added_rows, drift_of, effective_rows, psi_by_chance
 from tsforecast.batch.exits import ModelError, SourceError, StaleError
@@ -21,6 +22,7 @@ from tsforecast.batch.matured import (
     interval_of,
     matured_forecasts,
     matured_risks,
+    on_clock_of,
     overlap_of,
     risk_errors_of,
     sampled,
@@ -297,6 +299,23 @@ def test_zones_and_units_of_time_do_not_matter(walk):
     coarse["time"] = coarse["time"].astype("datetime64[s]")
     coarse = tsf.as_panel(coarse, series="series", time="time")
     assert len(matured_forecasts(coarse, given)) == len(plain)
+
+
+def test_rows_of_earlier_runs_are_brought_to_the_clock_of_the_panel(walk):
+    rows = forecasts_of(walk, pd.date_range("2015-02-01", periods=1))
+    berlin, utc = (
+        rows.assign(**{name: rows[name].dt.tz_localize(zone) for name in ("time", "cutoff")})
+        for zone in ("Europe/Berlin", "UTC")
+    )
+    zoned = walk.reset_index()
+    zoned["time"] = zoned["time"].dt.tz_localize("Asia/Tokyo")
+    zoned = tsf.as_panel(zoned, series="series", time="time")
+    for panel, kept in ((walk, [rows]), (zoned, [berlin, utc])):
+        found = on_clock_of(panel, [berlin, rows, utc])
+        assert [each["time"].tolist() for each in found] == [each["time"].tolist() for each in kept]
+        assert len({each[name].dtype for each in found for name in ("time", "cutoff")}) == 1
+    without = on_clock_of(zoned, [utc.drop(columns="cutoff")])  # as risks are
+    assert str(without[0]["time"].dt.tz) == "Asia/Tokyo"
 
 
 def test_the_widest_symmetric_interval_of_the_newest_run_is_taken(walk):
@@ -600,6 +619,33 @@ def test_each_run_date_counts_once(path, table):
     again = monitored(config)
     assert again["forecasts"]["close"]["n"] == found["forecasts"]["close"]["n"]
     assert again["forecasts"]["close"]["ratio"] != found["forecasts"]["close"]["ratio"]
+
+
+@pytest.mark.parametrize("place", ["database", "path"])
+def test_forecasts_of_other_zones_are_judged_and_those_of_another_kind_of_clock_left_out(
+    path, table, place, tmp_path, caplog
+):
+    def on(zone):
+        config = config_of(path, fit__every="1D", job__timezone=zone)
+        if place == "path":
+            config = config.model_copy(update={"sink": SinkConfig(path=tmp_path / "out")})
+        return config, lambda day: AsOf(day.date(), zone)
+
+    zoned = table.assign(date=table["date"].dt.tz_localize("America/New_York"))
+    days = DAYS[-5:]
+    found = []
+    for day, zone, rows in zip(
+        days, ["UTC", "UTC", "America/New_York", "America/New_York", "UTC"], [zoned] * 4 + [table]
+    ):
+        write_job(tmp_path, rows)
+        config, at_its = on(zone)
+        caplog.clear()
+        found.append(job.run(config, at_its(day))["monitor"])
+    assert [each["left_out"] for each in found] == [0, 0, 0, 0, 4]
+    told = [each["forecasts"].get("close", {"n": 0})["n"] for each in found]
+    assert told == [0, N_SERIES, 3 * N_SERIES, 5 * N_SERIES, 0]
+    (line,) = events(caplog, "left out")
+    assert line["run_dates"] == 4 and "zone" in line["why"]
 
 
 @pytest.mark.parametrize("place", ["database", "path"])

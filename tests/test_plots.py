@@ -11,11 +11,19 @@ import pytest
 
 from tsforecast._checks import DataError
 from tsforecast.backtesting.rolling import backtest
-from tsforecast.backtesting.skill import diebold_mariano, holm, loss_table
+from tsforecast.backtesting.skill import diebold_mariano, holm, loss_table, skill
 from tsforecast.data.datasets import make_prices
 from tsforecast.data.splits import RollingOrigin
 from tsforecast.estimators.baselines import EWMA, Drift, Naive
-from tsforecast.insight._drawing import axes_of, model_styles, named, panels, styles, time_axis
+from tsforecast.insight._drawing import (
+    axes_of,
+    model_styles,
+    named,
+    panels,
+    styles,
+    time_axis,
+    told_apart,
+)
 from tsforecast.insight.plots import (
     cumulative_gain,
     plot_backtest,
@@ -61,6 +69,78 @@ def test_gain_is_the_running_sum_of_the_loss_saved(result):
     assert list(gain.columns) == ["Drift", "EWMA"] and gain.attrs["loss"] == "absolute"
     for model in gain.columns:
         np.testing.assert_allclose(gain[model], (mean["naive"] - mean[model]).cumsum())
+
+
+def flat(target="y", **forecasts):
+    """A backtest frame of one step, of models and the constants that they forecast."""
+    actual = (np.random.default_rng(0).random(60) < 0.3).astype(float)
+    rows = {"series": 0, "time": range(1, 61), "cutoff": range(60), "step": 1, "target": target}
+    return pd.concat(
+        [pd.DataFrame({"model": m, **rows, "forecast": f, "actual": actual})
+         for m, f in forecasts.items()], ignore_index=True
+    )  # fmt: skip
+
+
+CHANCES = flat(naive=0.3, other=0.05)
+
+
+def with_other_levels():
+    frame = flat(naive=2.0, other=3.0)
+    frame[["q0.1", "q0.2", "q0.5", "q0.9"]] = np.array([-1.0, 0.0, 1.0, 2.0])
+    other = frame["model"] == "other"
+    frame.loc[other, "q0.1"], frame.loc[~other, ["q0.2", "q0.9"]] = np.nan, np.nan
+    frame.loc[other, "q0.5"] = 0.5
+    return frame
+
+
+def with_one_missing():
+    frame = with_other_levels()
+    frame.loc[frame.index[-1], ["forecast", "q0.2", "q0.5", "q0.9"]] = np.nan
+    return frame
+
+
+@pytest.mark.filterwarnings("ignore:Models are compared")
+@pytest.mark.parametrize(
+    "frame, loss",
+    [
+        (CHANCES, "squared"),
+        (with_other_levels(), "quantile"),
+        (with_one_missing(), "quantile"),
+        (pd.concat([CHANCES, flat("z", naive=2.0, other=3.0).assign(actual=5.0)]), "absolute"),
+    ],
+)
+def test_the_gain_is_of_the_loss_of_the_verdict(frame, loss):
+    judged = skill(frame)
+    verdict = judged.xs("y", level="target") if "target" in judged.index.names else judged
+    gain = cumulative_gain(frame, target="y")
+    assert gain.attrs["loss"] == judged.attrs["loss"] == loss
+    saved = (verdict["baseline_loss"] - verdict["loss"])["other"]
+    assert saved != 0 and gain["other"].iloc[-1] / len(gain) == pytest.approx(saved)
+
+
+def test_each_model_is_compared_on_the_rows_that_it_has(ax):
+    both = flat(naive=2.0, other=3.0)
+    late = flat(late=5.0)
+    late.loc[:39, "forecast"] = np.nan
+    frame = pd.concat([both, late], ignore_index=True)
+    gain = cumulative_gain(frame)
+    pd.testing.assert_series_equal(gain["other"], cumulative_gain(both)["other"])
+    assert gain["late"].isna().sum() == 40 and gain["late"].iloc[-1] == -60.0
+    drawn = {line.get_label(): line for line in plot_backtest(frame, ax=ax).get_lines()}
+    assert list(drawn["late"].get_xdata()) == list(range(40, 60))
+
+
+def test_what_lacks_every_forecast_or_outcome_is_named(ax):
+    failed = flat(naive=2.0, other=3.0, failed=np.nan)
+    for draw in (cumulative_gain, plot_backtest):
+        with pytest.raises(DataError, match=r"expected forecasts of 'failed' for.*Leave out"):
+            draw(failed)
+        with pytest.raises(DataError, match=r"nothing to score.*known `actual`"):
+            draw(flat(naive=2.0, other=3.0).assign(actual=np.nan))
+        with pytest.raises(DataError, match=r"rows are repeated"):
+            draw(pd.concat([failed, failed]))
+    with pytest.raises(DataError, match=r"compare with 'failed'.*and 0 rows of 'failed'"):
+        cumulative_gain(failed, against="failed")
 
 
 def test_a_backtest_and_its_frame_are_drawn_alike(result, ax):
@@ -364,6 +444,27 @@ def test_long_names_leave_room_for_the_lines(result):
     assert named("a" * 99) != named("a" * 98 + "b") and named("short") == "short"
 
 
+def test_names_that_differ_in_the_middle_are_told_apart():
+    names = [f"lstm-h64-lookback{rows:03d}-lr0.010-seed0" for rows in (20, 60)]
+    assert list(told_apart(["naive", *names], lines=1).values()) == [
+        "naive", "... back020-lr0.010-seed0", "... back060-lr0.010-seed0"
+    ]  # fmt: skip
+    far = [f"{'a' * 40}{one}{'b' * 40}{two}{'c' * 40}" for one in "01" for two in "01"]
+    assert list(told_apart(far, lines=1).values()) == far
+    assert told_apart(["a" * 99, "b"]) == {"a" * 99: named("a" * 99), "b": "b"}
+
+
+def test_a_matrix_of_few_models_has_room_for_the_words_of_its_bar():
+    names = ["a" * 34, "b" * 34, "naive"]
+    pairs = [(one, other) for one in names for other in names if one != other]
+    table = pd.DataFrame(pairs, columns=["model", "against"]).assign(ratio=0.9, p_holm=0.5)
+    figure = matplotlib.figure.Figure((5.65, 3.85), layout="constrained")
+    plot_skill_matrix(table, ax=figure)
+    figure.draw_without_rendering()
+    words = figure.axes[1].yaxis.label.get_window_extent()
+    assert words.y0 >= 0 and words.y1 <= figure.bbox.y1 and words.x1 <= figure.bbox.x1
+
+
 def test_levels_that_are_close_are_told_apart_and_named_once(ax):
     ahead = pd.DataFrame({"forecast": [0.0, 0.0]})
     levels = {0.05: -2.0, 0.054: -1.5, 0.946: 1.5, 0.95: 2.0}
@@ -371,6 +472,12 @@ def test_levels_that_are_close_are_told_apart_and_named_once(ax):
         ahead[f"q{level:g}"] = value
     plot_forecast(ahead, ax=ax)
     assert written(ax) == ["89.2 and\n90 % intervals", "forecast"]
+
+
+def test_levels_of_other_models_are_no_intervals_of_this_one(ax):
+    ahead = pd.DataFrame({"forecast": [0.0, 0.0], "q0.1": -1.0, "q0.9": 1.0})
+    plot_forecast(ahead.assign(**{"q0.05": np.nan, "q0.95": np.nan}), ax=ax)
+    assert written(ax) == ["80 % interval", "forecast"] and len(ax.collections) == 1
 
 
 def test_a_fan_of_many_levels_has_a_short_name(ax):
@@ -409,6 +516,19 @@ def test_one_date_is_named_instead_of_the_years_around_it(result, ax):
         ax.figure.draw_without_rendering()
         assert [text.get_text() for text in ax.get_xticklabels()] == [str(first.date())]
         ax.clear()
+
+
+def test_whole_numbers_of_time_are_written_out(ax):
+    frame = flat(naive=2.0, other=3.0)
+    days = frame.assign(cutoff=frame["cutoff"] + 20240101, time=frame["time"] + 20240101)
+    plot_backtest(days, ax=ax)
+    ax.figure.draw_without_rendering()
+    assert "20240120" in [text.get_text() for text in ax.get_xticklabels()]
+    assert ax.xaxis.get_offset_text().get_text() == ""
+    ax.clear()
+    plot_backtest(days[days["cutoff"] == 20240131], ax=ax)
+    ax.figure.draw_without_rendering()
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["20240131"]
 
 
 def test_what_is_no_backtest_is_refused_in_words(result, ax):

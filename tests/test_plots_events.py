@@ -106,7 +106,7 @@ def test_recall_curve_is_the_table(ax, value):
     plot_recall(table, value=value, ax=ax)
     for model, line in labelled(ax).items():
         part = table.loc[model].dropna(subset=[value])
-        np.testing.assert_array_equal(line.get_xdata(), part.index)
+        np.testing.assert_array_equal(line.get_xdata(), part["alarms_per_day"])
         np.testing.assert_array_equal(line.get_ydata(), part[value])
     assert len(ax.collections) == 2  # bands
     assert ax.get_xscale() == "log"
@@ -114,10 +114,22 @@ def test_recall_curve_is_the_table(ax, value):
 
 def test_budgets_out_of_reach_are_not_drawn(ax):
     table = recall_curve(FRAME, AlarmPolicy(silence="24h"), budgets=[0.5, 50], n_boot=0)
-    assert labelled(plot_recall(table, ax=ax))["sharp"].get_xdata().tolist() == [0.5]
+    drawn = labelled(plot_recall(table, ax=ax))["sharp"].get_xdata()
+    assert drawn.tolist() == [table.loc[("sharp", 0.5), "alarms_per_day"]]
+    assert ax.get_xlim()[0] == 0
     none = recall_curve(FRAME, AlarmPolicy(silence="24h"), budgets=[50], n_boot=0)
     with pytest.raises(DataError, match=r"no budget is within reach.*found 50.*budgets="):
         plot_recall(none, ax=ax)
+
+
+def test_a_model_that_cannot_spend_its_budget_stands_where_its_alarms_are(ax):
+    rows = [("coarse", 0.1, 0.0, 0.0), ("coarse", 0.5, 0.3, 0.6), ("coarse", 2.0, 1.0, 0.9)]
+    table = pd.DataFrame(rows, columns=["model", "budget", "alarms_per_day", "recall"])
+    table = table.assign(recall_low=np.nan, recall_high=np.nan).set_index(["model", "budget"])
+    line = labelled(plot_recall(table, ax=ax))["coarse"]
+    assert line.get_xdata().tolist() == [0.3, 1.0] and line.get_ydata().tolist() == [0.6, 0.9]
+    with pytest.raises(DataError, match=r"no budget is within reach.*by one alarm or more"):
+        plot_recall(table.assign(alarms_per_day=0.0), ax=ax)
 
 
 def test_a_timeline_sets_the_panel_the_risk_and_the_event_side_by_side():
@@ -220,6 +232,27 @@ def test_values_that_were_not_measured_leave_no_mark():
     table = patient_timeline(panel, FRAME, "p0", model="dull", vitals=["heart_rate"])
     pulse = plot_patient(table, ax=matplotlib.figure.Figure())[0].get_lines()[0]
     assert len(pulse.get_xdata()) == 18 and pulse.get_marker() == "."
+
+
+def test_risks_at_other_times_than_the_vital_signs_are_joined():
+    later = PANEL.copy()
+    later.index = later.index.set_levels(HOURS + pd.Timedelta("10min"), level=1)
+    table = patient_timeline(later, FRAME, "p2", model="sharp")
+    assert len(table) == 48
+    *_, score, risk = plot_patient(table, ax=matplotlib.figure.Figure())
+    steps = score.get_lines()[0]
+    np.testing.assert_array_equal(steps.get_ydata(), news2(PANEL.loc["p2"]))
+    own = FRAME[(FRAME["model"] == "sharp") & (FRAME["series"] == "p2")]
+    lines = labelled(risk)
+    np.testing.assert_array_equal(lines["not at risk"].get_ydata(), own["risk"])
+    np.testing.assert_array_equal(lines["risk"].get_ydata(), own["risk"].where(own["at_risk"]))
+
+
+def test_one_row_at_risk_between_others_is_marked():
+    table = patient_timeline(PANEL, FRAME, "p1", model="sharp")
+    table["at_risk"] = np.arange(24) == 7
+    risk = labelled(plot_patient(table, ax=matplotlib.figure.Figure())[-1])["risk"]
+    assert list(risk.get_markevery()) == [7] and risk.get_marker() != "None"
 
 
 def test_without_inputs_of_news2_there_is_no_panel_of_it():

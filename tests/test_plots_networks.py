@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from types import SimpleNamespace
 
@@ -11,6 +12,9 @@ import pandas as pd
 import pytest
 
 from tsforecast._checks import DataError
+from tsforecast.data.datasets import make_prices
+from tsforecast.estimators.baselines import Naive
+from tsforecast.insight.attribution import attribute
 from tsforecast.insight.network_plots import (
     plot_attribution,
     plot_gates,
@@ -227,6 +231,16 @@ def test_attribution_bars_are_the_largest_effects(ax):
     assert ax.patches[0].get_hatch() and not ax.patches[1].get_hatch()
 
 
+def test_names_with_a_comma_stay_whole_beside_the_bars(ax):
+    panel = make_prices(1, 60, random_state=0)[["close"]].set_axis(["price, USD"], axis=1)
+    table = attribute(Naive(target="price, USD").fit(panel), panel, stretches=[3])
+    plot_attribution(table, ax=ax)
+    answer = table["answer"].iloc[0]
+    assert ax.get_xlabel() == f"effect on price, USD 1 ahead, which is {answer:.4g}"
+    (words,) = (text.get_text() for text in ax.get_yticklabels())
+    assert re.fullmatch(r"price, USD over the last 3 rows: \d+ -> \d+", words)
+
+
 def test_attribution_of_nothing_or_of_several_series_is_refused(ax):
     with pytest.raises(DataError, match=r"effects that are known"):
         plot_attribution(effects([np.nan]), ax=ax)
@@ -255,7 +269,7 @@ def test_another_table_is_refused_with_the_one_that_is_meant(draw, maker, ax):
 def test_a_column_of_a_long_name_leaves_room_for_the_bars():
     table = pd.DataFrame(
         {"series": "a", "column": "x", "rows": 3, "level": 1.0, "recent": 2.0, "answer": 0.5,
-         "effect": [0.1, -0.2], "sentence": f"{'a long name ' * 12}over 3 h: 1 -> 2, +0.1 risk"}
+         "effect": 0.1, "sentence": [f"{'a long name ' * 12}over 3 h: 1 -> 2, +0.1 risk"] * 2}
     )  # fmt: skip
     figure = matplotlib.figure.Figure((8, 2), layout="constrained")
     axes = plot_attribution(table, ax=figure)

@@ -70,6 +70,19 @@ def test_what_is_drawn_is_the_curve(strategy, ax):
     assert ax.get_ylim()[1] == 0
 
 
+def test_strategies_of_other_periods_are_lines_all_the_same(strategy, ax):
+    ends = pd.DatetimeIndex(PRICES.index.unique(1))
+    weekly = PRICES[PRICES.index.get_level_values(1).isin(ends[::5])]
+    weights = pd.DataFrame(0.5, weekly.index.unique(1)[:-1], weekly.index.unique(0))
+    rare = backtest_strategy(weights, weekly, costs=Costs(1, 2, 2))
+    table = equity_curve({"coin": strategy, "rare": rare})
+    assert table["rare"].isna().any(axis=None)
+    for draw, curve in ((plot_equity, "net"), (plot_drawdown, "drawdown")):
+        drawn = {line.get_label(): line for line in draw(table, ax=ax).get_lines()}
+        np.testing.assert_array_equal(drawn["rare"].get_ydata(), table["rare", curve].dropna())
+        ax.clear()
+
+
 def test_without_costs_gross_and_net_are_one_line(strategy, ax):
     free = equity_curve({"coin": strategy.with_costs(Costs(0, 0, 0))}, benchmark=False)
     assert len(plot_equity(free, ax=ax).get_lines()) == 2  # and the one at 1

@@ -8,6 +8,8 @@ import io
 import os
 import re
 import shutil
+import tempfile
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +26,7 @@ from tsforecast.backtesting._settings import in_words
 from tsforecast.backtesting.patients import EventBacktest, backtest_events
 from tsforecast.backtesting.rolling import Backtest, backtest
 from tsforecast.backtesting.search import Tuning
-from tsforecast.backtesting.strategy import backtest_strategy
+from tsforecast.backtesting.strategy import Costs, backtest_strategy
 from tsforecast.backtesting.tearsheet import tearsheet
 from tsforecast.data.datasets import make_prices
 from tsforecast.data.labels import event_within
@@ -32,6 +34,7 @@ from tsforecast.data.panel import as_panel
 from tsforecast.data.splits import RollingOrigin, SeriesSplit
 from tsforecast.data.transforms import Clip, Log
 from tsforecast.estimators.baselines import EWMA, Drift, Naive, RandomWalk
+from tsforecast.insight import _forecast_part
 from tsforecast.insight._blocks import Part, Section, Table
 from tsforecast.insight.report import _page, report
 
@@ -266,6 +269,82 @@ def test_what_is_lacking_is_said(result, tmp_path):
     assert any("lacks" in said and "Nothing is filled in" in said for said in found.said("li"))
 
 
+def test_a_model_that_failed_is_said_to_be_and_the_rest_are_judged(result, tmp_path):
+    frame = result.frame.copy()
+    values = [name for name in frame if name.startswith("q")] + ["forecast"]
+    frame.loc[frame["model"] == "drift", values] = np.nan
+    one = Backtest(frame, 3, result.scales, result.baselines)
+    page = Page(one.report(tmp_path / "a.html").read_text(encoding="utf-8"))
+    found = page.said("li")
+    assert "drift: no forecast of a known outcome, and so left out below." in found
+    rest = replace(one, frame=frame[frame["model"] != "drift"], baselines=("walk", "naive"))
+    assert rest.verdicts()[0] in found and len(page.of("img")) >= 6
+    assert not any("Not drawn" in said or "Not judged" in said for said in page.said("p", "li"))
+
+
+def test_without_anybody_to_compare_with_there_is_a_page_all_the_same(result, tmp_path):
+    frame = result.frame.copy()
+    values = [name for name in frame if name.startswith("q")] + ["forecast"]
+    middle = frame["cutoff"].unique()[20]
+    frame.loc[(frame["model"] == "judged") == (frame["cutoff"] < middle), values] = np.nan
+    apart = Backtest(frame, 3, result.scales, result.baselines)
+    page = Page(apart.report(tmp_path / "a.html").read_text(encoding="utf-8"))
+    assert page.said("li")[0].startswith("Not judged: the models cannot be compared")
+    assert any("Not drawn: there is nothing to compare with 'naive'" in p for p in page.said("p"))
+
+
+def test_every_picture_and_verdict_has_one_loss(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = pd.MultiIndex.from_product(
+        [["a", "b", "naive"], range(40), ["up", "y"]], names=["model", "cutoff", "target"]
+    ).to_frame(index=False)
+    frame = rows.assign(series=0, time=rows["cutoff"] + 1, step=1, forecast=rng.random(240))
+    up = (frame["cutoff"] % 3 == 0).astype(float)
+    frame["actual"] = up.where(frame["target"] == "up", 7.0)
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("plot_backtest", "plot_skill_matrix"):
+            draw = getattr(_forecast_part, name)
+            patch.setattr(
+                _forecast_part,
+                name,
+                lambda *args, draw=draw, **kwargs: seen.append(draw(*args, **kwargs)),
+            )
+        Backtest(frame, 1, NO_SCALES, ("naive",)).report(tmp_path / "a.html")
+    assert len(seen) == 4
+    assert all(axes.get_ylabel().lower().startswith("absolute loss") for axes in seen)
+
+
+def test_an_example_of_one_row_ahead_says_how_many_are_drawn(tmp_path):
+    result = backtest({"walk": Drift(target="close")}, prices(1), RollingOrigin(100), refit=False)
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        draw = _forecast_part.plot_forecast
+        patch.setattr(
+            _forecast_part,
+            "plot_forecast",
+            lambda *args, **kwargs: seen.append(draw(*args, **kwargs)),
+        )
+        page = Page(result.report(tmp_path / "a.html").read_text(encoding="utf-8"))
+    (axes,) = seen
+    n = len(axes.get_lines()[0].get_xdata())
+    assert n == 40 and any(f"one row ahead, the last {n}." in p for p in page.said("figcaption"))
+
+
+def test_whole_numbers_of_series_and_times_are_not_grouped(tmp_path):
+    panel = prices(2, 80, names=[10107, 14593])
+    panel.index = panel.index.set_levels(20240101 + np.arange(80), level=1)
+    result = backtest(Drift(target="close"), panel, RollingOrigin(2, 15))
+    text = result.report(tmp_path / "a.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert "10107" in page.said("th") and "10,107" not in text
+    facts = dict(zip(page.said("dt"), page.said("dd")))
+    assert facts["Cutoffs"] == "30, 20240150 to 20240179"
+    assert "20240150" in page.said("td")
+    own = re.sub('base64,[^"]*|<dd>2 series.*?</dd>', "", text)  # the latter is of the settings
+    assert "20,240," not in own
+
+
 def test_outer_quantiles_of_returns_have_a_section_of_their_own(tmp_path):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
@@ -351,6 +430,42 @@ def test_events_that_cannot_be_judged_are_said_to_be(events, tmp_path):
 
 
 # What it must not do
+
+
+def returns(names):
+    """Daily log returns of series of these names."""
+    panel = prices(len(names), 300, names=names)
+    panel["return"] = np.log(panel["close"]).groupby(level=0).diff()
+    return panel[["close", "return"]].dropna()
+
+
+@pytest.mark.parametrize("names", [["ALICE", "BOB", "CAROL"], ["ALICE"]])
+def test_without_names_no_series_is_named_anywhere(names, tmp_path):
+    pytest.importorskip("empyrical")
+    panel = returns(names)
+    same = {"target": "return", "levels": (0.05, 0.5, 0.95)}
+    models = {"judged": Judged(**same), "naive": Naive(**same)}
+    result = backtest(models, panel, RollingOrigin(150), refit=False)
+    traded = backtest_strategy(result.frame, panel, model="judged")
+    frame = result.frame.copy()
+    half = frame["cutoff"] < frame["cutoff"].median()
+    values = [name for name in frame if name.startswith("q")] + ["forecast"]
+    frame.loc[half == (frame["model"] == "naive"), values] = np.nan
+    apart = replace(result, frame=frame)
+    for each, told in ((result, "hits"), (apart, "Not judged: ")):
+        text = report(tmp_path / "a.html", each, traded, names=False).read_text(encoding="utf-8")
+        own = re.sub('base64,[^"]*', "", text)
+        assert not [name for name in names if name in own]
+        assert told in own and "Strategies after costs" in own
+    named = report(tmp_path / "a.html", result, traded).read_text(encoding="utf-8")
+    assert all(name in named for name in names)
+    scores = [re.search(r"Scores of all.*?</table>", t, re.S)[0] for t in (named, _bare(result))]
+    assert scores[0] == scores[1]
+
+
+def _bare(result):
+    with tempfile.TemporaryDirectory() as folder:
+        return report(f"{folder}/a.html", result, names=False).read_text(encoding="utf-8")
 
 
 def test_names_are_shown_and_never_markup(text, page):
@@ -440,6 +555,14 @@ def test_what_cannot_be_written_is_refused_before_the_work(result, events, tmp_p
         report(tmp_path / "a.html", result, 3)
     with pytest.raises(ValueError, match=r"'results'.*found 'nothing'"):
         report(tmp_path / "a.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_strategies_of_one_name_are_refused_before_the_work(strategy, tmp_path):
+    with pytest.raises(ValueError, match=r"different names, found \['judged', 'judged'\].*a dict"):
+        report(tmp_path / "a.html", strategy, strategy.with_costs(Costs(50, 0, 0)))
+    with pytest.raises(ValueError, match=r"different names, found \['judged', 'judged'\]"):
+        report(tmp_path / "a.html", strategy, {"judged": strategy})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -576,6 +699,12 @@ def test_tables_escape_cells_names_and_captions():
         BROKEN_OUT,
         "<em>",
     ]
+
+
+def test_names_of_rows_and_columns_are_not_grouped():
+    at = pd.MultiIndex.from_tuples([(10107, 20240131)], names=["series", "time"])
+    text = html_table(pd.DataFrame([[12345]], at, [14593]))
+    assert Page(text).said("th", "td") == ["series", "time", "14593", "10107", "20240131", "12,345"]
 
 
 def test_numbers_that_are_text_stand_with_numbers():

@@ -134,6 +134,41 @@ def test_times_with_a_zone_are_the_same_moments_across_a_change_of_clocks(place)
     assert_frame_equal(found[["series", "time", "risk"]], frame)
 
 
+def test_times_with_a_zone_beside_times_without_one_are_text_so_that_no_wrong_one_is_read(
+    place, tmp_path
+):
+    for day, tz in ((1, "America/New_York"), (2, None), (3, "UTC")):
+        key = RunKey("prices", dt.date(2024, 1, day), "lstm/1", "c0ffee")
+        write(place, [forecasts(["B"], tz=tz), forecasts(["A"], tz=tz)], key=key)
+    found = seen(place)
+    found.to_csv(tmp_path / "a.csv", index=False)
+    found.to_parquet(tmp_path / "a.parquet", index=False)
+    for each in (found, pd.read_csv(tmp_path / "a.csv"), pd.read_parquet(tmp_path / "a.parquet")):
+        assert each["series"].tolist() == ["A", "A", "B", "B"] * 3
+        assert each["time"].tolist()[::2] == [
+            "2024-01-03 00:00:00-05:00", "2024-01-03 00:00:00-05:00",
+            "2024-01-03 00:00:00", "2024-01-03 00:00:00",
+            "2024-01-03 00:00:00+00:00", "2024-01-03 00:00:00+00:00",
+        ]  # fmt: skip
+        assert each["cutoff"].tolist()[::4] == [
+            "2024-01-02 00:00:00-05:00", "2024-01-02 00:00:00", "2024-01-02 00:00:00+00:00"
+        ]  # fmt: skip
+    assert found["q0.9"].dtype == np.float64 and found["step"].tolist() == [1, 2] * 6
+    assert seen(place, run_date=dt.date(2024, 1, 2))["time"].dt.tz is None
+    assert str(seen(place, run_date=dt.date(2024, 1, 1))["time"].dt.tz) == "America/New_York"
+
+
+def test_times_of_several_zones_are_in_utc(place):
+    hours = pd.date_range("2024-10-27", periods=3, freq="h", tz="UTC", unit="us")
+    for day, tz in ((1, "Europe/Berlin"), (2, "America/New_York")):
+        rows = pd.DataFrame({"series": "A", "time": hours.tz_convert(tz), "risk": [0.1, 0.2, 0.3]})
+        key = RunKey("prices", dt.date(2024, 1, day), "lstm/1", "c0ffee")
+        write(place, [rows.iloc[::-1]], key=key)
+    found = seen(place, what="risks")
+    assert found["time"].tolist() == [*hours, *hours] and str(found["time"].dt.tz) == "UTC"
+    assert found["risk"].tolist() == [0.1, 0.2, 0.3] * 2
+
+
 def test_missing_numbers_beside_the_forecast_are_missing_and_infinite_ones_too(place):
     frame = forecasts(["A"])
     frame["q0.1"] = [np.nan, -np.inf]
@@ -529,6 +564,32 @@ def test_rejects_of_a_run_without_a_model_go_as_another_run_of_its_date_begins(p
         sink.add_failed(DAY, "decade", why, rejects=rejects("Y"))
     assert write(place, [forecasts()]).done  # nothing is written, and yet it is another run
     assert len(seen(place, what="rejects")) == 0
+
+
+def test_rejects_of_an_attempt_go_once_another_run_of_its_date_is_seen(place):
+    tomorrow = RunKey("prices", dt.date(2024, 1, 3), "lstm/1", "c0ffee")
+    with open_sink(place, "prices") as sink:
+        for key, name in ((OTHERS["model"], "X"), (tomorrow, "Z")):
+            attempt = sink.begin(key, data_digest="d0", parts=1)
+            sink.write_part(attempt, 0, pd.DataFrame(), rejects(name))
+            sink.finish(attempt, "failed")
+        attempt = sink.begin(KEY, data_digest="d0", parts=1)
+        sink.write_part(attempt, 0, forecasts(), rejects("Y"))
+        assert sink.rejects(DAY)["series"].tolist() == ["X", "Y"]  # none is seen yet
+        sink.finish(attempt, "ok")
+        assert sink.rejects(DAY)["series"].tolist() == ["Y"]
+        assert len(sink.rejects(DAY, "lstm/2")) == 0
+        assert sink.rejects()["series"].tolist() == ["Z", "Y"]
+        later = sink.begin(OTHERS["configuration"], data_digest="d0", parts=1)
+        sink.write_part(later, 0, pd.DataFrame(), rejects("W"))
+        assert sink.rejects(DAY)["series"].tolist() == ["Y", "W"]
+        sink.finish(later, "failed")
+        assert sink.rejects(DAY)["series"].tolist() == ["Y", "W"]
+        # what comes back is seen again, and what came between is past
+        again = sink.begin(OTHERS["model"], data_digest="d0", parts=1)
+        assert again.resumed and sink.rejects(DAY)["series"].tolist() == ["X", "Y", "W"]
+        sink.finish(again, "ok")
+        assert sink.rejects(DAY)["series"].tolist() == ["X"]
 
 
 # ------------------------------------------------------------------- what others see of the place

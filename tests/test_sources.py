@@ -203,6 +203,33 @@ def test_files_of_different_types_are_one_table(tmp_path):
     assert panel["close"].tolist() == [1.0, 2.0, *two["close"]]
 
 
+@pytest.mark.parametrize("columns", [(), ("close", "volume")])
+def test_a_word_in_one_of_many_files_rejects_its_series_and_costs_no_column(tmp_path, columns):
+    files = {
+        "one": ["ticker,date,close,volume", "A,2024-01-01,1,5", "A,2024-01-02,2.1,6"],
+        "two": ["ticker,date,close", "B,2024-01-01,x", "B,2024-01-02,2"],
+        "three": ["ticker,date,close,open", "C,2024-01-01,0.1,7"],
+    }
+    files = {k: v for k, v in files.items() if not columns or "volume" in v[0]}
+    if columns:
+        files["two"] = ["ticker,date,close,volume", "B,2024-01-01,x,1"]
+    for name, lines in files.items():
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    extract = read_source(source(tmp_path, columns=columns), AS_OF)
+    assert extract.rejects["series"].tolist() == ["B"]
+    assert set(extract.panel) == {"close", "volume", *(() if columns else ("open",))}
+    assert extract.panel.loc["A", "volume"].tolist() == [5.0, 6.0]
+    assert extract.panel["close"].tolist()[:2] == [1.0, 2.1]
+
+
+@pytest.mark.parametrize("name", ["target", "q0.5"])
+def test_a_column_that_forecasts_have_themselves_is_told(tmp_path, name):
+    lines = [f"ticker,date,close,{name}", "A,2024-01-01,1,2"]
+    with pytest.raises(SourceError, match=f"found '{name}'. Rename it in the source"):
+        read_source(text(tmp_path, lines, columns=()), AS_OF)
+    assert read_source(text(tmp_path, lines), AS_OF).rows == 1
+
+
 # ------------------------------------------------------------------------------------- the cut
 
 

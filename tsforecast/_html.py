@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from html import escape
+from numbers import Real
 from typing import Any
 
 import pandas as pd
 
-__all__ = ["html_form", "html_list", "html_table", "shown"]
+__all__ = ["html_form", "html_list", "html_table", "label", "shown"]
 
 _ROWS = 20
 _LONG = 40  # characters of a text that may be broken
@@ -42,6 +43,18 @@ def shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if 1000 <= abs(value) < 1e12 else f"{value:.4g}"
     return str(value).removesuffix(" 00:00:00")
+
+
+def label(value: Any) -> str:
+    """Say a name or a time: as `shown` does, but no whole number is grouped by thousands.
+
+    Examples
+    --------
+    >>> [label(value) for value in (10107, 20240131.0, 0.25, "1,000", float("nan"))]
+    ['10107', '20240131', '0.25', '1,000', '']
+    """
+    words = shown(value)
+    return words.replace(",", "") if isinstance(value, Real) else words
 
 
 def html_table(
@@ -93,21 +106,19 @@ def html_table(
     return f"<table{name}>{title}{head}\n<tbody>{body}</tbody></table>{rest}"
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, tuple):
-        value = ", ".join(map(shown, value))
-    text = shown(value)
+def _cell(value: Any, say: Callable[[Any], str] = shown) -> str:
+    text = ", ".join(map(say, value)) if isinstance(value, tuple) else say(value)
     inset = len(text) - len(text.lstrip(" "))  # a browser would drop it
     return escape(inset * "\u00a0" + text[inset:])
 
 
 def _head(name: Any, *, text: bool) -> str:
-    return f'<th scope="col"{_kind(text=text)}>{_cell(name)}</th>'
+    return f'<th scope="col"{_kind(text=text)}>{_cell(name, label)}</th>'
 
 
 def _label(name: Any) -> str:
     long = ' class="long"' if len(str(name)) > _LONG else ""
-    return f'<th scope="row"{long}>{_cell(name)}</th>'
+    return f'<th scope="row"{long}>{_cell(name, label)}</th>'
 
 
 def _data(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from tsforecast._checks import first
-from tsforecast._html import shown
+from tsforecast._html import label
 from tsforecast.data.panel import layout_of
 from tsforecast.data.splits import Split
 
@@ -60,8 +60,8 @@ def panel_in_words(panel: pd.DataFrame) -> str:
     layout = layout_of(panel)
     facts = [f"{name}: {panel.attrs[name]}" for name in _FACTS if panel.attrs.get(name)]
     text = (
-        f"{layout.n_series:,} series, {layout.n_rows:,} rows from {shown(layout.time.min())} to "
-        f"{shown(layout.time.max())}, columns {first(map(repr, panel.columns), shown=20)}"
+        f"{layout.n_series:,} series, {layout.n_rows:,} rows from {label(layout.time.min())} to "
+        f"{label(layout.time.max())}, columns {first(map(repr, panel.columns), shown=20)}"
     )
     return "; ".join([text, *facts])
 

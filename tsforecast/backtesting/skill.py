@@ -45,6 +45,7 @@ __all__ = [
     "least_origins",
     "loss_table",
     "origin_overlap",
+    "row_losses",
     "shift_lag",
     "skill",
 ]
@@ -416,7 +417,7 @@ def skill(
     models = list(rows["model"].unique())
     _check_baselines(models, baselines)
     judged = [name for name in models if name not in baselines]
-    name, values, compared = _row_losses(rows, loss, judged)
+    name, values, compared = row_losses(rows, loss, judged)
     rows = rows.assign(loss=values)
     shared, lacking = _side_by_side(rows, compared)
     keys = ["target"] if by is None else ["target", by]
@@ -519,7 +520,7 @@ def loss_table(
             found=first(rows["target"].unique()),
             advice='Choose one: frame[frame["target"] == ...].',
         )
-    name, values, compared = _row_losses(rows, loss, [])
+    name, values, compared = row_losses(rows, loss, [])
     rows = rows.assign(loss=values)
     shared, _ = _side_by_side(rows, compared)
     table = shared.by_origin()
@@ -679,8 +680,18 @@ def _check_baselines(models: list[Any], baselines: Sequence[Any]) -> None:
         )
 
 
-def _row_losses(rows: pd.DataFrame, loss: Loss, judged: list[Any]) -> tuple[str, Floats, list[Any]]:
-    """Return the loss taken, its value per row, and the models compared by it."""
+def row_losses(rows: pd.DataFrame, loss: Loss, judged: list[Any]) -> tuple[str, Floats, list[Any]]:
+    """Return the loss taken, its value per row, and the models compared by it.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of a backtest, out of sample.
+    loss : Loss
+        As of `skill`; "auto" is chosen by what the models give.
+    judged : list
+        Models that have to be among those compared; an error where they cannot.
+    """
     given = quantiles_given(rows)
     models = list(given.index)
     with_quantiles = given.any(axis=1)

@@ -199,7 +199,8 @@ def refused(what: str, error: Exception, *, expected: str = "one that can be wri
     >>> [int(refused("folder state", error).code) for error in (full, below)]
     [3, 2]
     """
-    found = str(getattr(error, "strerror", None) or error or type(error).__name__).lower()
+    reason = str(getattr(error, "strerror", None) or error or type(error).__name__)
+    found = reason[:1].lower() + reason[1:]  # there may be a path in it
     if getattr(error, "errno", None) in DISK:
         return SinkError.of(
             what,

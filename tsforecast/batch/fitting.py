@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from typing import Any
 
@@ -42,7 +43,8 @@ def fit_model(work: Work, extract: Extract, *, together: bool = False) -> Summar
     by this one alone.
     """
     config = work.config
-    require_few_rejects(work, len(extract.rejects), n_series(extract))
+    told = work.rejects if work.dry_run else None  # nobody can look at them
+    require_few_rejects(work, len(extract.rejects), n_series(extract), told)
     panel = within(extract.panel, config.fit.window)
     registry = work.registry
     if work.dry_run:
@@ -58,7 +60,12 @@ def fit_model(work: Work, extract: Extract, *, together: bool = False) -> Summar
             estimator = _fitted(work, extract, panel, together)
             with work.timed("save"):
                 version = _kept(work, estimator, _about_model(work, extract, panel))
-            decided = _placed(work, version, panel)
+            try:
+                decided = _placed(work, version, panel)
+            except BaseException:  # else versions add up, if it does so every night
+                with contextlib.suppress(Exception):  # the first error is the one to hear of
+                    _prune(work)
+                raise
             about = registry.show(version)
             summary = {
                 **work.about(),
@@ -212,23 +219,33 @@ def _placed(work: Work, version: str, panel: pd.DataFrame) -> Summary:
     registry, usable = work.registry, work.champion()
     how = work.config.fit.promote
     if usable is None:
-        registry.succeed(version, why="no champion before it")
-        return {"role": "champion", "why": "no champion before it"}
+        return _crowned(work, version, "no champion before it")
     same = registry.show(usable)["model_digest"] == model_digest(work.config)
     if how == "always" or (how == "if_better" and same):
         why = "a refit of the champion" if same else "promote = 'always'"
-        registry.succeed(version, why=why)
-        return {"role": "champion", "why": why}
+        return _crowned(work, version, why)
     if how == "by_hand":
-        registry.challenge(version, why="promote = 'by_hand'")
-        return {"role": "challenger", "why": "promote = 'by_hand'"}
-    found = contested(work, version, panel)  # a kill in here leaves a version without a role
-    if found["better"]:
-        registry.succeed(version, why=found["why"])
-    else:
-        registry.challenge(version, why=found["why"])
-    return {
-        "role": "champion" if found["better"] else "challenger",
-        "why": found["why"],
-        "contest": found,
-    }
+        return _waits(work, version, "promote = 'by_hand'")
+    try:
+        found = contested(work, version, panel)  # a kill in here leaves a version without a role
+    except (SourceError, ConfigError) as error:  # such as too short a past: the champion is sound
+        why = f"no contest with version {usable} could be held: {error}"
+        work.say("no contest", level=logging.WARNING, challenger=version, champion=usable, why=why)
+        return _waits(work, version, why)
+    place = _crowned if found["better"] else _waits
+    return {**place(work, version, found["why"]), "contest": found}
+
+
+def _crowned(work: Work, version: str, why: str) -> Summary:
+    """Make a version champion from its date on, and say whether it is that of its date now."""
+    work.registry.succeed(version, why=why)
+    champion = work.champion()
+    if champion == version:
+        return {"role": "champion", "why": why}
+    stays = f"version {champion}, promoted by hand, stays champion of this date"
+    return {"role": "former", "why": f"{why}; but {stays} until it is rolled back"}
+
+
+def _waits(work: Work, version: str, why: str) -> Summary:
+    work.registry.challenge(version, why=why)
+    return {"role": "challenger", "why": why}

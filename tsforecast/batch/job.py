@@ -81,7 +81,7 @@ def check(config: JobConfig, as_of: AsOf) -> Summary:
     model = estimators(config)[0]
     extract = work.read()
     require_columns(config, extract)
-    require_few_rejects(work, len(extract.rejects), n_series(extract))
+    require_few_rejects(work, len(extract.rejects), n_series(extract), work.rejects)
     treatment = work.treatments(extract.panel, looked_at(model, extract.panel))
     with open_sink(config.sink, config.job.name) as sink:
         sink.prepare()
@@ -103,6 +103,7 @@ def fit(
     champion of the dates from this run date on; any other one becomes challenger. With
     ``promote = "if_better"`` a model with other parameters than the champion has to win the skill
     test of a backtest; with the same parameters it is the same model on newer rows, and succeeds.
+    Where no backtest can be held, as of too short a past, it becomes challenger.
 
     Parameters
     ----------
@@ -118,7 +119,9 @@ def fit(
     Returns
     -------
     dict
-        ``version``, ``role``, the span of its rows, and the contest if there was one.
+        ``version``, ``role``, ``why``, the span of its rows, and the contest if there was one. The
+        role is ``"former"``, as in the list of models, where a model that was fitted for an earlier
+        date and promoted by hand since stays champion of the date.
 
     Raises
     ------
@@ -133,8 +136,9 @@ def fit(
 def backtest(config: JobConfig, as_of: AsOf) -> Summary:
     """Judge the configured model and its baselines on what is known at the cut.
 
-    Tables and summary are written to ``backtests/<run date>-<digest>/`` in the folder of the job.
-    The lock of the job is not held: a run need not wait.
+    Tables and summary are written to ``backtests/<run date>-<digest>/`` in the folder of the job,
+    in place of those of an earlier one: the digest does not hold ``[backtest]``. The lock of the
+    job is not held: a run need not wait.
 
     Returns
     -------
@@ -159,7 +163,9 @@ def backtest(config: JobConfig, as_of: AsOf) -> Summary:
         folder = config.job.folder / "backtests" / f"{as_of.run_date}-{config.digest()[:8]}"
         make_folder(folder)
         for name, table in (("metrics", found.metrics), ("skill", found.skill)):
-            if table is not None:
+            if table is None:  # one of an earlier backtest would stand beside this summary
+                (folder / f"{name}.csv").unlink(missing_ok=True)
+            else:
                 replace_file(folder / f"{name}.csv", table.to_csv().encode())
         summary = {
             **work.about(),
@@ -209,7 +215,8 @@ def run(config: JobConfig, as_of: AsOf, *, dry_run: bool = False) -> Summary:
     config : JobConfig
     as_of : AsOf
     dry_run : bool
-        Write nothing. Where a fit is due it is only said so.
+        Write nothing. Where a fit is due it is only said so; where there is no model for the date
+        that is all.
 
     Returns
     -------
@@ -219,7 +226,7 @@ def run(config: JobConfig, as_of: AsOf, *, dry_run: bool = False) -> Summary:
     Raises
     ------
     JobError
-        As for `fit` and `score`.
+        As for `fit` and `score`; with `dry_run` not what only a fit can refuse.
     """
     with at_work(config, as_of, dry_run=dry_run) as work:
         model = estimators(config)[0]
@@ -230,6 +237,7 @@ def run(config: JobConfig, as_of: AsOf, *, dry_run: bool = False) -> Summary:
             work.say("fit due", why=why)
             work.treatments(extract.panel, looked_at(model, extract.panel))  # late: no fit either
             if dry_run:
+                require_few_rejects(work, len(extract.rejects), n_series(extract), work.rejects)
                 fitted = {"due": why}
                 if work.champion() is None:
                     return {**work.about(), "source": told_of(extract), "fit": fitted}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from tsforecast.backtesting.patients import backtest_events
@@ -114,12 +115,13 @@ def contest(
 
 
 def records(table: pd.DataFrame | None) -> list[dict[str, Any]]:
-    """Give a table as JSON can hold it; what is not finite is None."""
+    """Give a table as JSON can hold it, to the last digit; what is not finite is None."""
     if table is None:
         return []
-    found: list[dict[str, Any]] = json.loads(
-        pd.DataFrame(table).reset_index().to_json(orient="records", date_format="iso")
-    )
+    flat = pd.DataFrame(table).reset_index()
+    finite = flat.notna() & ~flat.isin([np.inf, -np.inf])
+    rows = flat.astype(object).where(finite, None).to_dict("records")
+    found: list[dict[str, Any]] = json.loads(json.dumps(rows, default=str))
     return found
 
 

@@ -49,6 +49,7 @@ __all__ = [
     "from_json",
     "how_it_ended",
     "no_rows",
+    "on_one_clock",
     "to_json",
     "unwritable",
 ]
@@ -327,6 +328,8 @@ class Sink(abc.ABC):
     ) -> pd.DataFrame:
         """Give the forecasts of visible runs, ``run_date, model, series, target, time, ...``.
 
+        Times of runs of several zones are in UTC; see `on_one_clock`.
+
         Parameters
         ----------
         run_date : date, optional
@@ -351,7 +354,8 @@ class Sink(abc.ABC):
     def rejects(self, run_date: dt.date | None = None, model: str | None = None) -> pd.DataFrame:
         """Give the rejects of the newest attempt of each run, visible or not.
 
-        Those of a run that had no model yet, until another one of its date begins.
+        Those of a run that had no model yet, until another one of its date begins; of any other
+        attempt, until another one of its date is finished and seen.
 
         Returns
         -------
@@ -503,6 +507,45 @@ def no_rows(kind: Kind) -> pd.DataFrame:
     kinds |= {"forecast": "float64", "risk": "float64", "run_date": "object"}
     names = ("run_date", "model", *(RISK if kind == "risk" else FORECAST))
     return pd.DataFrame({name: pd.Series(dtype=kinds.get(name, "str")) for name in names})
+
+
+def on_one_clock(frames: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Bring rows of several runs into a form in which their times can stand in one column.
+
+    Parameters
+    ----------
+    frames : sequence of DataFrame
+        Each with times of one zone, or of none; at least one.
+
+    Returns
+    -------
+    list of DataFrame
+        Those with rows. As they are where all are of one zone, or all of none; in UTC where zones
+        differ. Where some have a zone and others none there is no such column: times become text,
+        with the offset of their zone behind them where they have one.
+
+    Examples
+    --------
+    >>> wall = pd.DataFrame({"time": [pd.Timestamp("2024-01-02")]})
+    >>> zoned = wall.assign(time=wall["time"].dt.tz_localize("Europe/Berlin"))
+    >>> pd.concat(on_one_clock([wall, zoned]))["time"].tolist()
+    ['2024-01-02 00:00:00', '2024-01-02 00:00:00+01:00']
+    """
+    filled = [frame for frame in frames if len(frame)] or list(frames[:1])
+    zones = {str(frame["time"].dt.tz) for frame in filled}
+    if len(zones) == 1:
+        return filled
+    text = str(None) in zones
+    return [
+        frame.assign(
+            **{
+                name: frame[name].map(str) if text else frame[name].dt.tz_convert("UTC")
+                for name in _TIMES
+                if name in frame
+            }
+        )
+        for frame in filled
+    ]
 
 
 def as_rejects(rejects: pd.DataFrame | None) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ __all__ = [
     "interval_of",
     "matured_forecasts",
     "matured_risks",
+    "on_clock_of",
     "overlap_of",
     "risk_errors_of",
     "sampled",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 Keys = tuple[Ints, Ints]
+_TIMES = ("time", "cutoff")
 
 
 def sampled(panel: pd.DataFrame, most: int) -> tuple[pd.DataFrame, list[str] | None]:
@@ -53,6 +55,31 @@ def sampled(panel: pd.DataFrame, most: int) -> tuple[pd.DataFrame, list[str] | N
     if isinstance(rows.index, pd.MultiIndex):
         rows = rows.set_axis(rows.index.remove_unused_levels())
     return rows, [name for name, some in zip(names, chosen) if some]
+
+
+def on_clock_of(panel: pd.DataFrame, frames: Iterable[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Bring rows of earlier runs to the clock of the panel, such that they can be laid together.
+
+    Parameters
+    ----------
+    panel : DataFrame
+        What is known now.
+    frames : iterable of DataFrame
+        Each as of `Sink.forecasts` or `Sink.risks`, of one run.
+
+    Returns
+    -------
+    list of DataFrame
+        Without those whose times have a zone where those of the panel have none, or the reverse.
+    """
+    zone = getattr(layout_of(panel).labels, "tz", None)
+    alike = [rows for rows in frames if (rows["time"].dt.tz is None) == (zone is None)]
+    if zone is None:
+        return alike
+    return [
+        rows.assign(**{name: rows[name].dt.tz_convert(zone) for name in _TIMES if name in rows})
+        for rows in alike
+    ]
 
 
 # --------------------------------------------------------------------------------------- forecasts

@@ -63,6 +63,7 @@ from tsforecast.batch.matured import (
     interval_of,
     matured_forecasts,
     matured_risks,
+    on_clock_of,
     overlap_of,
     risk_errors_of,
     sampled,
@@ -171,19 +172,26 @@ def monitor(
     dict
         ``status`` (``"ok"``, ``"warn"``, ``"fail"``), ``exit_code``, ``warnings`` and ``failures``
         (sentences); ``inputs`` by column, ``staleness``, and ``forecasts`` by target (or
-        ``risks``). Wherever there is a ``state`` it is that of the limits, or ``"unknown"``.
+        ``risks``); ``left_out``, how many earlier run dates are not judged, as their times have a
+        zone where those of the source have none now, or the reverse. Wherever there is a ``state``
+        it is that of the limits, or ``"unknown"``.
     """
     with work.timed("monitor"):
         found = _Findings(work)
         earlier = _earlier(work, sink)
         panel = extract.panel
         events = hasattr(model, "predict_risk")
-        summary = {
+        summary: Summary = {
             "staleness": _staleness(found, extract, about),
             "inputs": _inputs(found, panel, model, about, earlier),
         }
         chosen, names = sampled(panel, _MOST_SERIES)
-        shown = [] if sink is None else _read(sink, earlier, found.limits, names, events=events)
+        every = [] if sink is None else _read(sink, earlier, found.limits, names, events=events)
+        shown = on_clock_of(panel, every) if len(panel) else every
+        summary["left_out"] = len(every) - len(shown)
+        if summary["left_out"]:
+            why = "their times have a zone, and those of the source none, or the reverse"
+            work.say("left out", level=logging.WARNING, run_dates=summary["left_out"], why=why)
         if events:
             summary["risks"] = _risks(found, chosen, shown, model)
         else:

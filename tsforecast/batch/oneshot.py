@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tsforecast.batch.exits import SourceError
-from tsforecast.batch.template import Guess, as_times
+from tsforecast.batch.template import Guess, as_numbers, as_times
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,8 +113,10 @@ def _panel(table: pd.DataFrame, what: Guess) -> pd.DataFrame:
     from tsforecast.data.panel import as_panel
 
     named = [name for name in (what.series, what.time, what.target) if name is not None]
-    rows = table[named].assign(**{what.time: as_times(table[what.time])})
-    rows = rows.astype({what.target: "float64"})
+    rows = table[named].copy()
+    rows[what.time], rows[what.target] = as_times(rows[what.time]), as_numbers(rows[what.target])
+    if what.series is not None:  # names are text, as in a job
+        rows[what.series] = rows[what.series].astype("str")
     try:
         return as_panel(rows, series=what.series, time=what.time)
     except (ValueError, TypeError) as error:

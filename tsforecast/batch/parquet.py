@@ -61,6 +61,7 @@ from tsforecast.batch.ledger import (
     as_rows,
     from_json,
     no_rows,
+    on_one_clock,
     to_json,
 )
 
@@ -73,7 +74,7 @@ _KINDS: dict[Kind, tuple[str, ...]] = {"forecast": FORECAST, "risk": RISK}
 _LOOKS = 5  # at a run that others take the place of while it is read
 _SORTED: dict[Kind, list[str]] = {
     "forecast": ["run_date", "model", "series", "target", "step"],
-    "risk": ["run_date", "model", "series", "time"],
+    "risk": ["run_date", "model", "series"],  # and by time, part by part
 }
 
 
@@ -443,7 +444,7 @@ class ParquetSink(Sink):
                     frames += self._rows_of_one(kind, keys, max(lines), model, series)
         if not frames:
             return no_rows(kind)
-        frame: pd.DataFrame = pd.concat(frames, ignore_index=True)
+        frame: pd.DataFrame = pd.concat(on_one_clock(frames), ignore_index=True)
         others = [name for name in frame if name not in ("run_date", "model", *_KINDS[kind])]
         frame = frame.drop(columns=[name for name in others if frame[name].isna().all()])
         return frame.sort_values(_SORTED[kind], kind="stable", ignore_index=True)
@@ -477,13 +478,18 @@ class ParquetSink(Sink):
         raise gone
 
     def rejects(self, run_date: dt.date | None = None, model: str | None = None) -> pd.DataFrame:
-        """Give the rejects of the newest attempt of each run; see `Sink`."""
+        """Give the rejects of the newest attempt of each run, unless it is past; see `Sink`."""
         rows = []
         with self._told("cannot be read"):
             lines = self._lines()
             newest = {_key(line): run for run, line in lines.items()}  # they are in order
+            shelves = _shelves(lines)
             for key, run in newest.items():
                 if run_date not in (None, key.run_date) or model not in (None, key.model_id):
+                    continue
+                seen = self._seen(shelves[_shelf(key)])
+                ended = lines[run]["finished"]
+                if seen and ended and run != seen[1]["run"] and ended < seen[1]["finished"]:
                     continue
                 folder = self._hidden(run)
                 if not folder.is_dir():
@@ -529,6 +535,7 @@ def _rows_in(
         if mark["kind"] == kind:
             rows = pq.ParquetFile(folder / f"part-{part:05d}.parquet").read().to_pandas()
             rows = rows if series is None else rows[rows["series"].isin(series)]
+            rows = rows.sort_values("time", kind="stable") if kind == "risk" else rows
             rows.insert(0, "run_date", _key(about).run_date)
             frames.append(rows)
     return frames

@@ -48,6 +48,10 @@ _LONGEST = 300
 # of the machine, not of the data: a part that meets them is not at fault
 _NOT_OURS = (MemoryError, OSError, ImportError)
 
+# what a message says is found, where no number of it can be a value of the data
+_WORDS = r"(\d+ (?=[A-Za-z]))?\D*|\d+( [a-z ]+)? of \d+\D*|\d+ [a-z ]+, \d+ of them\D*"
+_COUNT = rf"{_WORDS}|\d+( \(\d+ series\))?"  # where so many were expected
+
 Texts = npt.NDArray[np.object_]
 Policy = Literal["fail", "skip", "use_last", "fallback_naive"]
 
@@ -309,7 +313,8 @@ def without_names(text: str, names: list[Any]) -> str:
 def without_values(text: str) -> str:
     """Leave out of the text of a `DataError` what may be a value of the data, or of its times.
 
-    That is the first rows, and what was found unless it is a count and words.
+    That is the first rows, and what was found unless it is a count and words: other numbers are
+    counts only as "3 of 8", "3 rows, 1 of them", or alone where "at least" so many were expected.
 
     Examples
     --------
@@ -317,11 +322,14 @@ def without_values(text: str) -> str:
     'gaps: expected none, found 2 rows. Fill them.'
     >>> without_values("values: expected all above 0, found 3 others, e.g. -7. Drop them.")
     'values: expected all above 0, found others. Drop them.'
+    >>> without_values("short: expected at least 202 time stamps, found 60. Give more.")
+    'short: expected at least 202 time stamps, found 60. Give more.'
     """
     text = re.sub(r"; first rows: .*?(?=\): expected)| \(first rows: .*?\)(?=: expected)", "", text)
     head, found, rest = text.partition(", found ")
     what, end, advice = re.match(r"(.*?)(\. (?=[A-Z])|$)(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]
-    if found and not re.fullmatch(r"(\d+ (?=[A-Za-z]))?\D*", what):
+    least = re.search(r": expected (a series of )?at least \d+ [a-z]", head)
+    if found and not re.fullmatch(_COUNT if least else _WORDS, what):
         what = "others"
     return f"{head}{found}{what}{end}{advice}"
 

@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
@@ -34,15 +32,14 @@ from tsforecast.batch.asof import AsOf
 from tsforecast.batch.config import SourceConfig
 from tsforecast.batch.databases import engine_for, told
 from tsforecast.batch.exits import JobError, SourceError
+from tsforecast.batch.words import moments
 
 __all__ = [
     "FOREIGN",
     "UNNAMED",
-    "Mask",
     "Raw",
     "is_text",
     "limit_of",
-    "moments",
     "read",
     "unreadable",
 ]
@@ -52,12 +49,8 @@ UNNAMED = "0"
 FOREIGN = (pa.ArrowException, OSError, UnicodeError, OverflowError)
 """What files that are not as they ought to be raise."""
 
-Mask = npt.NDArray[np.bool_]
-
 _CSV = (".csv", ".csv.gz")
 _PARQUET = (".parquet", ".pq")
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T].*)?")
-_ZONED = re.compile(r".*[ T]\d{2}(:?\d{2}.*)?(Z|[+-]\d{2}(:?\d{2})?)", re.IGNORECASE)
 _MOST_IDS = 10_000  # named in a query; beyond them all are read, and the others left out
 _CHUNK = 1 << 22  # bytes
 _TRUE, _FALSE = ["true", "True", "TRUE", "t"], ["false", "False", "FALSE", "f"]  # t: PostgreSQL
@@ -332,25 +325,25 @@ def _torn_series(
 
 
 def _joined(raws: Sequence[Raw], name: str) -> Raw:
-    """Lay the tables of several files one below the other."""
+    """Lay the tables of several files one below the other, with the columns of any of them."""
     if len(raws) == 1:
         return raws[0]
     tables = [raw.table for raw in raws]
-    try:
-        table = pa.concat_tables(tables, promote_options="permissive")
-    except pa.ArrowException:  # a column is text in one file: then it is read as text in all
-        common = set(tables[0].column_names).intersection(*(t.column_names for t in tables))
-        tables = [
-            pa.table({column: _text(table[column]) for column in table.column_names})
-            for table in (table.select([c for c in table.column_names if c in common])
-                          for table in tables)
-        ]  # fmt: skip
-        table = pa.concat_tables(tables, promote_options="permissive")
+    for column in dict.fromkeys(column for table in tables for column in table.column_names):
+        kinds = [table.field(column) for table in tables if column in table.column_names]
+        try:
+            pa.unify_schemas([pa.schema([kind]) for kind in kinds], promote_options="permissive")
+        except pa.ArrowException:  # it is text in one file: then it is read as text in all
+            tables = [_as_text(table, column) for table in tables]
+    table = pa.concat_tables(tables, promote_options="permissive")
     return Raw(table, name, torn=[series for raw in raws for series in raw.torn])
 
 
-def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return column.cast(pa.string())
+def _as_text(table: pa.Table, column: str) -> pa.Table:
+    if column not in table.column_names:
+        return table
+    at = table.column_names.index(column)
+    return table.set_column(at, column, table.column(at).cast(pa.string()))
 
 
 # ---------------------------------------------------------------------------------------- databases
@@ -488,18 +481,6 @@ def limit_of(as_of: AsOf, zoned: bool) -> int:
     """The first time that does not count, in microseconds."""
     moment = np.datetime64(as_of.moment.replace(tzinfo=None), "us")
     return int((moment if zoned else as_of.clock).astype(np.int64))
-
-
-def moments(words: Sequence[str | None]) -> tuple[npt.NDArray[np.datetime64], Mask]:
-    """Read times, NaT where there is none, and whether they have a zone (they are in UTC then)."""
-    texts = [word.strip() if word is not None else "" for word in words]
-    texts = [text if _DATE.fullmatch(text) else "" for text in texts]
-    zoned = np.array([bool(_ZONED.fullmatch(text)) for text in texts], dtype=bool)
-    read = pd.to_datetime(
-        pd.Series(texts, dtype=object), format="ISO8601", errors="coerce", utc=True
-    )
-    when = read.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
-    return when, zoned
 
 
 def is_text(kind: pa.DataType) -> bool:

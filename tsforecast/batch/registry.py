@@ -298,6 +298,8 @@ class Registry:
     def promote(self, which: str = "challenger", *, why: str = "by hand") -> str:
         """Make a version champion; a challenger is one no longer.
 
+        It goes before all others, also at dates for which another one was fitted after it.
+
         Parameters
         ----------
         which : str

@@ -74,7 +74,8 @@ def score_series(work: Work, extract: Extract) -> Summary:
         rejects = _with_source(pd.concat([each.rejects for each in found]), extract, config)
         rows = sum(len(each.rows) for each in found)
         counted = _counted(work, extract, treatment, rows, rejects)
-        require_few_rejects(work, _failed(rejects), n_series(extract))
+        failed = rejects[~rejects["stage"].isin(SKIPPED)]
+        require_few_rejects(work, len(failed), n_series(extract), failed)
         with open_sink(config.sink, config.job.name) as sink:
             looked = monitor(work, extract, model, about, sink)
         return {**summary, **counted, "monitor": looked}

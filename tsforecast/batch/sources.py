@@ -21,21 +21,20 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from tsforecast._checks import DataError
+from tsforecast._checks import DataError, first
 from tsforecast.batch.asof import AsOf
 from tsforecast.batch.config import SourceConfig
 from tsforecast.batch.exits import JobError, SourceError
 from tsforecast.batch.readers import (
     FOREIGN,
     UNNAMED,
-    Mask,
     Raw,
     is_text,
     limit_of,
-    moments,
     read,
     unreadable,
 )
+from tsforecast.batch.words import Mask, is_reserved, moments, numerals
 from tsforecast.data.panel import as_panel
 
 __all__ = ["AsOf", "Extract", "list_series", "read_source"]
@@ -45,9 +44,6 @@ STAGE = "read"
 Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]
 
-_MISSING = frozenset(
-    {"", "#N/A", "-NaN", "-nan", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null", "None"}
-)
 _BLOCK = 1 << 20
 _LONGEST_NAME = 1_000  # bytes
 
@@ -397,6 +393,13 @@ class _Reading:
                 found="none",
                 advice="Name the columns under [source] columns.",
             )
+        if taken := [name for name in columns if is_reserved(name)]:
+            raise SourceError.of(
+                f"{self.name}, column {taken[0]!r}",
+                expected="no column that forecasts have themselves, such as 'target' or 'q0.5'",
+                found=first(map(repr, taken)),
+                advice="Rename it in the source, or name those to read under [source] columns.",
+            )
         return columns
 
     def _panel(
@@ -542,11 +545,9 @@ def _numbers(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.float64], Mask]:
         return np.full(len(column), np.nan), ~missing
     coded = column.dictionary_encode().unify_dictionaries().combine_chunks()
     words = coded.dictionary.cast(pa.string()).to_pylist() if len(column) else []
-    read = pd.to_numeric(pd.Series(words, dtype=object), errors="coerce").to_numpy(np.float64)
-    absent = np.array([word.strip() in _MISSING for word in words] + [True], dtype=bool)
-    wrong = np.append(np.isnan(read), False) & ~absent
+    read, wrong = numerals(words)
     codes = coded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
-    return np.append(read, np.nan)[codes], wrong[codes]
+    return np.append(read, np.nan)[codes], np.append(wrong, False)[codes]
 
 
 def _categories(column: pa.ChunkedArray) -> pd.Categorical:

@@ -61,6 +61,7 @@ from tsforecast.batch.ledger import (
     as_rows,
     from_json,
     no_rows,
+    on_one_clock,
     to_json,
 )
 
@@ -723,7 +724,7 @@ class SqlSink(Sink):
         return _given_back(frame, numbers) if len(frame) else no_rows(kind)
 
     def rejects(self, run_date: dt.date | None = None, model: str | None = None) -> pd.DataFrame:
-        """Give the rejects of the newest attempt of each run; see `Sink`."""
+        """Give the rejects of the newest attempt of each run, unless it is past; see `Sink`."""
         table = _TABLES["tsf_rejects"]
         columns = ["run", "run_date", "model", "part", *REJECTS]
         if self._missing():
@@ -744,7 +745,7 @@ class SqlSink(Sink):
                     *(table.c[name] for name in ("part", *REJECTS)),
                 )
                 .select_from(table.join(_RUNS, table.c.run_id == _RUNS.c.run_id))
-                .where(_RUNS.c.run_id.in_(newest), *_chosen(run_date, model))
+                .where(_RUNS.c.run_id.in_(newest), ~_past(), *_chosen(run_date, model))
                 .order_by(_RUNS.c.run_id, table.c.part, table.c.series)
             ).fetchall()
         return pd.DataFrame([(str(row[0]), *row[1:]) for row in found], columns=columns)
@@ -753,17 +754,17 @@ class SqlSink(Sink):
 def _given_back(frame: pd.DataFrame, numbers: Sequence[str]) -> pd.DataFrame:
     """Rows as they were given: times in their zone, names with points, no column without values."""
     clocks = frame.pop("clock")
-    for name in ("time", "cutoff"):
-        if name in frame:
-            times = pd.to_datetime(frame[name]).astype("datetime64[us]")
-            zones = list(clocks.dropna().unique())
-            if len(zones) and clocks.notna().all():
-                times = times.dt.tz_localize("UTC").dt.tz_convert(
-                    zones[0] if len(zones) == 1 else "UTC"
-                )
-            frame[name] = times
+    times = [name for name in ("time", "cutoff") if name in frame]
+    for name in times:
+        frame[name] = pd.to_datetime(frame[name]).astype("datetime64[us]")
     for name in numbers:
         frame[name] = frame[name].astype(np.float64)
+    frames = []
+    for clock, rows in frame.groupby(clocks, dropna=False, sort=False):
+        for name in () if pd.isna(clock) else times:
+            rows[name] = rows[name].dt.tz_localize("UTC").dt.tz_convert(clock)
+        frames.append(rows)
+    frame = pd.concat(on_one_clock(frames)).sort_index()
     empty = [name for name in numbers if frame[name].isna().all()]
     return frame.drop(columns=empty).rename(columns={name: _name(name) for name in numbers})
 
@@ -786,6 +787,18 @@ def _seen() -> sa.Select[Any]:
     )
     ranked = sa.select(_RUNS.c.run_id, order.label("place")).where(*_SCORED).subquery()
     return sa.select(ranked.c.run_id).where(ranked.c.place == 1)
+
+
+def _past() -> sa.ColumnElement[bool]:
+    """Whether an attempt had ended before the run of its date that is seen was finished."""
+    later = _RUNS.alias()
+    return (
+        sa.select(later.c.run_id)
+        .where(later.c.run_id.in_(_seen()), later.c.finished > _RUNS.c.finished)
+        .where(*(later.c[name] == _RUNS.c[name] for name in ("job", "run_date")))
+        .correlate(_RUNS)
+        .exists()
+    )
 
 
 def _before(key: RunKey) -> list[sa.ColumnElement[bool]]:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from tsforecast.batch.exits import ConfigError, SourceError
+from tsforecast.batch.words import Mask, is_reserved, moments, numerals
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["Guess", "guess", "read_table", "render"]
+__all__ = ["Guess", "as_numbers", "as_times", "guess", "read_table", "render"]
 
 TIMES = (
     "date", "time", "datetime", "timestamp", "ds", "day", "session", "charttime", "month", "week",
@@ -58,7 +58,7 @@ class Guess:
 
 
 def read_table(path: str | os.PathLike[str], *, rows: int | None = None) -> pd.DataFrame:
-    """Read a file of CSV or Parquet as it is.
+    """Read a file of CSV or Parquet: of CSV every column is text, as a job reads names.
 
     Parameters
     ----------
@@ -69,15 +69,13 @@ def read_table(path: str | os.PathLike[str], *, rows: int | None = None) -> pd.D
     Returns
     -------
     pandas.DataFrame
-        With one text column or more, and rows.
+        With rows.
 
     Raises
     ------
     SourceError
         If it cannot be read, or has no rows.
     """
-    import pandas as pd
-
     file = Path(path)
     try:
         if file.suffix.lower() in (".parquet", ".pq"):
@@ -86,9 +84,9 @@ def read_table(path: str | os.PathLike[str], *, rows: int | None = None) -> pd.D
             table = table if rows is None else table.head(rows)
         else:
             table = pd.read_csv(
-                file, nrows=rows, encoding="utf-8-sig", low_memory=False, index_col=False
-            )
-            table = _with_names(table, file, rows)
+                file, nrows=rows, encoding="utf-8-sig", index_col=False, dtype=str,
+                keep_default_na=False, na_values=[""],
+            )  # fmt: skip
     except OSError as error:
         raise _unreadable(file, (error.strerror or type(error).__name__).lower()) from None
     except pd.errors.EmptyDataError:
@@ -105,25 +103,6 @@ def read_table(path: str | os.PathLike[str], *, rows: int | None = None) -> pd.D
             found="one column, with another mark in its name",
             advice="Write the file anew with commas.",
         )
-    return table
-
-
-def _with_names(table: pd.DataFrame, file: Path, rows: int | None) -> pd.DataFrame:
-    """Give words back that read as missing values, as the ticker NA does."""
-    import pandas as pd
-
-    holes = [
-        at
-        for at, dtype in enumerate(table.dtypes)
-        if not pd.api.types.is_numeric_dtype(dtype) and table.iloc[:, at].isna().any()
-    ]
-    if holes and file.is_file():  # what is no file can be read but once
-        again = pd.read_csv(
-            file, nrows=rows, encoding="utf-8-sig", index_col=False, usecols=holes, dtype=str,
-            keep_default_na=False, na_values=[""],
-        )  # fmt: skip
-        for place, at in enumerate(holes):
-            table.isetitem(at, again.iloc[:, place].array)
     return table
 
 
@@ -176,7 +155,8 @@ def guess(
     given = [name for name in named.values() if name is not None]
     if len(set(given)) < len(given):
         raise _no_column(table, "another column for series, time and target each")
-    if target is not None and not _is_number(table[target]):
+    numeric = {name for name in table.columns if _is_number(table[name])}
+    if target is not None and target not in numeric:
         raise _no_numbers(table[target])
     found_time = time if time is not None else _guess_time(table, {series, target})
     stamps = as_times(table[found_time])
@@ -184,20 +164,23 @@ def guess(
         raise _no_column(table, f"dates, written as 2024-01-31, in the column {found_time!r}")
     found_series = series
     if series is None:
-        found_series = _guess_series(table, found_time, stamps, target)
-    numbers = [
-        name
-        for name in table.columns
-        if name not in (found_series, found_time) and _is_number(table[name])
-    ]
+        found_series = _guess_series(table, found_time, stamps, target, numeric)
+    free = [name for name in table.columns if name not in (found_series, found_time)]
+    numbers = [name for name in free if name in numeric and not is_reserved(name)]
     if target is None:
-        if not numbers:
+        target = _by_name(free, TARGETS) or next(iter(numbers), None)
+        if target is None:
             raise _no_column(table, "a column of numbers to forecast")
-        free = [name for name in table.columns if name not in (found_series, found_time)]
-        target = _by_name(free, TARGETS) or numbers[0]
-        if target not in numbers:  # one word among its numbers, and another would be forecast
+        if target not in numeric:  # one word among its numbers, and another would be forecast
             raise _no_numbers(table[target])
-    values = table[target]
+    if is_reserved(target):
+        raise SourceError.of(
+            "the columns",
+            expected="a column to forecast that forecasts do not have themselves",
+            found=repr(target),
+            advice="Rename it in the file, or name another with --target.",
+        )
+    values = as_numbers(table[target])
     return Guess(
         time=found_time,
         target=target,
@@ -208,24 +191,53 @@ def guess(
 
 
 def as_times(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Read a column of ISO 8601 as times; what is none becomes NaT. Numbers are read as 20240131.
+    """Read a column as times, as a job does; what is none becomes NaT.
 
-    Other ways to write a date are not guessed at: 01/02/2024 is one day here and another there.
+    Other ways to write a date than 2024-01-31 are not guessed at: 01/02/2024 is one day here and
+    another there.
     """
-    import pandas as pd
-
     if pd.api.types.is_datetime64_any_dtype(column):
         return column
-    nothing = pd.Series(pd.NaT, index=column.index)
-    if pd.api.types.is_bool_dtype(column) or pd.api.types.is_float_dtype(column):
-        return nothing
-    if pd.api.types.is_integer_dtype(column):
-        return pd.to_datetime(column.astype(str), errors="coerce", format="%Y%m%d")
-    written = column.astype(str).where(column.notna())
-    for utc in (False, True):  # the offset of a place may change with its daylight saving time
-        with contextlib.suppress(ValueError, TypeError, OverflowError):
-            return pd.to_datetime(written, errors="coerce", format="ISO8601", utc=utc)
-    return nothing
+    if not _is_text(column):
+        return pd.Series(pd.NaT, index=column.index)
+    codes, words = pd.factorize(column.astype("str"))  # -1: missing
+    when, zoned = moments(list(words))
+    stamps, aware = np.append(when, np.datetime64("NaT"))[codes], np.append(zoned, False)[codes]
+    majority = bool(aware.sum() * 2 > (~np.isnat(stamps)).sum())
+    stamps[aware != majority] = np.datetime64("NaT")
+    found = pd.Series(stamps, index=column.index)
+    return found.dt.tz_localize("UTC") if majority else found
+
+
+def as_numbers(column: pd.Series[Any]) -> pd.Series[float]:
+    """Read a column as numbers, as a job does; what is none becomes NaN."""
+    return _read_numbers(column)[0]
+
+
+def _read_numbers(column: pd.Series[Any]) -> tuple[pd.Series[float], Mask]:
+    """Give numbers, and which values are none and not missing either."""
+    if _is_text(column):
+        words = column.astype("str").astype(object)
+        found = pd.to_numeric(words, errors="coerce").astype("float64")
+        wrong = (found.isna() & words.notna()).to_numpy(copy=True)
+        codes, none = pd.factorize(words[wrong])
+        wrong[wrong] = numerals(list(none))[1][codes]  # some of them say that it is missing
+        return found, wrong
+    if (
+        pd.api.types.is_numeric_dtype(column)
+        and not pd.api.types.is_bool_dtype(column)
+        and not pd.api.types.is_complex_dtype(column)
+    ):
+        return column.astype("float64"), np.zeros(len(column), dtype=bool)
+    return pd.Series(np.nan, index=column.index), column.notna().to_numpy()
+
+
+def _is_text(column: pd.Series[Any]) -> bool:
+    return (
+        pd.api.types.is_object_dtype(column)
+        or pd.api.types.is_string_dtype(column)
+        or isinstance(column.dtype, pd.CategoricalDtype)
+    )
 
 
 def _guess_time(table: pd.DataFrame, taken: set[str | None]) -> str:
@@ -235,30 +247,36 @@ def _guess_time(table: pd.DataFrame, taken: set[str | None]) -> str:
     for name in ordered:
         if as_times(sample[name]).notna().mean() >= _ENOUGH:
             return name
-    raise _no_column(table, "a column of dates, written as 2024-01-31", also="Write dates so. ")
+    also = "Write dates so. "
+    if ordered:
+        value = str(table[ordered[0]].iloc[0])
+        also = f"{ordered[0]!r:.40} begins with {value!r:.40}: write dates so. "
+    raise _no_column(table, "a column of dates, written as 2024-01-31", also=also)
 
 
 def _guess_series(
-    table: pd.DataFrame, time: str, stamps: pd.Series[Any], target: str | None
+    table: pd.DataFrame,
+    time: str,
+    stamps: pd.Series[Any],
+    target: str | None,
+    numeric: set[str],
 ) -> str | None:
-    import pandas as pd
-
     free = [name for name in table.columns if name not in (time, target)]
     named = [name for name in free if _rank(name, SERIES) < len(SERIES)]
-    texts = [name for name in free if not pd.api.types.is_numeric_dtype(table[name])]
-    whole = [name for name in free if pd.api.types.is_integer_dtype(table[name])]
-    if target is None and sum(_is_number(table[name]) for name in free) < 2:
+    texts = [name for name in free if _is_text(table[name]) and name not in numeric]
+    whole = [name for name in free if name in numeric]
+    if target is None and len(numeric.intersection(free)) < 2:
         whole = []  # something must be left to forecast
     twice = bool(stamps.duplicated().any())
     for name in dict.fromkeys([*sorted(named, key=lambda n: _rank(n, SERIES)), *texts, *whole]):
         names = table[name]
         pairs = pd.DataFrame({"name": names, "time": stamps})
         many = names.nunique() * 2 <= len(table) or len(table) <= 4
-        wanted = name in named or twice
+        wanted = name in named or (twice and (name in texts or _is_whole(names)))
         if wanted and many and names.notna().all() and not pairs.duplicated().any():
             return name
     if twice:
-        best = _by_name(named, SERIES) if named else None
+        best = _by_name(named, SERIES)
         if best is not None and table[best].notna().all():
             again = int(pd.DataFrame({"name": table[best], "time": stamps}).duplicated().sum())
             if again:
@@ -280,25 +298,25 @@ def _rank(name: str, known: tuple[str, ...]) -> int:
 
 
 def _by_name(names: list[str], known: tuple[str, ...]) -> str | None:
-    best = min(names, key=lambda name: _rank(name, known))
+    best = min(names, key=lambda name: _rank(name, known), default="")
     return best if _rank(best, known) < len(known) else None
 
 
 def _is_number(column: pd.Series[Any]) -> bool:
-    import pandas as pd
+    if _read_numbers(column.head(1000))[1].any():
+        return False
+    read, wrong = _read_numbers(column)
+    return bool(read.notna().any()) and not wrong.any()
 
-    return (
-        pd.api.types.is_numeric_dtype(column)
-        and not pd.api.types.is_bool_dtype(column)
-        and not pd.api.types.is_complex_dtype(column)
-        and bool(column.notna().any())
-    )
+
+def _is_whole(column: pd.Series[Any]) -> bool:
+    if _is_text(column):
+        return bool(column.astype(str).str.fullmatch(r"[+-]?\d+").all())
+    return pd.api.types.is_integer_dtype(column)
 
 
 def _no_numbers(column: pd.Series[Any]) -> SourceError:
-    import pandas as pd
-
-    words = column[column.notna() & pd.to_numeric(column.astype(object), errors="coerce").isna()]
+    words = column[_read_numbers(column)[1]] if _is_text(column) else column[:0]
     found = "no value" if column.isna().all() else f"dtype {column.dtype}"
     if len(words):
         found = f"{words.iloc[0]!r:.40}"

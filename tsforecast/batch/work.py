@@ -79,6 +79,7 @@ __all__ = [
 
 _LOG = logging.getLogger("tsforecast")
 _SHOWN = 60  # characters of a name
+_MOST_SAID = 3  # reasons of rejects
 SKIPPED = (SKIP_LATE, SKIP_MISSING)
 """Stages of rejects that are as configured: they are not among those that fail."""
 Summary = dict[str, Any]
@@ -375,8 +376,13 @@ def require(columns: list[Any], extract: Extract) -> None:
         )
 
 
-def require_few_rejects(work: Work, failed: int, series: int) -> None:
-    """Raise if more of the series failed than the job allows, or all of them."""
+def require_few_rejects(
+    work: Work, failed: int, series: int, rejects: pd.DataFrame | None = None
+) -> None:
+    """Raise if more of the series failed than the job allows, or all of them.
+
+    `rejects` are those that are written nowhere: their first reasons are in the error.
+    """
     most = work.config.job.max_reject_fraction
     if series == 0 or not failed:
         if series == 0:
@@ -388,13 +394,26 @@ def require_few_rejects(work: Work, failed: int, series: int) -> None:
             )
         return
     if failed == series or failed / series > most:
+        told = "" if rejects is None else _reasons(rejects)
+        look = "" if told else "Look at the rejects: stage, class and message say why. "
         raise RejectsError.of(
             "too many series failed",
             expected=f"at most {most:.1%} of {series}",
-            found=f"{failed}",
-            advice="Look at the rejects: stage, class and message say why. Mend the source, or "
-            "allow more with [job] max_reject_fraction.",
+            found=f"{failed}{told}",
+            advice=f"{look}Mend the source, or allow more with [job] max_reject_fraction.",
         )
+
+
+def _reasons(rejects: pd.DataFrame) -> str:
+    """The most frequent reasons, which hold no value, and how many series have each.
+
+    Of each the number of rows is left out, which is another one for every series.
+    """
+    lines = zip(rejects["error"], rejects["message"])
+    counted = Counter((error, re.sub(r" \(\d+ rows\)$", "", text)) for error, text in lines)
+    first = [f"{n} with {error}: {text}" for (error, text), n in counted.most_common(_MOST_SAID)]
+    others = "; and others" if len(counted) > len(first) else ""
+    return f", {'; '.join(first)}{others}" if first else ""
 
 
 def source_rejects(config: JobConfig, extract: Extract) -> pd.DataFrame:

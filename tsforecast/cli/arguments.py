@@ -103,10 +103,12 @@ def make_parser() -> argparse.ArgumentParser:
         dated=True,
         spread=True,
     )
-    for command in (fitting, scoring, running):
-        command.add_argument(
-            "--dry-run", action="store_true", help="do everything but write anything"
-        )
+    for command, text in (
+        (fitting, "fit, and keep nothing"),
+        (scoring, "forecast, and write nothing"),
+        (running, "write nothing, and fit nothing: that a fit is due is only said"),
+    ):
+        command.add_argument("--dry-run", action="store_true", help=text)
     _add_models(commands)
     _add(
         commands,

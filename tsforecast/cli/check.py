@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tsforecast.batch.exits import JobError
+from tsforecast._checks import DataError
+from tsforecast.batch.exits import JobError, SourceError
+from tsforecast.cli.ending import explained
 from tsforecast.cli.given import config_of, cut_of
 from tsforecast.cli.output import write_json, write_rows
 
@@ -18,6 +20,7 @@ def check(args: argparse.Namespace) -> None:
     from tsforecast.batch.config import build_baseline, build_estimator
     from tsforecast.batch.sinks import open_sink
     from tsforecast.batch.sources import read_source
+    from tsforecast.batch.work import Work
 
     config = config_of(args)
     as_of = cut_of(args, config)
@@ -37,11 +40,12 @@ def check(args: argparse.Namespace) -> None:
         return str(config.sink.path or config.sink.database)
 
     def model() -> str:
-        registry = job.registry_of(config)
-        if registry.aliases()["champion"] is None:
-            return "none yet"
-        registry.load("champion")
-        return f"champion {registry.find('champion')}"
+        work = Work(config, as_of)
+        champion = work.champion()
+        if champion is None:
+            return "none for this date" if work.registry.versions() else "none yet"
+        work.registry.load(champion)
+        return f"champion {champion}"
 
     def source() -> str:
         if first is not None:  # of what is wrong there has been said enough
@@ -57,9 +61,12 @@ def check(args: argparse.Namespace) -> None:
     for what, look in looks.items():
         try:
             rows.append({"what": what, "state": "ok", "found": look()})
-        except JobError as error:
-            rows.append({"what": what, "state": f"exit {error.code}", "found": str(error)})
-            first = first or error
+        except (JobError, DataError, ModuleNotFoundError) as error:
+            ours = SourceError(str(error)) if isinstance(error, DataError) else explained(error)
+            if not isinstance(ours, JobError):
+                raise
+            rows.append({"what": what, "state": f"exit {ours.code}", "found": str(ours)})
+            first = first or ours
     if first is not None:
         args.shown = {"checks": rows}
     if not args.json:

@@ -27,7 +27,14 @@ def export(args: argparse.Namespace) -> None:
     parquet = args.format == "parquet" or (
         args.format is None and str(args.output or "").endswith((".parquet", ".pq"))
     )
-    if parquet and args.output is None and not args.json:
+    if args.json and (args.output is not None or args.format is not None):
+        raise ConfigError.of(
+            "--json",
+            expected="neither -o nor --format beside it, as it gives an object on standard output",
+            found="both",
+            advice="Leave one of them out; > FILE keeps the object.",
+        )
+    if parquet and args.output is None:
         raise ConfigError.of(
             "--format parquet", expected="a file", found="none", advice="Name it with -o FILE."
         )

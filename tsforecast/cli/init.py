@@ -30,15 +30,16 @@ def init(args: argparse.Namespace) -> None:
     text = render(name, source=source, guessed=what)
     if what is not None:
         _LOG.info("guessed from %s: %s; correct it in the file", args.source, what)
-    if args.print:
-        sys.stdout.write(text)
-        return
-    write_new(target, text, replace=args.force)
-    _LOG.info("wrote %s; next: tsforecast check -c %s", target, target)
+    if not args.print:
+        write_new(target, text, replace=args.force)
+        _LOG.info("wrote %s; next: tsforecast check -c %s", target, target)
     if args.json:
         roles = ("series", "time", "target")
         guessed = None if what is None else {role: getattr(what, role) for role in roles}
-        write_json({"file": str(target), "name": name, "guessed": guessed})
+        where = {"text": text} if args.print else {"file": str(target)}
+        write_json({**where, "name": name, "guessed": guessed})
+    elif args.print:
+        sys.stdout.write(text)
 
 
 def _job_name(stem: str) -> str:

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,10 +101,20 @@ def _plain(value: Any) -> str:
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Give the rows of a table, as JSON has them."""
-    found: list[dict[str, Any]] = json.loads(
-        frame.to_json(orient="records", date_format="iso", double_precision=15)
-    )
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    found: list[dict[str, Any]] = json.loads(json.dumps(finite(rows), default=_as_text))
     return found
+
+
+def _as_text(value: Any) -> Any:
+    """What JSON has no form for: a time as text of ISO 8601, in UTC if it has a zone."""
+    if hasattr(value, "item"):  # of numpy
+        return value.item()
+    if not isinstance(value, datetime):
+        return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    if value.tzinfo is not None:
+        return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    return value.isoformat(timespec="milliseconds")
 
 
 def write_json(value: Any) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "Section",
     "Sentences",
     "Table",
+    "attempt",
     "noting",
     "picture",
 ]
@@ -105,6 +106,14 @@ class Part:
     verdicts: tuple[str, ...]
     sections: tuple[Section, ...]
     settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def attempt(make: Callable[[], list[Block]]) -> list[Block]:
+    """Make blocks, or a sentence on why there are none."""
+    try:
+        return make()
+    except ValueError as error:  # data errors among them
+        return [Sentences((f"Not judged: {error}",))]
 
 
 @contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -11,13 +13,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from tsforecast._checks import bad_parameter, fail, first
-from tsforecast._html import shown
+from tsforecast._html import label, shown
 
 __all__ = [
     "BAND",
     "GREY",
     "axes_of",
     "backtest_rows",
+    "backtest_table",
     "coordinates",
     "dates",
     "legend",
@@ -35,6 +38,7 @@ __all__ = [
     "table_of",
     "tidy",
     "time_axis",
+    "told_apart",
 ]
 
 # Okabe & Ito 2008, Color universal design; without yellow, which white paper swallows
@@ -188,6 +192,24 @@ def named(name: Any, *, lines: int = _MOST_LINES, wide: int = _WIDE) -> str:
     return text if text and not text.startswith("_") else f" {text}"
 
 
+def told_apart(names: Iterable[Any], *, lines: int = _MOST_LINES) -> dict[Any, str]:
+    """Write the names of what is drawn together: shortened, no two are the same.
+
+    Those that would be lose what they begin with in common instead of their middle, or nothing:
+    four characters and a number before the first difference stay.
+    """
+    found = {name: named(name, lines=lines) for name in names}
+    for words in [each for each, count in Counter(found.values()).items() if count > 1]:
+        alike = [name for name in found if found[name] == words]
+        ends = min(map(str, alike)), max(map(str, alike))  # all begin with what these two share
+        shared = "".join(one for one, _ in takewhile(lambda pair: len({*pair}) == 1, zip(*ends)))
+        start = max(len(shared.rstrip("0123456789")) - 4, 0)
+        found |= {name: named(f"... {str(name)[start:]}", lines=lines) for name in alike}
+        if len({found[name] for name in alike}) < len(alike):
+            found |= {name: named(name, lines=lines, wide=len(str(name))) for name in alike}
+    return found
+
+
 def plain(text: Any) -> str:
     """Write a text whose dollars are dollars, and begin no mathematics."""
     return str(text).replace("$", r"\$")
@@ -259,7 +281,7 @@ def time_axis(axes: Any, time: pd.Index, *, name: str = "") -> None:
         name = f"{name} (hours)" if name else "hours"
         hours(axes.xaxis, coordinates(time))
     elif pd.api.types.is_integer_dtype(time.dtype):
-        _whole(axes.xaxis)
+        _whole(axes.xaxis, time)
     if name:
         axes.set_xlabel(plain(name))
 
@@ -293,10 +315,16 @@ def hours(axis: Any, at: Any) -> None:
         axis.set_major_locator(MultipleLocator(steps[0]))
 
 
-def _whole(axis: Any) -> None:
-    from matplotlib.ticker import MaxNLocator
+def _whole(axis: Any, time: pd.Index) -> None:
+    from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
+    if time.nunique() == 1:  # the numbers around it say nothing
+        axis.set_ticks([time[0]], [label(time[0])])
+        return
     axis.set_major_locator(MaxNLocator(nbins=8, integer=True, steps=[1, 2, 5, 10]))
+    written = ScalarFormatter(useOffset=False)  # 20240131, not 31 + 2.0241e7
+    written.set_scientific(False)
+    axis.set_major_formatter(written)
 
 
 # Rows
@@ -304,9 +332,13 @@ def _whole(axis: Any) -> None:
 
 def backtest_rows(frame: Any, target: Any) -> pd.DataFrame:
     """Give the rows of a target of a Backtest, or of its frame."""
+    return rows_of_target(backtest_table(frame), target)
+
+
+def backtest_table(frame: Any) -> pd.DataFrame:
+    """Give the frame of a Backtest, or check that this is one."""
     needed = ["model", "series", "time", "cutoff", "step", "target", "forecast", "actual"]
-    frame = table_of(getattr(frame, "frame", frame), needed, "backtest(models, panel)")
-    return rows_of_target(frame, target)
+    return table_of(getattr(frame, "frame", frame), needed, "backtest(models, panel)")
 
 
 def rows_of_target(frame: pd.DataFrame, target: Any) -> pd.DataFrame:

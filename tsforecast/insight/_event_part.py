@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from tsforecast.insight._blocks import (
     Section,
     Sentences,
     Table,
+    attempt,
     noting,
     picture,
 )
@@ -51,10 +51,10 @@ def event_part(result: EventBacktest, *, names: bool) -> Part:
     notes: list[str] = []
     with noting(notes):
         sections = [
-            Section("Scores", tuple(_attempt(lambda: _scores(result, verdicts, n_boot)))),
-            Section("Alarms", tuple(_attempt(lambda: _alarms(result, verdicts, n_boot)))),
-            Section("Calibration", tuple(_attempt(lambda: _calibration(result, verdicts, n_boot)))),
-            Section("Decisions", tuple(_attempt(lambda: _decisions(result)))),
+            Section("Scores", tuple(attempt(lambda: _scores(result, verdicts, n_boot)))),
+            Section("Alarms", tuple(attempt(lambda: _alarms(result, verdicts, n_boot)))),
+            Section("Calibration", tuple(attempt(lambda: _calibration(result, verdicts, n_boot)))),
+            Section("Decisions", tuple(attempt(lambda: _decisions(result)))),
         ]
     if names:
         sections.append(Section("Stays", (_stays(result, rows),)))
@@ -62,14 +62,6 @@ def event_part(result: EventBacktest, *, names: bool) -> Part:
         verdicts.append("Nothing can be judged: see the sections below.")
     verdicts += notes
     return Part("Risks of an event", subject, tuple(verdicts), (about, *sections), result.settings)
-
-
-def _attempt(make: Callable[[], list[Block]]) -> list[Block]:
-    """Blocks, or a sentence on why there are none."""
-    try:
-        return make()
-    except ValueError as error:  # data errors among them
-        return [Sentences((f"Not judged: {error}",))]
 
 
 def _about(result: EventBacktest, rows: EventRows) -> list[Block]:
@@ -148,7 +140,7 @@ def _alarms(result: EventBacktest, verdicts: list[str], n_boot: int) -> list[Blo
     blocks: list[Block] = []
     policy = AlarmPolicy()
     if "fold" in result.frame and result.frame["fold"].nunique() > 1:
-        blocks += _attempt(lambda: _at_budget(result, policy, verdicts, n_boot))
+        blocks += attempt(lambda: _at_budget(result, policy, verdicts, n_boot))
     curve = recall_curve(result.frame, policy, budgets=_BUDGETS, n_boot=min(n_boot, 200))
     blocks.append(
         picture(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tsforecast._checks import first
-from tsforecast._html import shown
+from tsforecast._html import label, shown
 from tsforecast.backtesting.monitors import coverage_monitor
 from tsforecast.backtesting.risk import risk_table
 from tsforecast.backtesting.rolling import Backtest
+from tsforecast.backtesting.skill import Loss
 from tsforecast.insight._blocks import (
     Block,
     Facts,
@@ -20,6 +22,7 @@ from tsforecast.insight._blocks import (
     Section,
     Sentences,
     Table,
+    attempt,
     noting,
     picture,
 )
@@ -44,6 +47,7 @@ _MOST_SERIES = 2000  # in the table of series
 _MOST_SPLITS = 20
 _MOST_TARGETS = 4  # that are drawn
 _MOST_TESTED = 20  # series of which the tails are tested one by one
+_NEWEST = 40  # rows of the example of forecasts
 _TAIL = (0.01, 0.025, 0.05)
 _METRICS = {
     "mae": "mean absolute error, in the unit of the target",
@@ -60,7 +64,8 @@ _METRICS = {
 
 
 def forecast_part(result: Backtest, *, names: bool) -> Part:
-    """Say what was forecast, how well, and against whom."""
+    """Say what was forecast, how well, and against whom; without names, series are numbers."""
+    result = result if names else _numbered(result)
     frame = sample_rows(result.frame)
     targets = [str(name) for name in frame["target"].unique()]
     title = f"Forecasts of {first(targets)}"
@@ -76,19 +81,47 @@ def forecast_part(result: Backtest, *, names: bool) -> Part:
             "strategy."
         )
         return Part(title, subject, (verdict, *result.notes), (about,), result.settings)
+    result, failed = _without_failed(result, frame)
+    frame = sample_rows(result.frame)
     notes: list[str] = []
     with noting(notes):
-        tests = result.skill()
-        judged = [str(verdict) for verdict in tests["verdict"]]
-        verdicts = [*judged, *result.notes] if judged else result.verdicts()
+        try:
+            tests = result.skill()
+            judged = [str(verdict) for verdict in tests["verdict"]]
+            verdicts = [*judged, *result.notes] if judged else result.verdicts()
+        except ValueError as error:  # data errors among them
+            tests, verdicts = pd.DataFrame(), [f"Not judged: {error}", *result.notes]
         sections = [
-            Section("Scores", tuple(_scores(result, frame, tests))),
-            *_pictures(result, frame, names=names),
-            *_tail(result, frame),
-            *(_series(result, frame) if names and frame["series"].nunique() > 1 else ()),
+            Section("Scores", tuple(attempt(lambda: _scores(result, frame, tests)))),
+            *_pictures(result, frame, tests.attrs.get("loss", "auto"), names=names),
+            *_tail(result, frame, names=names),
         ]
-    verdicts += [note for note in notes if note not in verdicts]
+        if names and frame["series"].nunique() > 1:
+            sections.append(Section("Series", tuple(attempt(lambda: _series(result, frame)))))
+    verdicts += [*failed, *(note for note in notes if note not in verdicts)]
     return Part(title, subject, tuple(verdicts), (about, *sections), result.settings)
+
+
+def _without_failed(result: Backtest, frame: pd.DataFrame) -> tuple[Backtest, list[str]]:
+    """Leave out models without a forecast to be judged, with which none can be; and say so."""
+    known = (frame["forecast"].notna() & frame["actual"].notna()).groupby(frame["model"]).any()
+    failed = [name for name in frame["model"].unique() if not known[name]]
+    if not failed or not known.any():
+        return result, []
+    words = [f"{name}: no forecast of a known outcome, and so left out below." for name in failed]
+    kept = tuple(name for name in result.baselines if name not in failed)
+    rows = result.frame[~result.frame["model"].isin(failed)]
+    return replace(result, frame=rows, baselines=kept), words
+
+
+def _numbered(result: Backtest) -> Backtest:
+    """Count series from 1, so that nothing can name them, no error either."""
+    codes, series = pd.factorize(result.frame["series"])
+    frame, scales = result.frame.assign(series=codes + 1), result.scales
+    if "series" in scales:
+        at = series.get_indexer(pd.Index(scales["series"]))
+        scales = scales.assign(series=at + 1)[at >= 0]
+    return replace(result, frame=frame, scales=scales)
 
 
 def _about(result: Backtest, frame: pd.DataFrame) -> list[Block]:
@@ -118,12 +151,16 @@ def _about(result: Backtest, frame: pd.DataFrame) -> list[Block]:
         rest = len(result.splits) - _MOST_SPLITS
         if rest > 0:
             note += f" {rest:,} more splits are left out: result.splits has them."
-        blocks.append(Table(result.splits.head(_MOST_SPLITS), "Splits", note))
+        splits = result.splits.head(_MOST_SPLITS).copy()
+        for name in splits.columns.drop("cutoffs", errors="ignore"):
+            if pd.api.types.is_integer_dtype(splits[name]):
+                splits[name] = splits[name].map(label)
+        blocks.append(Table(splits, "Splits", note))
     return blocks
 
 
 def _span(times: pd.Series) -> str:
-    return f"{shown(times.min())} to {shown(times.max())}"
+    return f"{label(times.min())} to {label(times.max())}"
 
 
 def _scores(result: Backtest, frame: pd.DataFrame, tests: pd.DataFrame) -> list[Block]:
@@ -151,12 +188,12 @@ def _scores(result: Backtest, frame: pd.DataFrame, tests: pd.DataFrame) -> list[
     return blocks
 
 
-def _pictures(result: Backtest, frame: pd.DataFrame, *, names: bool) -> list[Section]:
+def _pictures(result: Backtest, frame: pd.DataFrame, loss: Loss, *, names: bool) -> list[Section]:
     targets = list(frame["target"].unique())
     blocks: list[Block] = []
     for target in targets[:_MOST_TARGETS]:
         of = f" of {target}" if len(targets) > 1 else ""
-        blocks += _of_target(result, frame, target, of, names=names)
+        blocks += _of_target(result, frame, target, of, loss, names=names)
     if len(targets) > _MOST_TARGETS:
         rest = len(targets) - _MOST_TARGETS
         blocks.append(Sentences((f"{rest} more targets are not drawn.",)))
@@ -164,7 +201,7 @@ def _pictures(result: Backtest, frame: pd.DataFrame, *, names: bool) -> list[Sec
 
 
 def _of_target(
-    result: Backtest, frame: pd.DataFrame, target: Any, of: str, *, names: bool
+    result: Backtest, frame: pd.DataFrame, target: Any, of: str, loss: Loss, *, names: bool
 ) -> list[Block]:
     models = list(frame["model"].unique())
     others = first([model for model in models if model != NAIVE])
@@ -179,7 +216,7 @@ def _of_target(
     if result.horizon > 1:
         blocks.append(_by_step(result, target, of, models))
     if len(models) > 2:
-        blocks.append(_matrix(frame, target, of, models))
+        blocks.append(_matrix(frame, target, of, models, loss))
     quantiles = [quantile_column(level) for level in quantile_levels(frame.columns)]
     if quantiles and frame[quantiles].notna().to_numpy().any():
         blocks += _quantiles(frame, target, of, models)
@@ -188,10 +225,10 @@ def _of_target(
     return blocks
 
 
-def _matrix(frame: pd.DataFrame, target: Any, of: str, models: Sequence[Any]) -> Block:
+def _matrix(frame: pd.DataFrame, target: Any, of: str, models: Sequence[Any], loss: Loss) -> Block:
     side = min(2.2 + 0.55 * len(models), 7.0)
     return picture(
-        lambda ax: plot_skill_matrix(skill_matrix(frame, target=target), ax=ax),
+        lambda ax: plot_skill_matrix(skill_matrix(frame, loss=loss, target=target), ax=ax),
         alt=f"Matrix of mean losses{of}, each of {first(models)} over each other one",
         caption=f"Loss{of} of the model of each row, over that of each column; a star where it is "
         "less by more than chance.",
@@ -224,11 +261,15 @@ def _quantiles(frame: pd.DataFrame, target: Any, of: str, models: Sequence[Any])
 
 def _by_step(result: Backtest, target: Any, of: str, models: Sequence[Any]) -> Block:
     metric = "mae"
-    table = result.metrics(by=["target", "step"], metrics=[metric])
     relative = NAIVE if NAIVE in models and len(models) > 1 else None
     over = ", over that of the naive forecast: below 1 is better" if relative else ""
+
+    def draw(ax: Any) -> Any:
+        table = result.metrics(by=["target", "step"], metrics=[metric])
+        return plot_error_by_step(table, metric, relative_to=relative, target=target, ax=ax)
+
     return picture(
-        lambda ax: plot_error_by_step(table, metric, relative_to=relative, target=target, ax=ax),
+        draw,
         alt=f"Lines over the steps ahead: mean absolute error{of} of {first(models)}",
         caption=f"Mean absolute error{of} by step ahead{over}.",
     )
@@ -243,23 +284,23 @@ def _fan(result: Backtest, frame: pd.DataFrame, target: Any, of: str, models: li
     if known.empty:
         return Sentences((f"{model} has no forecast{of} with an outcome to be drawn.",))
     alone = frame["series"].nunique() == 1
-    whose = "" if alone else f" for {known['series'].iloc[0]}"
+    whose = "" if alone else f" for {label(known['series'].iloc[0])}"
     which = "the newest forecast" if alone else "the first series, and the newest forecast"
     if result.horizon > 1:
         newest = known[known["step"] == known["step"].max()]["cutoff"].max()
         shown_rows = rows[rows["cutoff"] == newest]
         past = known[known["time"] <= newest].drop_duplicates("time").sort_values("time")
         history = pd.Series(past["actual"].to_numpy(), index=pd.Index(past["time"]))
-        words = f"from the last cutoff whose outcome is known, {shown(newest)}"
+        words = f"from the last cutoff whose outcome is known, {label(newest)}"
     else:
-        shown_rows, history = rows.tail(60), pd.Series(dtype=float)
+        shown_rows, history = rows.tail(_NEWEST), pd.Series(dtype=float)
         words = f"one row ahead, the last {len(shown_rows)}"
     return picture(
         lambda ax: plot_forecast(
             shown_rows,
             history if len(history) else None,
             label=str(model),
-            last=max(40, 6 * result.horizon),
+            last=max(_NEWEST, 6 * result.horizon),
             ax=ax,
         ),
         alt=f"Forecasts{of or f' of {target}'}{whose} by {model} with intervals, beside what "
@@ -269,7 +310,7 @@ def _fan(result: Backtest, frame: pd.DataFrame, target: Any, of: str, models: li
     )
 
 
-def _tail(result: Backtest, frame: pd.DataFrame) -> list[Section]:
+def _tail(result: Backtest, frame: pd.DataFrame, *, names: bool) -> list[Section]:
     """Value at risk, where there are outer quantiles of something that falls below zero."""
     levels = [level for level in _TAIL if level in quantile_levels(frame.columns)]
     if not levels or not (frame["actual"] < 0).any():
@@ -288,6 +329,7 @@ def _tail(result: Backtest, frame: pd.DataFrame) -> list[Section]:
         "loss; the p-values ask whether hits are too many or few, come together, or can be "
         "foreseen. Not adjusted for their number."
     )
+    note += "" if names else " Series are numbered, not named."
     return [
         Section(
             "Lower tail",
@@ -299,7 +341,7 @@ def _tail(result: Backtest, frame: pd.DataFrame) -> list[Section]:
     ]
 
 
-def _series(result: Backtest, frame: pd.DataFrame) -> list[Section]:
+def _series(result: Backtest, frame: pd.DataFrame) -> list[Block]:
     several = frame["target"].nunique() > 1
     keys = ["series", "target"] if several else ["series"]
     table = result.metrics(by=keys, metrics=["mae", "mase"])
@@ -315,4 +357,4 @@ def _series(result: Backtest, frame: pd.DataFrame) -> list[Section]:
     if rest > 0:
         note += f" {rest:,} more series are left out: result.metrics(by='series') has them."
     caption = f"{metric.upper()} by series"
-    return [Section("Series", (Table(wide.head(_MOST_SERIES), caption, note, sortable=True),))]
+    return [Table(wide.head(_MOST_SERIES), caption, note, sortable=True)]

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from tsforecast._checks import first
-from tsforecast._html import shown
+from tsforecast._html import label
 from tsforecast.backtesting._sheet import told, told_overfitting, worded
 from tsforecast.backtesting.strategy import Strategy
 from tsforecast.backtesting.tearsheet import TearSheet, tearsheet
@@ -25,7 +25,9 @@ __all__ = ["strategy_part"]
 _MOST_ASSETS = 2000
 
 
-def strategy_part(strategies: Mapping[str, Strategy], sheet: TearSheet | None) -> Part:
+def strategy_part(
+    strategies: Mapping[str, Strategy], sheet: TearSheet | None, *, names: bool = True
+) -> Part:
     """Say what strategies would have earned; without a tear sheet one is made."""
     sheet = tearsheet(strategies) if sheet is None else sheet
     judged = [str(name) for name in sheet.table]
@@ -47,9 +49,9 @@ def strategy_part(strategies: Mapping[str, Strategy], sheet: TearSheet | None) -
         blocks.append(Table(parts, "Parts of the time", "Returns and drawdowns are fractions."))
     if len(sheet.cost_curve):
         curve = sheet.cost_curve.pivot(index="cost_bps", columns="strategy")
-        names = {"annual_return": "annual return", "sharpe": "Sharpe ratio"}
+        said = {"annual_return": "annual return", "sharpe": "Sharpe ratio"}
         pairs: Any = curve.columns.to_list()
-        heads = [f"{names[what]} of {name}" for what, name in pairs]
+        heads = [f"{said[what]} of {name}" for what, name in pairs]
         curve.columns = pd.Index(heads)
         blocks.append(
             picture(
@@ -63,7 +65,7 @@ def strategy_part(strategies: Mapping[str, Strategy], sheet: TearSheet | None) -
     if sheet.notes:
         notes = Sentences(tuple(sheet.notes), listed=True)
         sections.append(Section("How it was traded", (*_terms(strategies), notes)))
-    sections += _assets(strategies)
+    sections += _assets(strategies) if names else []
     return Part("Strategies after costs", subject, tuple(sheet.verdicts()), tuple(sections))
 
 
@@ -95,7 +97,7 @@ def _terms(strategies: Mapping[str, Strategy]) -> list[Block]:
         Facts(
             {
                 name: f"{one.rule}; {one.weights.shape[1]:,} series, {len(one.returns):,} sessions "
-                f"from {shown(one.returns.index[0])} to {shown(one.returns.index[-1])}; filled at "
+                f"from {label(one.returns.index[0])} to {label(one.returns.index[-1])}; filled at "
                 f"the {one.fill}, lag {one.lag}; {one.costs.bps:g} bps per side"
                 for name, one in strategies.items()
             }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tsforecast._checks import bad_parameter, positive_int
-from tsforecast.data.panel import Floats, Layout, as_panel, layout_of, only_series
+from tsforecast.data.panel import Floats, Layout, as_cutoffs, as_panel, layout_of, only_series
 
 __all__ = ["attribute"]
 
@@ -66,6 +67,8 @@ def attribute(
         ``recent`` (median of what was known in it), ``answer`` (forecast or risk), ``effect``
         (how much of the answer is due to the stretch, in the same unit) and ``sentence``. A
         stretch with no known value in it, or none before it, has no effect to be asked for: NaN.
+        ``attrs["target"]`` is what was asked for, the target or "risk", and ``attrs["step"]`` its
+        step, None for the risk of the whole horizon.
 
     Raises
     ------
@@ -105,7 +108,8 @@ def attribute(
     layout = layout_of(panel)
     names = layout.names()
     chosen = _chosen(panel, layout, columns)
-    ask, what = _question(model, target, step)
+    ask, asked, ahead = _question(model, target, step)
+    what = "risk" if hasattr(model, "predict_risk") else f"{asked} {ahead} ahead"
     answer = ask(panel)  # (S,)
     found = []
     for column in chosen:
@@ -137,6 +141,7 @@ def attribute(
     frame = frame.iloc[order].reset_index(drop=True)
     spacing = _spacing(layout)
     frame["sentence"] = [_sentence(row, what, spacing) for _, row in frame.iterrows()]
+    frame.attrs.update(target=asked, step=ahead)
     return frame
 
 
@@ -148,10 +153,11 @@ def _listed(name: str, value: Any) -> list[Any]:
 
 def _stamp(panel: pd.DataFrame, cutoff: Any) -> Any:
     time = panel.index.get_level_values(-1)
-    if not isinstance(time, pd.DatetimeIndex):
-        return pd.Timedelta(cutoff) if isinstance(time, pd.TimedeltaIndex) else cutoff
-    stamp = pd.Timestamp(cutoff)
-    return stamp.tz_localize(time.tz) if stamp.tz is None and time.tz is not None else stamp
+    if isinstance(time, pd.DatetimeIndex) and time.tz is not None:
+        with suppress(TypeError, ValueError):  # which `as_cutoffs` tells
+            stamp = pd.Timestamp(cutoff)
+            cutoff = stamp.tz_localize(time.tz) if stamp.tz is None else stamp
+    return as_cutoffs(cutoff, time)[0]
 
 
 def _chosen(
@@ -172,8 +178,10 @@ def _chosen(
     return [name for name in numbers if (spread[name] > 0).any()]
 
 
-def _question(model: Any, target: Hashable | None, step: int | None) -> tuple[Any, str]:
-    """A function from a panel to the answer of each series, (S,), and what it is called."""
+def _question(
+    model: Any, target: Hashable | None, step: int | None
+) -> tuple[Any, Hashable, int | None]:
+    """A function from a panel to the answer of each series, (S,), its target and its step."""
     if hasattr(model, "predict_risk"):
 
         def risk(panel: pd.DataFrame) -> Floats:
@@ -183,7 +191,7 @@ def _question(model: Any, target: Hashable | None, step: int | None) -> tuple[An
                 raise bad_parameter("step", expected="a step within the horizon", found=step)
             return np.asarray(frame[name].to_numpy()[layout_of(panel).stops - 1], np.float64)
 
-        return risk, "risk"
+        return risk, "risk", step
     if not hasattr(model, "predict") or not hasattr(model, "targets_"):
         raise TypeError(
             "expected a fitted forecaster or event estimator on panels, found "
@@ -210,7 +218,7 @@ def _question(model: Any, target: Hashable | None, step: int | None) -> tuple[An
         rows = frame[(frame["target"] == name) & (frame["step"] == number)]
         return np.asarray(rows["forecast"].to_numpy(), np.float64)
 
-    return forecast, f"{name} {number} ahead"
+    return forecast, name, number
 
 
 def _put_back(

@@ -27,6 +27,7 @@ from tsforecast.insight._drawing import (
     table_of,
     tidy,
     time_axis,
+    told_apart,
 )
 
 __all__ = [
@@ -95,10 +96,12 @@ def plot_reliability(
     most = min(1.0, 1.04 * float(np.nanmax(figures)))
     most = most if most > 0 else 1.0
     axes.plot([0, most], [0, most], color=GREY, linewidth=0.8)
-    for model, style in model_styles(table["model"].unique()).items():
+    models = list(table["model"].unique())
+    called = told_apart(models)
+    for model, style in model_styles(models).items():
         part = table[table["model"] == model]
         line = marked(style, len(part))
-        axes.plot(part["risk"], part["observed"], label=named(model), linewidth=1.2, **line)
+        axes.plot(part["risk"], part["observed"], label=called[model], linewidth=1.2, **line)
         axes.vlines(
             part["risk"], part["low"], part["high"], color=style["color"], linewidth=1.0, alpha=0.6
         )
@@ -169,10 +172,11 @@ def plot_decision_curve(table: pd.DataFrame, *, ax: Any = None) -> Any:
     axes = axes_of(ax)
     tidy(axes)
     models = [name for name in table.columns if name not in _FREE]
+    called = told_apart([*models, *_FREE])
     for name, style in model_styles([*models, *_FREE]).items():
         line = marked(style, len(table), few=12 if name in models else 0)
         width = 1.4 if name in models else 1.0
-        axes.plot(table.index, table[name], label=named(name), linewidth=width, **line)
+        axes.plot(table.index, table[name], label=called[name], linewidth=width, **line)
     highest = float(table.to_numpy(dtype=float).max())
     highest = highest if highest > 0 else 0.01
     axes.set_ylim(-0.25 * highest, 1.06 * highest)
@@ -207,14 +211,16 @@ def plot_recall(
     Raises
     ------
     DataError
-        If the table is none of `recall_curve`, or no budget is within reach.
+        If the table is none of `recall_curve`, or no budget is within reach or raises an alarm.
     ValueError
         If `value` is none of both.
 
     Notes
     -----
-    Compare models at one burden, the one that a ward can bear. Budgets out of reach are left out;
-    bands (95 %) are drawn for up to three models.
+    Compare models at one burden, the one that a ward can bear: the alarms that were raised, of
+    which a model of few distinct risks may raise fewer than its budget allows. Budgets out of reach
+    are left out, and those at which no alarm was raised; bands (95 %) are drawn for up to three
+    models.
 
     Examples
     --------
@@ -231,28 +237,31 @@ def plot_recall(
     choice("value", value, ("recall", "precision"))
     maker = "recall_curve(result.frame, policy)"
     bounds = [f"{value}_low", f"{value}_high"]
-    flat = pd.DataFrame(table_of(table, ["model", "budget", value, *bounds], maker)).reset_index()
+    burden = "alarms_per_day"
+    needed = ["model", "budget", burden, value, *bounds]
+    flat = pd.DataFrame(table_of(table, needed, maker)).reset_index()
     models = list(flat["model"].unique())
-    flat = flat[flat[value].notna()]
+    flat = flat[flat[value].notna() & (flat[burden] > 0)]
     if len(flat) == 0:
         raise fail(
             "no budget is within reach",
-            expected="budgets that the policy can meet",
+            expected="budgets that the policy can meet, by one alarm or more",
             found=f"{first(table.index.get_level_values('budget').unique())}",
             advice="Make the table with other budgets=, or a shorter silence.",
         )
     axes = axes_of(ax, size=(7.0, 4.0))
     tidy(axes)
+    called = told_apart(models)
     for model, style in model_styles(models).items():
-        part = flat[flat["model"] == model].sort_values("budget")
+        part = flat[flat["model"] == model].sort_values(burden)
         if len(part) == 0:
             continue
         line = marked(style, len(part))
-        axes.plot(part["budget"], part[value], label=named(model), linewidth=1.4, **line)
+        axes.plot(part[burden], part[value], label=called[model], linewidth=1.4, **line)
         if len(models) <= _MOST_BANDS and part[bounds].notna().to_numpy().any():
             low, high = (part[name].to_numpy(dtype=float) for name in bounds)
             axes.fill_between(
-                part["budget"], low, high, color=style["color"], alpha=0.13, linewidth=0
+                part[burden], low, high, color=style["color"], alpha=0.13, linewidth=0
             )
     _burdens(axes, np.unique(flat["budget"].to_numpy(dtype=float)))
     percent_axis(axes.yaxis)
@@ -267,6 +276,8 @@ def _burdens(axes: Any, budgets: Any) -> None:
     """Budgets from .1 to 2 a day are told apart on a logarithmic axis, where each is named."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+    if len(budgets) < 2:
+        axes.set_xlim(0.0, 1.5 * axes.get_xlim()[1])
     if len(budgets) < 2 or budgets[-1] / budgets[0] < 3:
         return
     axes.set_xscale("log")
@@ -478,11 +489,11 @@ def plot_patient(timeline: pd.DataFrame, *, ax: Any = None) -> Any:
 
     Notes
     -----
-    Values that were measured are marked, and joined where nothing lies between them. A dashed
-    line from top to bottom is an event; a triangle is an alarm, with a thin line through all
-    panels where there are no more than 20. The risk is grey where the patient was not at risk (in
-    or after an event). Dotted lines in the panel of NEWS2 are 5 (urgent review) and 7 (emergency),
-    of the chart of 2017.
+    Values that were measured are marked, and joined where nothing lies between them, as risks are.
+    A dashed line from top to bottom is an event; a triangle is an alarm, with a thin line through
+    all panels where there are no more than 20. The risk is grey where the patient was not at risk
+    (in or after an event). Dotted lines in the panel of NEWS2 are 5 (urgent review) and 7
+    (emergency), of the chart of 2017.
 
     Examples
     --------
@@ -551,8 +562,10 @@ def _legend_below(axes: Any) -> None:
 
 
 def _draw_news2(axes: Any, at: Any, score: Any) -> None:
+    known = np.isfinite(score)  # rows of risks alone have none
     line = marked({"color": "0.25" if len(at) <= 1000 else "0.45"}, len(at), few=1)
-    axes.step(at, score, where="post", linewidth=1.1 if len(at) <= 1000 else 0.5, **line)
+    width = 1.1 if len(at) <= 1000 else 0.5
+    axes.step(at[known], score[known], where="post", linewidth=width, **line)
     for level in (_NEWS2_URGENT, _NEWS2_EMERGENCY):
         axes.axhline(level, color=GREY, linewidth=0.8, linestyle=(0, (1, 1.5)))
     axes.set_ylim(0, max(9.0, float(np.nanmax(score)) + 1))
@@ -563,12 +576,14 @@ def _draw_news2(axes: Any, at: Any, score: Any) -> None:
 
 def _draw_risk(axes: Any, at: Any, timeline: pd.DataFrame) -> None:
     risk = timeline["risk"].to_numpy(dtype=float)
-    at_risk = timeline["at_risk"].to_numpy(dtype=bool)
-    line = marked({"color": _RISK}, int(np.isfinite(risk).sum()), few=12)
+    known = np.isfinite(risk)  # rows of vital signs alone have none
+    at_risk = timeline["at_risk"].to_numpy(dtype=bool)[known]
+    own = np.where(at_risk, risk[known], np.nan)
+    line = marked({"color": _RISK}, int(known.sum()), few=12, values=own)
     width = 1.5 if len(at) <= 1000 else 0.8
-    if (np.isfinite(risk) & ~at_risk).any():
-        axes.plot(at, risk, color="0.7", linewidth=1.0, label="not at risk")
-    axes.plot(at, np.where(at_risk, risk, np.nan), linewidth=width, label="risk", **line)
+    if not at_risk.all():
+        axes.plot(at[known], risk[known], color="0.7", linewidth=1.0, label="not at risk")
+    axes.plot(at[known], own, linewidth=width, label="risk", **line)
     threshold = timeline.attrs.get("threshold")
     if threshold is not None:
         axes.axhline(

@@ -78,6 +78,10 @@ def memory_profile(
 
     Notes
     -----
+    With `season` the answer is that of the cells alone: the seasonal line, which leads straight
+    from the last season's values to the forecast, is the same whatever the cells read, and what
+    it takes from a row is not shown.
+
     The two differ where the network is saturated: a gate that is shut has no gradient, though
     another value might open it. What the baseline itself takes from the newest rows is not shown.
     Inputs of a row hold changes from the rows before (a day, a season), so that a row's value

@@ -24,6 +24,7 @@ from tsforecast.insight._drawing import (
     table_of,
     tidy,
     time_axis,
+    told_apart,
 )
 
 __all__ = ["plot_attribution", "plot_gates", "plot_memory_profile", "plot_training"]
@@ -356,10 +357,11 @@ def plot_memory_profile(
     axes = axes_of(ax)
     tidy(axes)
     longest = max(len(line) for line in lines.values())
+    called = told_apart(lines)
     for label, style in styles(lines).items():
         values = lines[label]
         line = marked(style, longest)
-        axes.plot(values.index, values, label=named(label), linewidth=1.3, **line)
+        axes.plot(values.index, values, label=called[label], linewidth=1.3, **line)
     axes.set_ylim(bottom=0.0)
     time_axis(axes, pd.Index(np.arange(longest)), name="rows back from the newest")
     if longest > _LONG:
@@ -435,8 +437,8 @@ def plot_attribution(table: pd.DataFrame, *, series: Any = None, n: int = 8, ax:
             found="missing values alone",
             advice="Ask for longer stretches=: nothing was measured in these.",
         )
-    told = [str(sentence).rsplit(", ", 1) for sentence in rows["sentence"]]
-    what = told[0][-1].partition(" ")[2]
+    told = [_told(row) for _, row in rows.iterrows()]
+    what = told[0][1]
     axes = axes_of(ax, size=(8.0, 1.1 + 0.34 * len(rows)))
     tidy(axes, grid="x")
     place = np.arange(len(rows))[::-1]
@@ -451,9 +453,19 @@ def plot_attribution(table: pd.DataFrame, *, series: Any = None, n: int = 8, ax:
     axes.bar_label(bars, [f"{value:+.3g}" for value in effect], padding=3, fontsize="small")
     axes.margins(x=0.16)
     axes.axvline(0.0, color="0.2", linewidth=0.9)
-    axes.set_yticks(place, [named(words[0], lines=2, wide=48) for words in told], fontsize="small")
+    axes.set_yticks(place, [named(words, lines=2, wide=48) for words, _ in told], fontsize="small")
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     answer = float(rows["answer"].iloc[0])
     axes.set_xlabel(f"effect on {plain(what) or 'the answer'}, which is {answer:.4g}")
     return axes
+
+
+def _told(row: pd.Series) -> tuple[str, str]:
+    """The sentence of an effect without the effect, and what the effect is on, if it says so.
+
+    Names may hold any sign: it is cut at the numbers of its row, as `attribute` writes them.
+    """
+    change = f"{row['level']:.4g} -> {row['recent']:.4g}"
+    said, found, what = str(row["sentence"]).rpartition(f"{change}, {row['effect']:+.3g} ")
+    return (f"{said}{change}", what) if found else (what, "")

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tsforecast._checks import bad_parameter, choice, fail, positive_int
-from tsforecast.backtesting.skill import Loss, diebold_mariano, holm, loss_table
+from tsforecast._checks import bad_parameter, choice, fail, first, positive_int
+from tsforecast.backtesting._shared import ROW, refuse_repeated
+from tsforecast.backtesting.skill import Loss, diebold_mariano, holm, loss_table, row_losses
 from tsforecast.insight._drawing import (
     GREY,
     axes_of,
     backtest_rows,
+    backtest_table,
     coordinates,
     legend,
     lone,
@@ -31,12 +33,11 @@ from tsforecast.insight._drawing import (
     table_of,
     tidy,
     time_axis,
+    told_apart,
 )
 from tsforecast.metrics import (
     quantile_column,
     quantile_levels,
-    quantile_loss,
-    sample_rows,
     scored_rows,
 )
 
@@ -170,7 +171,9 @@ def plot_forecast(
 
 def _fan(axes: Any, at: Any, forecast: pd.DataFrame, colour: str) -> None:
     """Shade every central interval; they lie on each other, so that the middle is darkest."""
-    levels = quantile_levels(forecast.columns)
+    names = {level: quantile_column(level) for level in quantile_levels(forecast.columns)}
+    # other models of a backtest may have others
+    levels = [level for level, name in names.items() if forecast[name].notna().any()]
     pairs = [
         (low, high)
         for low in levels
@@ -181,7 +184,7 @@ def _fan(axes: Any, at: Any, forecast: pd.DataFrame, colour: str) -> None:
     for number, (low, high) in enumerate(pairs):
         # one entry for the whole fan: the widest says what the rest are
         words = _intervals([100 * (high - low) for low, high in pairs])
-        below, above = (forecast[quantile_column(q)].to_numpy(dtype=float) for q in (low, high))
+        below, above = (forecast[names[level]].to_numpy(dtype=float) for level in (low, high))
         look = {"color": colour, "alpha": shade, "label": words if number == 0 else None}
         axes.fill_between(at, below, above, linewidth=0, **look)
         if alone := lone(above - below):  # an area of one point is not seen
@@ -221,17 +224,24 @@ def cumulative_gain(
     -------
     DataFrame
         Index cutoff, a column per other model: the running sum, over cutoffs, of the mean loss of
-        `against` less the model's, on rows that both have. Rising lines gain, flat ones do not.
-        The loss is the quantile loss where all models give quantiles, else the absolute error;
+        `against` less the model's, on rows that both have; NaN at cutoffs without any. Rising
+        lines gain, flat ones do not. The loss is that of `skill` (the quantile loss where all
+        models give quantiles, the squared error of probabilities, else the absolute one);
         ``attrs["loss"]`` is its name.
 
     Raises
     ------
     DataError
-        If this is no backtest.
+        If this is no backtest, no outcome is known, a model has no row in common with `against`,
+        or rows are repeated.
     ValueError
         If `against` is no model, or `target` none of the targets or lacking where there are
         several.
+
+    Notes
+    -----
+    `skill` judges on the rows that all models have. Where one lacks some of them, the others are
+    drawn on more rows than they are judged on.
 
     Examples
     --------
@@ -242,22 +252,33 @@ def cumulative_gain(
     >>> cumulative_gain(frame)["a"].tolist()
     [1.0, 1.0]
     """
-    frame = sample_rows(backtest_rows(frame, target))
-    models = list(frame["model"].unique())
+    every = backtest_table(frame)
+    chosen = backtest_rows(every, target)
+    models = list(chosen["model"].unique())
     if against not in models:
         raise bad_parameter("against", expected=f"one of the models {models}", found=against)
-    levels = quantile_levels(frame.columns)
-    quantiles = frame[[quantile_column(level) for level in levels]]
-    name = "quantile" if levels and bool(quantiles.notna().to_numpy().all()) else "absolute"
-    if name == "quantile":
-        loss = quantile_loss(frame, levels)
-    else:
-        loss = np.abs(frame["actual"].to_numpy() - frame["forecast"].to_numpy())
-    keys = ["cutoff", "series", "step", "target"]
-    wide = frame.assign(loss=loss).pivot_table(index=keys, columns="model", values="loss").dropna()
-    per_cutoff = wide.groupby(level="cutoff").mean()
-    gain: pd.DataFrame = per_cutoff.rsub(per_cutoff[against], axis=0)
-    gain = gain[[model for model in models if model != against]].cumsum()
+    scored_rows(chosen)  # refuses rows without an outcome
+    rows = scored_rows(every)
+    refuse_repeated(rows)
+    name, losses, _ = row_losses(rows, "auto", [])
+    rows = rows.assign(loss=losses)[rows["target"] == chosen["target"].iloc[0]]
+    wide = rows.pivot(index=ROW, columns="model", values="loss").reindex(columns=models)
+    known = wide.notna()
+    others = [model for model in models if model != against]
+    apart = [model for model in others if not (known[model] & known[against]).any()]
+    if apart:
+        raise fail(
+            f"there is nothing to compare with {against!r}",
+            expected=f"forecasts of {first(map(repr, apart))} for rows with an outcome that "
+            f"{against!r} has forecast, too",
+            found=f"none, and {int(known[against].sum()):,} rows of {against!r}",
+            advice="Leave out the models that failed, or backtest all on the same cutoffs.",
+        )
+    saved = {}
+    for model in others:
+        both = wide[[against, model]].dropna().groupby(level="cutoff").mean()
+        saved[model] = both[against] - both[model]
+    gain = pd.DataFrame(saved, columns=pd.Index(others, name="model")).cumsum()
     gain.attrs["loss"] = name
     return gain
 
@@ -285,7 +306,7 @@ def plot_backtest(
     Raises
     ------
     DataError
-        If there is no other model.
+        If there is no other model, and as for `cumulative_gain`.
     ValueError
         As for `cumulative_gain`.
 
@@ -301,17 +322,17 @@ def plot_backtest(
     if gain.empty:
         raise fail(
             "nobody to compare with",
-            expected=f"models beside {against!r}, with outcomes and forecasts of the same rows",
-            found=f"{len(gain.columns)} others, {len(gain)} cutoffs",
+            expected=f"models beside {against!r}",
+            found="none",
             advice="Backtest them together: backtest({...}, panel).",
         )
     axes = axes_of(ax)
     tidy(axes)
-    at = coordinates(gain.index)
-    look = model_styles([*gain.columns, against])
+    look, called = model_styles([*gain.columns, against]), told_apart(gain.columns)
     for model in gain.columns:
-        line = marked(look[model], len(gain), few=12)
-        axes.plot(at, gain[model], label=named(model), linewidth=1.3, **line)
+        known = gain[model].dropna()
+        line = marked(look[model], len(known), few=12)
+        axes.plot(coordinates(known.index), known, label=called[model], linewidth=1.3, **line)
     axes.axhline(0.0, color=GREY, linewidth=0.8)
     time_axis(axes, gain.index, name="cutoff")
     saved = f"{gain.attrs['loss']} loss saved against {named(against).strip()},"
@@ -385,9 +406,10 @@ def plot_error_by_step(
         wide = wide.div(wide[relative_to], axis=0).drop(columns=relative_to)
     axes = axes_of(ax)
     tidy(axes)
+    called = told_apart(wide.columns)
     for model in wide.columns:
         line = marked(look[model], len(wide))
-        axes.plot(wide.index, wide[model], label=named(model), linewidth=1.3, **line)
+        axes.plot(wide.index, wide[model], label=called[model], linewidth=1.3, **line)
     if relative_to is not None:
         axes.axhline(1.0, color=GREY, linewidth=0.8)
     time_axis(axes, wide.index, name="step ahead (rows)")
@@ -550,7 +572,7 @@ def plot_skill_matrix(table: pd.DataFrame, *, alpha: float = _ALPHA, ax: Any = N
             fontsize="small",
             color="white" if saved[row, column] > 0.3 * deep else "black",
         )
-    names = [named(model, lines=1) for model in models]
+    names = list(told_apart(models, lines=1).values())
     turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
     axes.set_xticks(range(len(models)), names, **turned)
     axes.set_yticks(range(len(models)), names)
@@ -559,7 +581,8 @@ def plot_skill_matrix(table: pd.DataFrame, *, alpha: float = _ALPHA, ax: Any = N
     axes.spines[:].set_visible(False)
     bar = axes.figure.colorbar(image, ax=axes, ticks=[-deep, 0.0, deep], shrink=0.8)
     bar.ax.set_yticklabels([_change(np.exp(ratio)) for ratio in (deep, 0.0, -deep)])
-    bar.set_label(f"loss of the row beside the column's\n(*: less, p < {alpha:g} after Holm)")
+    beside = f"loss of the row\nbeside the column's\n(*: less, p < {alpha:g}\nafter Holm)"
+    bar.set_label(beside, fontsize="small")  # no longer than the bar beside few models
     return axes
 
 

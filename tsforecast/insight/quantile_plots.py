@@ -19,7 +19,6 @@ from tsforecast.insight._drawing import (
     legend,
     marked,
     model_styles,
-    named,
     one_of,
     one_per_time,
     panels,
@@ -28,6 +27,7 @@ from tsforecast.insight._drawing import (
     table_of,
     tidy,
     time_axis,
+    told_apart,
 )
 from tsforecast.metrics import quantile_column, quantile_levels, scored_rows
 
@@ -149,10 +149,11 @@ def plot_calibration(table: pd.DataFrame, *, ax: Any = None) -> Any:
     # the band that holds most: models have the same outcomes, unless one lacks some
     band = table.groupby("level")[["low", "high"]].agg({"low": "min", "high": "max"})
     axes.fill_between(band.index, band["low"], band["high"], label="95 % if right", **BAND)
+    called = told_apart(models)
     for model, style in model_styles(models).items():
         part = table[table["model"] == model]
         line = marked(style, len(part))
-        axes.plot(part["level"], part["observed"], label=named(model), linewidth=1.3, **line)
+        axes.plot(part["level"], part["observed"], label=called[model], linewidth=1.3, **line)
     for axis in (axes.xaxis, axes.yaxis):
         percent_axis(axis)
     axes.set(xlim=(0, 1), ylim=(-0.02, 1.02))
@@ -304,6 +305,7 @@ def plot_pit(table: pd.DataFrame, *, bins: int | None = None, ax: Any = None) ->
     else:
         drawn = panels(ax, len(models))[:, 0]
     wide = np.diff(edges)
+    called = told_apart(models)
     for number, (axes, (model, style)) in enumerate(zip(drawn, model_styles(models).items())):
         part = table[table["model"] == model]
         shares = _shares(part["pit_low"].to_numpy(), part["pit_high"].to_numpy(), edges)
@@ -324,7 +326,7 @@ def plot_pit(table: pd.DataFrame, *, bins: int | None = None, ax: Any = None) ->
             axes.stairs(bound, edges, baseline=None, color="0.1", linewidth=0.9, linestyle="--")
         axes.axhline(1.0, color="0.2", linewidth=0.9)
         if len(models) > 1:
-            axes.set_title(named(model), fontsize="medium")
+            axes.set_title(called[model], fontsize="medium")
         percent_axis(axes.xaxis)
         axes.set_xlim(0, 1)
         if number >= len(models) - n_columns:
@@ -419,12 +421,14 @@ def plot_coverage(
     level = table.attrs.get("interval")
     if level is not None:
         above.axhline(level, color=GREY, linewidth=0.8)
-    for model, style in model_styles(rows["model"].unique()).items():
+    models = list(rows["model"].unique())
+    called = told_apart(models)
+    for model, style in model_styles(models).items():
         part = rows[rows["model"] == model]
         one_per_time("table", pd.Index(part["time"]))
         at = coordinates(pd.Index(part["time"]))
         line = marked(style, len(part), few=12)
-        above.plot(at, part["coverage"], label=named(model), linewidth=1.3, **line)
+        above.plot(at, part["coverage"], label=called[model], linewidth=1.3, **line)
         below.plot(at, part["width"], linewidth=1.3, **line)
     percent_axis(above.yaxis)
     above.set_ylabel("coverage")

@@ -57,7 +57,8 @@ def report(
         Default: what was done, in a few words.
     names : bool, optional
         Whether series are named: a table of them, and examples. Default: yes, but no stays of an
-        `EventBacktest`, which are those of patients.
+        `EventBacktest`, which are those of patients. Where they are not, tests of each series
+        number them, and assets of strategies are left out.
 
     Returns
     -------
@@ -67,7 +68,8 @@ def report(
     Raises
     ------
     ValueError
-        If a result is of another kind, or the place cannot be written to.
+        If a result is of another kind, two strategies have one name, or the place cannot be
+        written to.
     ImportError
         If jinja2 or matplotlib is not installed: ``pip install tsforecast[report]``.
 
@@ -111,13 +113,18 @@ def _parts(results: Iterable[Any], names: bool | None) -> list[Part]:
             parts.append(forecast_part(each, names=names is not False))
         elif isinstance(each, EventBacktest):
             parts.append(event_part(each, names=names is True))
-        elif isinstance(each, Strategy):
-            strategies |= {each.name: each}
-        elif isinstance(each, Mapping):
-            strategies |= {str(name): strategy for name, strategy in each.items()}
+        strategies |= _strategies(each)
     if strategies or sheets:
-        parts.append(strategy_part(strategies, sheets[0] if sheets else None))
+        sheet = sheets[0] if sheets else None
+        parts.append(strategy_part(strategies, sheet, names=names is not False))
     return parts
+
+
+def _strategies(each: Any) -> dict[str, Strategy]:
+    """Strategies of a result by name; none of one of another kind."""
+    if isinstance(each, Mapping):
+        return {str(name): strategy for name, strategy in each.items()}
+    return {each.name: each} if isinstance(each, Strategy) else {}
 
 
 def _check(results: list[Any]) -> None:
@@ -130,6 +137,14 @@ def _check(results: list[Any]) -> None:
     if not results or sheets > 1:
         found = f"{sheets} tear sheets" if sheets else "nothing"
         raise bad_parameter("results", expected=f"{_EXPECTED}; one tear sheet at most", found=found)
+    called = [name for each in results for name in _strategies(each)]
+    if len(set(called)) < len(called):
+        raise bad_parameter(
+            "results",
+            expected="strategies of different names",
+            found=called,
+            advice="Name them by a dict, e.g. {'cheap': first, 'dear': second}.",
+        )
 
 
 def _page(parts: list[Part], title: str | None) -> str:

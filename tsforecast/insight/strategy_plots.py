@@ -18,11 +18,11 @@ from tsforecast.insight._drawing import (
     legend,
     marked,
     model_styles,
-    named,
     percent_axis,
     table_of,
     tidy,
     time_axis,
+    told_apart,
 )
 
 __all__ = ["equity_curve", "plot_cost_curve", "plot_drawdown", "plot_equity"]
@@ -125,13 +125,13 @@ def plot_equity(table: pd.DataFrame, *, ax: Any = None) -> Any:
     axes = axes_of(ax)
     tidy(axes)
     names = list(table.columns.get_level_values(0).unique())
-    at = coordinates(table.index)
-    thin = None
+    thin, called = None, told_apart(names)
     for name, style in model_styles(names).items():
-        net, gross = table[name, "net"], table[name, "gross"]
-        line = marked(style, len(table), few=12)
-        axes.plot(at, net, label=named(name), linewidth=1.5, **line)
-        if name != BUY_AND_HOLD and not np.allclose(net, gross, equal_nan=True):
+        own = table[name].dropna()  # each has periods of its own
+        at, net, gross = coordinates(own.index), own["net"], own["gross"]
+        line = marked(style, len(own), few=12)
+        axes.plot(at, net, label=called[name], linewidth=1.5, **line)
+        if name != BUY_AND_HOLD and not np.allclose(net, gross):
             (thin,) = axes.plot(at, gross, alpha=0.6, linewidth=0.7, **marked(style, 1, few=0))
     if thin is not None:
         thin.set_label("before costs (thin)")
@@ -176,11 +176,12 @@ def plot_drawdown(table: pd.DataFrame, *, ax: Any = None) -> Any:
     axes = axes_of(ax, size=(8.0, 3.0))
     tidy(axes)
     names = list(table.columns.get_level_values(0).unique())
-    at = coordinates(table.index)
+    called = told_apart(names)
     for name, style in model_styles(names).items():
-        values = table[name, "drawdown"]
-        line = marked(style, len(table), few=12)
-        axes.plot(at, values, label=named(name), linewidth=1.2, **line)
+        values = table[name, "drawdown"].dropna()
+        at = coordinates(values.index)
+        line = marked(style, len(values), few=12)
+        axes.plot(at, values, label=called[name], linewidth=1.2, **line)
         if name == names[0]:
             axes.fill_between(at, values, 0.0, color=style["color"], alpha=0.15, linewidth=0)
     axes.set_ylim(top=0.0)
@@ -234,10 +235,11 @@ def plot_cost_curve(
     axes = axes_of(ax)
     tidy(axes)
     names = list(table["strategy"].unique())
+    called = told_apart(names)
     for name, style in model_styles(names).items():
         part = table[table["strategy"] == name].sort_values("cost_bps")
         line = marked(style, len(part))
-        axes.plot(part["cost_bps"], part[value], label=named(name), linewidth=1.4, **line)
+        axes.plot(part["cost_bps"], part[value], label=called[name], linewidth=1.4, **line)
     axes.axhline(0.0, color="0.2", linewidth=0.9)
     measures = getattr(sheet, "table", None)
     if measures is not None:
