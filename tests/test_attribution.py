@@ -124,3 +124,24 @@ def test_positions_are_asked_for_by_their_own_name():
     frame = tsf.attribute(model, panel, stretches=[2])
     np.testing.assert_allclose(frame["answer"], model.predict()["forecast"])
     assert frame["effect"].ne(0).any()
+
+
+def test_a_cutoff_of_another_kind_of_time_is_refused_as_by_gates(stays):
+    days = tsf.make_prices(1, 30, random_state=0)[["close"]]
+    naive = tsf.Naive(target="close").fit(days)
+    with pytest.raises(ValueError, match="time zones differ"):
+        tsf.attribute(naive, days, cutoff=pd.Timestamp("2015-02-02", tz="UTC"))
+    numbered = days.droplevel(0).reset_index(drop=True)
+    naive = tsf.Naive(target="close").fit(numbered)
+    with pytest.raises(ValueError, match=r"'cutoff': expected times like.*found \['noon'\]"):
+        tsf.attribute(naive, numbered, cutoff="noon")
+    zoned = days.tz_localize("UTC", level=1)
+    naive = tsf.Naive(target="close").fit(zoned)
+    assert len(tsf.attribute(naive, zoned, cutoff="2015-01-30", stretches=[1])) == 1
+
+
+def test_the_frame_names_its_target_and_step(stays):
+    panel = tsf.make_prices(1, 60, random_state=1)[["close"]].rename(columns={"close": "a, b"})
+    frame = tsf.attribute(tsf.Drift(target="a, b", horizon=3).fit(panel), panel, step=2)
+    assert frame.attrs == {"target": "a, b", "step": 2}
+    assert tsf.attribute(Sum(), stays).attrs == {"target": "risk", "step": None}

@@ -248,9 +248,13 @@ def test_column_without_any_value_is_refused(model):
 
 
 @every_model
-@pytest.mark.parametrize("levels", [(0.5, 0.1), (0.0, 0.5), (0.5, 1.0), (0.5, 0.5)])
+@pytest.mark.parametrize(
+    "levels", [(0.5, 0.1), (0.0, 0.5), (0.5, 1.0), (0.5, 0.5), 0.5, None, "0.5", ("a",)], ids=str
+)
 def test_bad_levels_are_refused(model, levels):
-    with pytest.raises(ValueError, match=r"'levels': expected increasing numbers in \(0, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"'levels': expected increasing numbers in \(0, 1\), such"
+    ):
         clone(model).set_params(levels=levels).fit(make_panel())
 
 

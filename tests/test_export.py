@@ -205,6 +205,17 @@ def test_series_of_different_length_have_no_common_window_in_history_context():
         onnx_inputs(model, uneven)
 
 
+def test_a_series_shorter_than_what_is_known_ahead_is_refused_by_name():
+    panel = make_panel()
+    model = fitted(panel, past=["w"], future=["hour"])
+    names = panel.index.unique(0)
+    short = pd.concat([panel.loc[[names[0]]], panel.loc[[names[1]]].iloc[:3]])
+    with pytest.raises(
+        ValueError, match="series 's1'.*at least 4 rows.*found 3; too short are 1 of 2"
+    ):
+        tsf.onnx_inputs(model, short)
+
+
 def test_mixed_distributions_are_refused():
     model = fitted(make_panel()[["y"]], head="gaussian", n_members=2)
     with pytest.raises(ValueError, match="one member, or a head of points, prob.*found '2"):

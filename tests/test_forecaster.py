@@ -1563,6 +1563,49 @@ def test_distributions_of_members_are_mixed():
     np.testing.assert_allclose(frame["forecast"], averaged[:, 0], rtol=1e-9)  # mean of the means
 
 
+TAILS = (1e-4, 0.001, 0.0025, 0.01, 0.1, 0.5, 0.9, 0.999)
+
+
+class Foreign(tsf.Gaussian):
+    """A head whose distribution function is not known."""
+
+
+@pytest.mark.parametrize(
+    "head", [tsf.Gaussian(TAILS), tsf.StudentT(TAILS), tsf.Poisson(TAILS)], ids=str
+)
+def test_a_mixture_of_equal_members_has_their_quantiles_also_in_the_tails(head):
+    model = apart(head)
+    model._members.networks = [model.networks_[2]] * 3
+    single = alone(model, model.networks_[2])
+    columns = [f"q{level:g}" for level in TAILS]
+    np.testing.assert_array_equal(model.predict()[columns], single.predict()[columns])
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_quantiles_of_a_mixture_are_those_of_its_distribution_function(known, monkeypatch):
+    model = apart(tsf.Gaussian(TAILS))
+    if not known:  # as of a head that is not ours
+        monkeypatch.setattr("tsforecast.estimators._members.Gaussian", Foreign)
+    frame = model.predict()
+    singles = [alone(model, network).predict() for network in model.networks_]
+    for level in TAILS:
+        shares = []
+        for single in singles:
+            scale = (single["q0.9"] - single["q0.5"]) / stats.norm.ppf(0.9)
+            shares.append(stats.norm.cdf(frame[f"q{level:g}"], single["q0.5"], scale))
+        np.testing.assert_allclose(np.mean(shares, axis=0), level, rtol=1e-5 if known else 0.01)
+
+
+def test_quantiles_of_mixed_counts_are_the_least_that_reach_the_level():
+    model = apart(tsf.Poisson(TAILS))
+    frame = model.predict()
+    rates = [alone(model, network).predict()["forecast"] for network in model.networks_]
+    for level in TAILS:
+        q = frame[f"q{level:g}"]
+        at, under = (np.mean([stats.poisson.cdf(k, rate) for rate in rates], 0) for k in (q, q - 1))
+        assert (at >= level - 1e-9).all() and (under < level + 1e-9).all()
+
+
 def test_a_mixture_of_counts_is_made_of_counts():
     model = apart("poisson")
     frame = model.predict()

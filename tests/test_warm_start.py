@@ -214,7 +214,7 @@ def test_time_since_the_start_of_a_stay_has_no_later_rows():
         ({"horizon": 4}, "decoder.weight"),
         ({"head": "point"}, "head Quantiles.* for Point"),
         ({"head": tsf.Quantiles((0.05, 0.5, 0.95))}, "head Quantiles"),
-        ({"season": 3}, "seasonal"),
+        ({"season": 3}, r"seasonal \(\) for \(3,\)"),
     ],
 )
 def test_a_model_of_another_shape_is_refused_with_the_weights_that_differ(changed, found):
@@ -222,6 +222,24 @@ def test_a_model_of_another_shape_is_refused_with_the_weights_that_differ(change
     first = make_model(max_epochs=1).fit(early(panel, 40))
     with pytest.raises(ValueError, match=f"'init_from': expected a model of the same.*{found}"):
         make_model(max_epochs=1, **changed).fit(panel, init_from=first)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        ({"season": (2, 6)}, {"season": (3, 6)}, r"seasonal \(2, 6\) for \(3, 6\)"),
+        ({"season": (2, 6)}, {"season": (6, 2)}, r"seasonal \(2, 6\) for \(6, 2\)"),
+        ({"static": ["size"]}, {"static": ["beta"]}, r"static \['size'\] for \['beta'\]"),
+    ],
+)
+def test_weights_of_the_same_shape_for_other_constants_or_seasons_are_refused(before, after, found):
+    panel = make_panel(3, 60)
+    codes = panel.index.codes[0]
+    panel = panel.assign(size=codes * 1.0, beta=codes * -100.0)
+    first = make_model(max_epochs=1, **before).fit(early(panel, 40))
+    with pytest.raises(ValueError, match=f"'init_from': expected a model of the same.*{found}"):
+        make_model(max_epochs=1, **after).fit(panel, init_from=first)
+    assert make_model(max_epochs=1, **before).fit(panel, init_from=first).networks_
 
 
 @pytest.mark.parametrize("wrong", [3, tsf.Naive(target="y"), "lstm"])

@@ -6,14 +6,14 @@ One network, or several from different seeds, and the chain of transforms that l
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import sklearn
 import torch
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, ndtri, stdtr
 from scipy.stats import rankdata
 from torch import Tensor
 
@@ -22,7 +22,15 @@ from tsforecast.data.panel import Floats, Ints
 from tsforecast.data.pipeline import TargetTransform
 from tsforecast.data.splits import spread_evenly
 from tsforecast.data.windows import Rows, Shape, eligible_origins
-from tsforecast.nn.heads import Point, Quantiles
+from tsforecast.nn.heads import (
+    Gaussian,
+    Head,
+    NegativeBinomial,
+    Point,
+    Poisson,
+    Quantiles,
+    StudentT,
+)
 from tsforecast.nn.inference import Known, remembered
 from tsforecast.nn.network import ForecastNetwork
 from tsforecast.nn.threads import FEW, at_once, in_order
@@ -33,8 +41,10 @@ _BLOCK = 512  # origins decoded in one go: what is computed of them stays in the
 _COPIES = 8  # of each number that are there for a while, on the way to a forecast
 _MOST_RESIDUALS = 512  # origins behind the dependence of steps on each other
 _ENOUGH_RESIDUALS = 10
-# probabilities that stand for a distribution: where it is mixed, and where its mean is taken
-_GRID = (np.arange(399) + 0.5) / 399
+# normal scores of the quantiles that stand for a distribution of unknown form where it is mixed
+_SCORES = np.linspace(-8.0, 8.0, 401)
+_HALVINGS = 24  # of the distance between members, to a quantile of their mixture
+# probabilities at which a mean is taken
 _FEW = (np.arange(20) + 0.5) / 20
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(16)
 _NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
@@ -131,7 +141,7 @@ class Members:
         head, n_targets = self.networks[0].head, rows.target.shape[1]
         shape = (len(origins), n_targets, self.shape.horizon)
         forecast, quantiles = np.empty(shape), np.empty((*shape, len(head.levels)))
-        per_origin = len(_GRID) * len(self.networks) * math.prod(shape[1:])
+        per_origin = len(_SCORES) * len(self.networks) * math.prod(shape[1:])  # at most
 
         def say(block: _Block) -> None:
             told = self._told(rows, block)
@@ -155,9 +165,13 @@ class Members:
         return result
 
     def sample(self, rows: Rows, origins: Ints, n: int, rng: np.random.Generator) -> Floats:
-        """Draw `n` paths from each origin, (n_origins, K, H, n); a mixture's members take turns."""
+        """Draw `n` paths from each origin, (n_origins, K, H, n).
+
+        The members of a mixture take turns, and it is drawn who begins.
+        """
         n_targets, horizon = rows.target.shape[1], self.shape.horizon
-        turn = np.arange(n) % len(self.networks)
+        begins = rng.integers(len(self.networks)) if self._is_mixed else 0
+        turn = (begins + np.arange(n)) % len(self.networks)
         values = np.empty((len(origins), n_targets, horizon, n))
         for block in self._blocks(rows, origins, per_origin=n * n_targets * horizon):
             here, told = block.origins, self._told(rows, block)
@@ -287,19 +301,32 @@ class Members:
     def _mixed(
         self, rows: Rows, origins: Ints, told: Sequence[Tensor], levels: tuple[float, ...]
     ) -> Floats:
-        """Quantiles of the mixture of the members' distributions, (n, K, H, J)."""
-        base, unit = self._base_and_unit(rows, origins)
-        u = torch.from_numpy(_GRID)
-        parts = [
-            network.head.quantile(raw, network.start.double(), base, unit, u)
-            for network, raw in zip(self.networks, told)
-        ]
-        pooled = self._whole(self._in_own_units(rows, origins, torch.cat(parts, dim=-1)))
-        whole = self.networks[0].head.counts
-        quantiles = np.quantile(
-            pooled, np.array(levels), axis=-1, method="inverted_cdf" if whole else "hazen"
-        )
-        return np.moveaxis(np.asarray(quantiles), 0, -1)
+        """Quantiles of the mixture of the members' distributions, (n, K, H, J).
+
+        Each lies between those of the members, and is found there by bisection.
+        """
+        head = self.networks[0].head
+        base, unit = (part[..., None] for part in self._base_and_unit(rows, origins))
+        u = torch.tensor(levels, dtype=torch.float64)
+        own, shares = [], []
+        for network, raw in zip(self.networks, told):
+            given = raw, network.start.double(), base[..., 0], unit[..., 0]
+            z = head.quantile(*given, u)
+            own.append(torch.round(base + unit * z) if head.counts else z)
+            shares.append(_share_up_to(head, *given))
+        each = torch.stack(own)
+        low, high = each.amin(0), each.amax(0)  # the answer is in [low, high]
+        step = int(head.counts)
+        halvings = _HALVINGS
+        if step:
+            apart = (high - low).nan_to_num().flatten().tolist()
+            halvings = int(max(apart, default=0)).bit_length()
+        for _ in range(halvings):
+            middle = torch.floor((low + high) / 2) if step else (low + high) / 2
+            enough = sum(share(middle) for share in shares) / len(shares) >= u
+            low, high = torch.where(enough, low, middle + step), torch.where(enough, middle, high)
+        z = (high - base) / unit if head.counts else high
+        return self._whole(self._in_own_units(rows, origins, z))
 
     def _one(self, rows: Rows, origins: Ints, member: int, raw: Tensor) -> Floats:
         """Forecast of one member in the targets' own units, (n, K, H): its median or mean."""
@@ -318,3 +345,37 @@ class Members:
                 weights = np.full(len(self._smear), 1 / len(self._smear))
             # QLIKE is least at the logarithm of the mean
         return np.asarray(self._in_own_units(rows, origins, z) @ weights)
+
+
+def _share_up_to(
+    head: Head, raw: Tensor, start: Tensor, base: Tensor, unit: Tensor
+) -> Callable[[Tensor], Tensor]:
+    """Distribution function of one member: values (n, K, H, J), of z or counts, to probabilities.
+
+    Exact for the heads of this package; of another head interpolated between quantiles on the
+    scale of normal scores.
+    """
+    if isinstance(head, Gaussian | StudentT):
+        centre = head._centre(raw, start, base, unit)[..., None]
+        scale = head._scale(raw, start)[..., None]
+        if isinstance(head, Gaussian):
+            return lambda z: torch.from_numpy(ndtr(((z - centre) / scale).numpy()))
+        degrees = head._degrees(raw, start)[..., None].numpy()
+        return lambda z: torch.from_numpy(stdtr(degrees, ((z - centre) / scale).numpy()))
+    if isinstance(head, Poisson | NegativeBinomial):
+        rate = head._rate(raw, start, base)[..., None].numpy()
+        dispersion = head._dispersion(raw, start)[..., None].numpy()
+        return lambda count: torch.from_numpy(head._cdf(count.numpy(), rate, dispersion))
+    scores = torch.from_numpy(_SCORES)
+    known = head.quantile(raw, start, base, unit, torch.from_numpy(ndtr(_SCORES))).contiguous()
+    if head.counts:
+        known = torch.round(base[..., None] + unit[..., None] * known)
+
+    def share(value: Tensor) -> Tensor:
+        right = torch.searchsorted(known, value, right=True).clamp(1, len(scores) - 1)
+        low, high = known.gather(-1, right - 1), known.gather(-1, right)
+        weight = ((value - low) / (high - low)).nan_to_num().clamp(0, 1)
+        score = torch.lerp(scores[right - 1], scores[right], weight)
+        return torch.from_numpy(ndtr(score.numpy()))
+
+    return share

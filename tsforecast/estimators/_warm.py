@@ -57,6 +57,11 @@ class Seen:
         )
 
 
+def _numbers(preparation: Preparation) -> list[Hashable]:
+    """Static columns that are numbers, in order."""
+    return [name for name in preparation.static if name not in preparation.categories]
+
+
 def _joined(one: Keys | None, other: Keys | None) -> Keys | None:
     if one is None or other is None:
         return one if other is None else other
@@ -73,6 +78,10 @@ class Start:
     head : Head
     columns : list of str
         Input columns, the targets first.
+    static : list of str
+        Constants of the series that are numbers.
+    seasons : tuple of int
+        Rows of each season.
     weights : list of dict of Tensor
         Trained weights of each network by name, without the buffers, which are measured anew.
     categories : list of (str, Keys)
@@ -83,6 +92,8 @@ class Start:
     cell: str
     head: Head
     columns: list[Hashable]
+    static: list[Hashable]
+    seasons: tuple[int, ...]
     weights: list[dict[str, Tensor]]
     categories: list[tuple[Hashable, Keys]]
     seen: Seen
@@ -94,9 +105,17 @@ class Start:
             {name: weight.detach().clone() for name, weight in network.named_parameters()}
             for network in model.networks_
         ]
-        categories = list(model._preparation.categories.items())
-        columns, head = model._preparation.inputs, model.networks_[0].head
-        return cls(model.cell, head, columns, weights, categories, model._seen)
+        preparation = model._preparation
+        return cls(
+            cell=model.cell,
+            head=model.networks_[0].head,
+            columns=preparation.inputs,
+            static=_numbers(preparation),
+            seasons=preparation.seasons,
+            weights=weights,
+            categories=list(preparation.categories.items()),
+            seen=model._seen,
+        )
 
     def check(self, layout: Layout) -> None:
         """Refuse weights that have seen times after those of a panel, or other kinds of names."""
@@ -147,7 +166,7 @@ class Start:
         Raises
         ------
         ValueError
-            If a weight has another shape; the first ones are named.
+            If a weight has another shape, or stands for something else; the first ones are named.
         """
         before = self.weights[member % len(self.weights)]
         after = dict(network.named_parameters())
@@ -155,6 +174,10 @@ class Start:
         differ = []
         if self.columns != preparation.inputs:
             differ.append(f"columns {self.columns} for {preparation.inputs}")
+        if self.static != _numbers(preparation):
+            differ.append(f"static {self.static} for {_numbers(preparation)}")
+        if self.seasons != preparation.seasons:
+            differ.append(f"seasonal {self.seasons} for {preparation.seasons}")
         if self.cell != network.cells.cell:
             differ.append(f"cell {self.cell!r} for {network.cells.cell!r}")
         if self.head != network.head:

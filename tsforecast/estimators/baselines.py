@@ -198,7 +198,7 @@ class Baseline(PanelForecaster):
         return np.arange(1, self.horizon + 1)
 
     def _fit(self, panel: pd.DataFrame, layout: Layout) -> Any:
-        _check_levels(self._levels)
+        _check_levels(self.levels)
         if len(self.targets_) > 1:
             self.estimators_ = [
                 clone(self).set_params(target=name).fit(panel) for name in self.targets_
@@ -653,7 +653,15 @@ def _fraction(name: str, value: object, *, one_allowed: bool) -> float:
     return fraction
 
 
-def _check_levels(levels: tuple[float, ...]) -> None:
-    increasing = all(a < b for a, b in pairwise(levels))
-    if not increasing or any(not 0 < level < 1 for level in levels):
-        raise bad_parameter("levels", expected="increasing numbers in (0, 1)", found=levels)
+def _check_levels(levels: Any) -> None:
+    try:
+        values = [] if isinstance(levels, str | bytes) else [float(level) for level in levels]
+        sound = not isinstance(levels, str | bytes) and all(0 < value < 1 for value in values)
+    except (TypeError, ValueError):
+        values, sound = [], False
+    if not sound or any(a >= b for a, b in pairwise(values)):
+        raise bad_parameter(
+            "levels",
+            expected="increasing numbers in (0, 1), such as (0.01, 0.05)",
+            found=levels,
+        )

@@ -15,7 +15,8 @@ from scipy.special import ndtri
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from tsforecast._checks import bad_parameter
+from tsforecast._checks import bad_parameter, fail
+from tsforecast.data.panel import Ints
 from tsforecast.data.windows import Rows
 from tsforecast.estimators.forecaster import RecurrentForecaster
 from tsforecast.nn.heads import (
@@ -170,12 +171,14 @@ def onnx_inputs(model: RecurrentForecaster, panel: pd.DataFrame) -> dict[str, np
     Raises
     ------
     ValueError
-        If series of different length cannot share one array, with ``context="history"``.
+        If series of different length cannot share one array, with ``context="history"``, or one
+        has no row to forecast from.
     """
     _check(model)
     network, rows = model.networks_[0], cast(Rows, model._prepared(panel))
     sizes, shape = _sizes(network), model._members.shape
     origins = rows.layout.stops - 1 - (shape.horizon if "ahead" in sizes else 0)
+    _require_rows(rows, origins)
     begin = rows.first[origins]
     if shape.context == "history":
         length = origins - begin + 1
@@ -202,6 +205,25 @@ def onnx_inputs(model: RecurrentForecaster, panel: pd.DataFrame) -> dict[str, np
     base = np.broadcast_to(rows.base[origins], (len(origins), *network.error_scale.shape))
     arrays = {name: found[name].numpy() for name in sizes}
     return {**arrays, "base": base.copy(), "unit": rows.unit[origins]}
+
+
+def _require_rows(rows: Rows, origins: Ints) -> None:
+    """Refuse series whose origin lies before their first row behind the warm-up."""
+    layout = rows.layout
+    first = rows.first[np.maximum(origins, layout.starts)]
+    short = np.flatnonzero(origins < first)
+    if len(short):
+        number = int(short[0])
+        start, stop = layout.starts[number], layout.stops[number]
+        needed = first[number] - start + stop - origins[number]
+        raise fail(
+            "series too short",
+            expected=f"at least {needed} rows, of which the last {stop - origins[number] - 1} are "
+            "those to forecast",
+            found=f"{stop - start}; too short are {len(short)} of {layout.n_series} series",
+            advice="Give more rows of it, or leave it out.",
+            series=None if layout.ids is None else layout.names()[number],
+        )
 
 
 def _check(model: object) -> None:

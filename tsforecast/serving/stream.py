@@ -261,7 +261,8 @@ class Stream:
         Parameters
         ----------
         series : sequence, optional
-            Names of some series; the forecasts stand in the order of the names. Default: all.
+            Names of some series; the forecasts stand in the order of the names, none for an empty
+            list. Default: all.
         future : DataFrame, optional
             Columns known ahead, for exactly the next `horizon` rows of these series; see
             `RecurrentForecaster.predict`.
@@ -280,6 +281,18 @@ class Stream:
         """
         (model, step), stepper = self._forecaster(), self._stepper
         layout, order = self._layout(series)
+        if len(order) == 0:
+            none = np.empty((0, len(model.targets_), model.horizon))
+            return forecast_frame(
+                layout,
+                order,
+                order,
+                targets=model.targets_,
+                forecast=none,
+                quantiles=np.empty((*none.shape, len(self.model._levels))),
+                levels=self.model._levels,
+                time_step=step,
+            )
         carried = {name: part[order] for name, part in self._carried.items()}
         rows = stepper.rows(carried, layout)
         origins = rows.layout.stops - 1
