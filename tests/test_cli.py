@@ -25,7 +25,7 @@ from tsforecast.batch import oneshot
 from tsforecast.batch.config import load_config
 from tsforecast.batch.exits import JobError
 from tsforecast.batch.parts import without_values
-from tsforecast.batch.template import guess, read_table
+from tsforecast.batch.template import as_times, guess, read_table
 from tsforecast.cli import main
 from tsforecast.cli.output import records
 
@@ -260,8 +260,9 @@ def test_parquet_of_any_types_is_guessed_from(here):
     days = pd.date_range("2024-01-01", periods=8)
     table = pd.DataFrame(
         {
-            "who": pd.Categorical(["x"] * 8 + ["y"] * 8),
             "notes": [[1, 2]] * 16,
+            "place": [b"\xff\x00a"] * 16,
+            "who": pd.Categorical(["x"] * 8 + ["y"] * 8),
             "day": [day.date() for day in days] * 2,
             "flag": True,
             "y": range(16),
@@ -269,6 +270,22 @@ def test_parquet_of_any_types_is_guessed_from(here):
     )
     table.to_parquet("any.parquet")
     assert str(guess(read_table("any.parquet"))) == "series 'who', time 'day', target 'y'"
+
+
+def test_forecast_keeps_the_offset_of_a_place_and_the_names_of_a_job(here, capsys):
+    days = pd.bdate_range("2024-01-01", periods=60)
+    rows = "".join(f"{day:%Y-%m-%d}T00:00:00+09:00,{at}\n" for at, day in enumerate(days))
+    (here / "jp.csv").write_text("date,close\n" + rows)
+    out = run(capsys, "forecast", "jp.csv", "--quick", "--horizon", "3")[1]
+    assert "2024-03-25 00:00:00+09:00" in out
+    mixed = rows.replace("2024-03-22T00:00:00+09:00", "2024-03-22T00:00:00+08:00")
+    assert "UTC" in str(as_times(pd.Series(mixed.split()).str.split(",").str[0]).dt.tz)
+    table = pd.DataFrame(
+        {"day": [*days, *days], "id": [101.0] * 60 + [102.0] * 60, "y": range(120)}
+    )
+    table.to_parquet("ids.parquet")
+    out = run(capsys, "forecast", "ids.parquet", "--quick", "--series", "id", "--target", "y")[1]
+    assert {"101", "102"} <= {line.split(",")[0] for line in out.splitlines()}
 
 
 def test_a_column_that_forecasts_have_themselves_is_not_forecast(here, capsys):
@@ -774,6 +791,7 @@ def test_what_a_split_lacks_is_said_with_the_count(job, capsys):
         ("3 of 8 without", True), ("20 rows, 0 of them with it", True), ("-7", False),
         ("2.5", False), ("7, of 8", False), ("5, 7", False), ("3 others, e.g. 7", False),
         ("7 in 3 rows", False), ("those of 7", False), ("3 of class 7", False),
+        ("'HIV positive', 'unknown'", False), ("3 of 8, 'unknown'", False),
     ],
 )  # fmt: skip
 def test_of_what_was_found_counts_are_said_and_values_never(found, told):

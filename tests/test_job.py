@@ -36,6 +36,7 @@ from tsforecast.batch.exits import (
 from tsforecast.batch.files import job_lock
 from tsforecast.batch.judging import records
 from tsforecast.batch.sinks import open_sink
+from tsforecast.batch.work import Work, require_few_rejects
 
 
 @pytest.fixture
@@ -676,6 +677,14 @@ def test_check_names_the_first_reasons_without_names_or_values(tmp_path):
         "value of column 'close' that is no number; 1 with DataError: has two rows at one time. "
         "Mend the source, or allow more with [job] max_reject_fraction."
     )
+
+
+def test_reasons_of_series_that_could_not_be_forecast_are_their_class_alone(tmp_path):
+    work = Work(config_of(write_job(tmp_path, prices())), at())
+    lines = [("S01", "score", "DataError", "not positive (series 'S01'): e.g. -77.25")] * 2
+    rejects = pd.DataFrame(lines, columns=["series", "stage", "error", "message"])
+    with pytest.raises(RejectsError, match=r"found 2, 2 with DataError\. Mend the source"):
+        require_few_rejects(work, 2, 2, rejects)
 
 
 def test_a_source_of_which_every_series_is_rejected_is_too_much(path, tmp_path):

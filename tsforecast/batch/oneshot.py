@@ -109,6 +109,16 @@ def forecast_once(
     )
 
 
+def _as_names(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Names as text, as a job writes them: the number 101.0 is called 101."""
+    import pandas as pd
+    import pyarrow as pa
+
+    if column.dtype.kind == "f":
+        return pd.Series(pa.array(column).cast(pa.string()).to_pylist(), index=column.index)
+    return column.astype("str")
+
+
 def _panel(table: pd.DataFrame, what: Guess) -> pd.DataFrame:
     from tsforecast.data.panel import as_panel
 
@@ -116,7 +126,7 @@ def _panel(table: pd.DataFrame, what: Guess) -> pd.DataFrame:
     rows = table[named].copy()
     rows[what.time], rows[what.target] = as_times(rows[what.time]), as_numbers(rows[what.target])
     if what.series is not None:  # names are text, as in a job
-        rows[what.series] = rows[what.series].astype("str")
+        rows[what.series] = _as_names(rows[what.series])
     try:
         return as_panel(rows, series=what.series, time=what.time)
     except (ValueError, TypeError) as error:

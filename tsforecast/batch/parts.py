@@ -49,7 +49,10 @@ _LONGEST = 300
 _NOT_OURS = (MemoryError, OSError, ImportError)
 
 # what a message says is found, where no number of it can be a value of the data
-_WORDS = r"(\d+ (?=[A-Za-z]))?\D*|\d+( [a-z ]+)? of \d+\D*|\d+ [a-z ]+, \d+ of them\D*"
+_PLAIN = r"[^\d'\"]*"  # what is quoted may be a category
+_WORDS = (
+    rf"(\d+ (?=[A-Za-z]))?{_PLAIN}|\d+( [a-z ]+)? of \d+{_PLAIN}|\d+ [a-z ]+, \d+ of them{_PLAIN}"
+)
 _COUNT = rf"{_WORDS}|\d+( \(\d+ series\))?"  # where so many were expected
 
 Texts = npt.NDArray[np.object_]

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +207,14 @@ def as_times(column: pd.Series[Any]) -> pd.Series[Any]:
     majority = bool(aware.sum() * 2 > (~np.isnat(stamps)).sum())
     stamps[aware != majority] = np.datetime64("NaT")
     found = pd.Series(stamps, index=column.index)
-    return found.dt.tz_localize("UTC") if majority else found
+    return found.dt.tz_localize("UTC").dt.tz_convert(_zone_of(words[zoned])) if majority else found
+
+
+def _zone_of(words: pd.Index[str]) -> Any:
+    """The offset that all these times have, or UTC where there are several."""
+    offsets = {str(word).strip()[10:].upper().lstrip("T 0123456789:.,") for word in words}
+    one = pd.to_datetime(pd.Series(words[:1]), format="ISO8601").dt.tz
+    return one if len(offsets) == 1 else UTC
 
 
 def as_numbers(column: pd.Series[Any]) -> pd.Series[float]:
@@ -233,11 +241,17 @@ def _read_numbers(column: pd.Series[Any]) -> tuple[pd.Series[float], Mask]:
 
 
 def _is_text(column: pd.Series[Any]) -> bool:
-    return (
-        pd.api.types.is_object_dtype(column)
-        or pd.api.types.is_string_dtype(column)
-        or isinstance(column.dtype, pd.CategoricalDtype)
-    )
+    """Whether it holds words, or what has a form in words: not bytes, lists or structures."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return True
+    if pd.api.types.is_object_dtype(column):
+        return pd.api.types.infer_dtype(column, skipna=True) in (
+            "string",
+            "decimal",
+            "date",
+            "empty",
+        )
+    return pd.api.types.is_string_dtype(column)
 
 
 def _guess_time(table: pd.DataFrame, taken: set[str | None]) -> str:

@@ -405,13 +405,18 @@ def require_few_rejects(
 
 
 def _reasons(rejects: pd.DataFrame) -> str:
-    """The most frequent reasons, which hold no value, and how many series have each.
+    """The most frequent reasons, and how many series have each.
 
-    Of each the number of rows is left out, which is another one for every series.
+    Those of the source hold no value; the number of rows is left out, which is another one for
+    every series. Of later stages the class alone is said: their messages may hold values.
     """
-    lines = zip(rejects["error"], rejects["message"])
-    counted = Counter((error, re.sub(r" \(\d+ rows\)$", "", text)) for error, text in lines)
-    first = [f"{n} with {error}: {text}" for (error, text), n in counted.most_common(_MOST_SAID)]
+    lines = zip(rejects["stage"], rejects["error"], rejects["message"])
+    reasons = (
+        f"{error}: {re.sub(r' [(][0-9]+ rows[)]$', '', text)}" if stage == "read" else error
+        for stage, error, text in lines
+    )
+    counted = Counter(reasons)
+    first = [f"{n} with {reason}" for reason, n in counted.most_common(_MOST_SAID)]
     others = "; and others" if len(counted) > len(first) else ""
     return f", {'; '.join(first)}{others}" if first else ""
 

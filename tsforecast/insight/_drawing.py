@@ -206,7 +206,7 @@ def told_apart(names: Iterable[Any], *, lines: int = _MOST_LINES) -> dict[Any, s
         start = max(len(shared.rstrip("0123456789")) - 4, 0)
         found |= {name: named(f"... {str(name)[start:]}", lines=lines) for name in alike}
         if len({found[name] for name in alike}) < len(alike):
-            found |= {name: named(name, lines=lines, wide=len(str(name))) for name in alike}
+            found |= {name: named(name, lines=lines, wide=len(str(name)) or 1) for name in alike}
     return found
 
 
