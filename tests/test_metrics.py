@@ -304,6 +304,29 @@ def test_rows_of_our_own_form_are_checked_too(change, message, order):
         evaluate(change(frame))
 
 
+def test_rows_of_our_own_form_may_be_of_other_targets_categories_and_time_zones():
+    frame = make_frame()
+    wanted = evaluate(frame, "mae")
+    kinds = frame.assign(model=frame["model"].astype("category"))
+    one = kinds[kinds["model"] == frame["model"].iloc[0]]
+    assert len(evaluate(one, "mae").dropna()) == 1
+    first, second = (part for _, part in list(frame.groupby("model"))[:2])
+    apart = pd.concat([first.assign(target="x"), second.assign(target="y")])
+    assert len(evaluate(apart, "mae")) == 2
+    zones = []
+    for zone in ("America/New_York", "Asia/Tokyo"):
+        dated = frame.assign(series=frame["series"].astype(str) + zone)
+        for name in ("time", "cutoff"):
+            days = pd.Timestamp("2024-01-01", tz=zone) + pd.to_timedelta(frame[name], unit="D")
+            dated[name] = days
+        zones.append(dated)
+    found = evaluate(pd.concat(zones), "mae")
+    pd.testing.assert_series_equal(found["mae"], wanted["mae"])
+    text = zones[0].astype({"time": str})
+    with pytest.raises(DataError, match=r"time is text.*such as '2024-.*to_timedelta"):
+        evaluate(text, "mae")
+
+
 def test_rows_without_an_outcome_may_be_those_of_one_model():
     frame = make_frame()
     unknown = frame.iloc[[0]].assign(actual=np.nan, time=99)

@@ -237,6 +237,10 @@ def test_dates_before_whole_numbers_are_levels_in_the_wrong_order_unless_they_ar
     data = frame(np.arange(8.0), pairs)
     named = as_panel(data, series="date", time="permno")
     assert named.index.unique(0).tolist() == DAYS.tolist()
+    same(as_panel(named), named)  # so it was said
+    same(as_panel(named.iloc[2:]), named.iloc[2:])
+    half = data.rename_axis(["series", "permno"])
+    assert as_panel(half).index.names == ["series", "permno"]
     same(as_panel(data.rename_axis(["series", "time"])), named.rename_axis(["series", "time"]))
 
 

@@ -340,6 +340,17 @@ def test_a_line_cut_short_is_refused(line: str, tmp_path: Path):
     assert len(read_yahoo_csv(write(tmp_path, "X.csv", YAHOO.replace("\n", "\n\n")))) == 3
 
 
+def test_short_rows_of_events_and_commas_behind_the_header_are_no_lines_cut_short(tmp_path: Path):
+    whole = read_yahoo_csv(write(tmp_path, "X.csv", YAHOO + "2024-03-08,0.24 Dividend,,,,,\n"))
+    short = read_yahoo_csv(write(tmp_path, "X.csv", YAHOO + "2024-03-08,0.24 Dividend\n"))
+    same(short, whole)
+    head, rest = YAHOO.split("\n", 1)
+    same(
+        read_yahoo_csv(write(tmp_path, "X.csv", f"{head},\n{rest}")),
+        read_yahoo_csv(write(tmp_path, "X.csv", YAHOO)),
+    )
+
+
 def test_dates_in_an_order_that_cannot_be_told_are_refused(tmp_path: Path):
     path = write(tmp_path, "X.csv", "Date,Close\n03/04/2024,1\n04/04/2024,2\n")
     with pytest.raises(DataError, match="dates cannot be read.*2024-01-31.*found '03/04/2024'"):

@@ -393,12 +393,13 @@ def _require_columns(frame: pd.DataFrame, tables: list[dict[str, Any]], *, wide:
 def _check_rows(rows: pd.DataFrame) -> None:
     """Raise unless each model has one forecast of each row, after its cutoff."""
     for name in ("time", "cutoff"):
-        if pd.api.types.is_object_dtype(rows[name]) or pd.api.types.is_string_dtype(rows[name]):
+        if pd.api.types.infer_dtype(rows[name], skipna=True) == "string":
             raise fail(
                 "time is text",
                 expected="dates, time spans or numbers",
-                found=f"{rows[name].dtype}",
-                advice=f"Convert it: frame[{name!r}] = pd.to_datetime(frame[{name!r}]).",
+                found=f"{rows[name].dtype}, such as {str(rows[name].iloc[0])!r}",
+                advice=f"Convert it: frame[{name!r}] = pd.to_datetime(frame[{name!r}]), or "
+                "pd.to_timedelta of time spans.",
                 column=name,
             )
     empty = rows[[*_PATH, "time"]].isna().any()
@@ -435,9 +436,9 @@ def _check_rows(rows: pd.DataFrame) -> None:
             advice="Keep one forecast of each; name the column of the series if there are several.",
             rows=list(rows.index[repeated]),
         )
-    counts = rows["model"].value_counts(sort=False)
-    if len(counts) == 1:
+    if rows["model"].nunique() == 1:
         return
+    counts = rows.groupby("model", observed=True, sort=False).size()
     union = len(rows[[*_PATH[1:], "time"]].drop_duplicates())
     lacking = counts[counts < union]
     if len(lacking):
@@ -450,10 +451,15 @@ def _check_rows(rows: pd.DataFrame) -> None:
 
 
 def _check_own(rows: pd.DataFrame) -> None:
-    """As `_check_rows`, which of models with the same rows, as in our backtests, reads one's."""
-    with suppress(DataError):
-        return _check_rows(_one_of_alike(rows))
-    _check_rows(rows)  # says how many there are in all
+    """As `_check_rows` of each target, which models may differ in.
+
+    Of models with the same rows, as in our backtests, the first one's are read.
+    """
+    for _, part in rows.groupby("target", observed=True, sort=False):
+        with suppress(DataError):
+            _check_rows(_one_of_alike(part))
+            continue
+        _check_rows(part)  # says how many there are in all
 
 
 def _one_of_alike(rows: pd.DataFrame) -> pd.DataFrame:

@@ -49,6 +49,7 @@ RESERVED = frozenset({"series", "time", "cutoff", "step", "target", "model", "fo
 _CLOCKS = (pd.DatetimeIndex, pd.TimedeltaIndex)
 # what is known of a panel as a whole: it stays in attrs
 _FACTS = ("calendar", "adjusted", "source", "survivorship")
+_LEVELS = "levels"  # attrs: names of index levels that only the caller could tell apart
 _BLOCK = 1 << 16  # rows looked at together: what is computed of them stays in the cache
 _QUANTILE_NAME = re.compile(r"q(0?\.\d+|0|1)")
 # the long format of the Nixtla family of libraries, and the names used here
@@ -135,7 +136,10 @@ def as_panel(
                 series, time = known_series, known_time
     if series is not None or time is not None:
         named = _from_names(data, series=series, time=time, columns=columns)
-        return _tidy(*named, ordered=time is None)
+        panel = _tidy(*named, ordered=time is None)
+        if isinstance(panel.index, pd.MultiIndex) and _is_swapped(panel):
+            panel.attrs[_LEVELS] = tuple(panel.index.names)  # so it was said
+        return panel
     if columns is not None:
         data = _select(data, columns)
     if isinstance(data.index, pd.MultiIndex):
@@ -148,13 +152,13 @@ def as_panel(
             )
         names = (data.index.names[0] or "series", data.index.names[1] or "time")
         ids, when = (data.index.get_level_values(level) for level in (0, 1))
-        if _is_swapped(data.index):
+        if _is_swapped(data):
             raise fail(
                 "index levels are swapped",
                 expected="the levels (series, time), in this order",
-                found=f"{list(names)}: {ids.dtype} and {when.dtype}",
+                found=f"{list(data.index.names)}: {ids.dtype} and {when.dtype}",
                 advice="Pass data.swaplevel(). If it is the series that are named by times, call "
-                "the levels 'series' and 'time'.",
+                "the first level 'series'.",
             )
         return _tidy(data, ids, when, names, ordered=True)
     return _tidy(data, None, data.index, (None, data.index.name or "time"), ordered=True)
@@ -443,12 +447,14 @@ def as_time(time: pd.Index, *, column: Hashable | None = None) -> pd.Index:
     return time.astype(np.int64) if time.dtype.kind in "iu" and time.dtype != np.int64 else time
 
 
-def _is_swapped(index: pd.MultiIndex) -> bool:
-    """Whether times stand before what names the series: whole numbers too, unless called time."""
-    ids, when = index.levels
+def _is_swapped(data: pd.DataFrame) -> bool:
+    """Whether times stand before what names the series: whole numbers too, if nothing is said."""
+    ids, when = cast(pd.MultiIndex, data.index).levels
     if not isinstance(ids, _CLOCKS) or isinstance(when, _CLOCKS):
         return False
-    return not _is_time(when) or tuple(index.names) != ("series", "time")
+    names = tuple(data.index.names)
+    said = names[0] == "series" or names[1] == "time" or names == data.attrs.get(_LEVELS)
+    return not (_is_time(when) and said)
 
 
 def _is_panel(data: pd.DataFrame) -> bool:
@@ -464,7 +470,7 @@ def _is_panel(data: pd.DataFrame) -> bool:
         ids, time = index.levels
         if isinstance(ids, pd.CategoricalIndex) or not ids.is_monotonic_increasing:
             return False
-        if _is_swapped(index):
+        if _is_swapped(data):
             return False
     else:
         time = index
@@ -501,7 +507,7 @@ def _as_it_is(data: pd.DataFrame) -> pd.DataFrame:
 
 def _with_facts(panel: pd.DataFrame, attrs: Mapping[Any, Any]) -> pd.DataFrame:
     """Keep of `attrs` what a panel carries on."""
-    panel.attrs = {name: attrs[name] for name in _FACTS if name in attrs}
+    panel.attrs = {name: attrs[name] for name in (*_FACTS, _LEVELS) if name in attrs}
     known = [name for name in attrs.get("available", ()) if name in panel.columns]
     return add_available(panel, known) if known else panel
 

@@ -52,7 +52,7 @@ _BULK = {
     "<close>": "close",
     "<vol>": "volume",
 }
-_MIDNIGHT = re.compile(r"(\d{4}-\d\d-\d\d)[ T]00:00(:00)?([+-]\d\d:?\d\d|Z)?")
+_MIDNIGHT = re.compile(r"(\d{4}-\d\d-\d\d)[ T]00:00(:00(?:\.0+)?)?([+-]\d\d:?\d\d|Z)?")
 _OFFSET = re.compile(r"([+-]\d\d:?\d\d|Z)$")
 _EVENT = re.compile(r"([\d.,:/]+|\d+ ?(?:for|-for-) ?\d+) *(dividend|stock splits?)s?", re.I)
 # commas of thousands; any other may be a decimal one, and 12,34 is not 1234
@@ -317,8 +317,9 @@ def _in_one_zone(tables: list[pd.DataFrame]) -> list[pd.DataFrame]:
     if len(offsets) < 2:
         return tables
     warnings.warn(
-        f"Rows within the day have several offsets from UTC ({first(sorted(offsets))}), as "
-        "daylight saving makes them, and are given in UTC: a session may fall on two dates. "
+        "Rows within the day have several offsets from UTC "
+        f"({first(offset or 'none, taken as UTC' for offset in sorted(offsets))}), as daylight "
+        "saving makes them, and are given in UTC: a session may fall on two dates. "
         "Convert them to the zone of the exchange, e.g. "
         "panel.tz_convert('America/New_York', level='time').",
         stacklevel=callers_level(),
@@ -458,8 +459,9 @@ def _refuse_short(text: str, path: Path) -> None:
     wanted = cells(head)
     if '"' not in text and text.count(",") == (wanted - 1) * (len(lines) + 1):
         return
+    wanted = cells(head.rstrip(", \r"))
     for number, line in enumerate(lines, 2):
-        if line.strip() and cells(line) < wanted:
+        if line.strip() and cells(line) < wanted and not _tells_of_event(line):
             raise fail(
                 "a line is cut short",
                 expected=f"{wanted} cells",
@@ -468,6 +470,11 @@ def _refuse_short(text: str, path: Path) -> None:
                 "again.",
                 series=path.stem,
             )
+
+
+def _tells_of_event(line: str) -> bool:
+    """Whether it is a date and a dividend or a split, and no prices."""
+    return bool(_EVENT.fullmatch(next(csv.reader([line]))[-1].strip()))
 
 
 def _renamed(table: pd.DataFrame, names: dict[str, str], where: str) -> pd.DataFrame:

@@ -33,6 +33,8 @@ from tsforecast.data.panel import Floats, Ints
 
 __all__ = ["Bounded", "Clip", "Log", "LogReturn", "PanelTransform", "RowNames", "SeriesScaler"]
 
+_EPS = float(np.finfo(np.float64).eps)
+
 Columns = Sequence[Hashable] | None
 
 
@@ -447,7 +449,8 @@ class SeriesScaler(PanelTransform):
     """Subtract a location and divide by a scale, learned per series or over all.
 
     A series of which `fit` has seen no value gets the mean location of all rows and the typical
-    spread within series.  Where there is no spread, but for rounding, the scale is 1.
+    spread within series.  Where there is no spread, but for rounding (1e-12 of the location,
+    2e-16 at least), the scale is 1.
 
     Parameters
     ----------
@@ -510,7 +513,8 @@ class SeriesScaler(PanelTransform):
         else:
             location = values.median()
             spread = (values.quantile(0.75) - values.quantile(0.25)) / 1.349
-        return location, spread.mask(spread <= 1e-12 * location.abs(), 0.0)  # rounding
+        rounding = np.maximum(1e-12 * location.abs(), _EPS)  # of what may have cancelled around 1
+        return location, spread.mask(spread <= rounding, 0.0)
 
     def _parameters(
         self, values: Floats, column: Hashable, rows: RowNames
