@@ -412,6 +412,10 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
                 expected="'last', 'seasonal', None or an estimator with forecast_origins",
                 found=self.baseline,
             )
+        elif gives_positions(self.baseline):
+            raise bad_parameter(
+                "baseline", expected="a forecaster of the target", found=self.baseline
+            )
         elif isinstance(self.baseline, Combination):
             self.baseline._check_parameters()
             if self.baseline.horizon != self.horizon:
@@ -440,10 +444,6 @@ class RecurrentForecaster(RecordParameters, PanelForecaster):
                 advice="They show the network the targets' own past."
                 if scaled
                 else "Name what the network shall see in `past`, `future` or `static`.",
-            )
-        if gives_positions(self.baseline):
-            raise bad_parameter(
-                "baseline", expected="a forecaster of the target", found=self.baseline
             )
         ahead = getattr(self.baseline, "future", None)
         if ahead is not None and len(ahead):
